@@ -1,0 +1,4 @@
+//! bench.
+#![forbid(unsafe_code)]
+
+fn main() {}

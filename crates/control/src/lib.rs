@@ -1,0 +1,2 @@
+//! xlvs: control
+#![forbid(unsafe_code)]

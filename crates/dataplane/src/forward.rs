@@ -1,0 +1,236 @@
+//! What a service is and how its packets are forwarded: the small words that
+//! every other part of the datapath uses.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// A transport protocol, by its IANA number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Protocol {
+    /// TCP, RFC 9293.
+    Tcp = 6,
+    /// UDP, RFC 768.
+    Udp = 17,
+}
+
+impl Protocol {
+    /// The protocol with this IANA number, if it is one that services have.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            _ => None,
+        }
+    }
+
+    /// `tcp` or `udp`, as in the configuration file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// How packets reach a real server: the forwarding methods of LVS, and DPVS's FullNAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Forward {
+    /// Masquerading: the destination becomes the server's; answers pass here again.
+    Nat = 0,
+    /// As NAT, and the source becomes an address of the director.
+    FullNat = 1,
+    /// Direct routing: only the destination MAC changes; answers bypass the director.
+    Dr = 2,
+    /// IP in IP: an outer header to the server; answers bypass the director.
+    Tun = 3,
+}
+
+impl Forward {
+    /// True where answers of the server pass the director and are translated back.
+    pub const fn two_way(self) -> bool {
+        matches!(self, Self::Nat | Self::FullNat)
+    }
+
+    /// The word in the configuration file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nat => "nat",
+            Self::FullNat => "fullnat",
+            Self::Dr => "dr",
+            Self::Tun => "tun",
+        }
+    }
+
+    /// The inverse of `self as u8`.
+    pub const fn from_u8(value: u8) -> Self {
+        match value & 3 {
+            0 => Self::Nat,
+            1 => Self::FullNat,
+            2 => Self::Dr,
+            _ => Self::Tun,
+        }
+    }
+}
+
+/// An IP address of one family, in the form that the table stores and the
+/// rewrites patch: everything generic over the family goes through this trait.
+pub trait Address: Copy + Eq + std::fmt::Debug + std::hash::Hash + Send + Sync + 'static {
+    /// Octets on the wire: 4 or 16.
+    const OCTETS: usize;
+    /// True for IPv6.
+    const IPV6: bool;
+    /// `255.255.255.255/32` or `/128`: the number of bits.
+    const BITS: u8 = (Self::OCTETS * 8) as u8;
+    /// Reads the address from the first `OCTETS` octets.
+    fn from_wire(octets: &[u8]) -> Self;
+    /// Writes the address to the first `OCTETS` octets.
+    fn to_wire(self, octets: &mut [u8]);
+    /// The address for display, configuration and maps.
+    fn ip(self) -> IpAddr;
+    /// The address, if it is of this family.
+    fn from_ip(ip: IpAddr) -> Option<Self>;
+    /// Two words that hold the address (IPv4: the low 32 bits of the first), for hashing and storing.
+    fn words(self) -> [u64; 2];
+    /// The inverse of [`Address::words`].
+    fn from_words(words: [u64; 2]) -> Self;
+}
+
+/// An IPv4 address in host order.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct V4(pub u32);
+
+/// An IPv6 address in host order.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct V6(pub u128);
+
+impl std::fmt::Debug for V4 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.ip().fmt(f)
+    }
+}
+
+impl std::fmt::Debug for V6 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.ip().fmt(f)
+    }
+}
+
+impl Address for V4 {
+    const OCTETS: usize = 4;
+    const IPV6: bool = false;
+
+    #[inline(always)]
+    fn from_wire(octets: &[u8]) -> Self {
+        Self(u32::from_be_bytes([octets[0], octets[1], octets[2], octets[3]]))
+    }
+
+    #[inline(always)]
+    fn to_wire(self, octets: &mut [u8]) {
+        octets[..4].copy_from_slice(&self.0.to_be_bytes());
+    }
+
+    fn ip(self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from(self.0))
+    }
+
+    fn from_ip(ip: IpAddr) -> Option<Self> {
+        match ip {
+            IpAddr::V4(ip) => Some(Self(u32::from(ip))),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    #[inline(always)]
+    fn words(self) -> [u64; 2] {
+        [u64::from(self.0), 0]
+    }
+
+    #[inline(always)]
+    fn from_words(words: [u64; 2]) -> Self {
+        Self(words[0] as u32)
+    }
+}
+
+impl Address for V6 {
+    const OCTETS: usize = 16;
+    const IPV6: bool = true;
+
+    #[inline(always)]
+    fn from_wire(octets: &[u8]) -> Self {
+        let mut wire = [0; 16];
+        wire.copy_from_slice(&octets[..16]);
+        Self(u128::from_be_bytes(wire))
+    }
+
+    #[inline(always)]
+    fn to_wire(self, octets: &mut [u8]) {
+        octets[..16].copy_from_slice(&self.0.to_be_bytes());
+    }
+
+    fn ip(self) -> IpAddr {
+        IpAddr::V6(Ipv6Addr::from(self.0))
+    }
+
+    fn from_ip(ip: IpAddr) -> Option<Self> {
+        match ip {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(ip) => Some(Self(u128::from(ip))),
+        }
+    }
+
+    #[inline(always)]
+    fn words(self) -> [u64; 2] {
+        [(self.0 >> 64) as u64, self.0 as u64]
+    }
+
+    #[inline(always)]
+    fn from_words(words: [u64; 2]) -> Self {
+        Self(u128::from(words[0]) << 64 | u128::from(words[1]))
+    }
+}
+
+/// The address pair, port pair and protocol of a packet, as it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple<A> {
+    /// Source address.
+    pub src: A,
+    /// Destination address.
+    pub dst: A,
+    /// Source port.
+    pub sport: u16,
+    /// Destination port.
+    pub dport: u16,
+    /// Transport protocol.
+    pub protocol: Protocol,
+}
+
+impl<A: Copy> Tuple<A> {
+    /// The tuple of an answer to this packet.
+    pub const fn reversed(self) -> Self {
+        Self {
+            src: self.dst,
+            dst: self.src,
+            sport: self.dport,
+            dport: self.sport,
+            protocol: self.protocol,
+        }
+    }
+}
+
+/// What clients connect to: the key of one LVS service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceKey {
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// The VIP.
+    pub address: IpAddr,
+    /// The port of the VIP.
+    pub port: u16,
+}
+
+impl std::fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", SocketAddr::new(self.address, self.port), self.protocol.name())
+    }
+}

@@ -1,0 +1,8 @@
+//! The datapath of xlvs: from a frame to one verdict.
+#![forbid(unsafe_code)]
+
+pub mod forward;
+pub mod io;
+pub mod snapshot;
+pub mod topology;
+pub mod verdict;

@@ -1,0 +1,133 @@
+//! Services, real servers and next hops as the workers see them: flat, integer ids,
+//! immutable. `control` compiles one from the model and publishes it through a single
+//! pointer; counts, scheduler state and connections live outside, keyed by id.
+
+use std::{net::IpAddr, sync::Arc};
+
+use hashbrown::HashMap;
+
+use crate::{
+    forward::{Forward, ServiceKey},
+    topology::{Mac, Topology},
+};
+
+/// Index into [`Services::services`] and of the box-wide service record.
+pub type ServiceId = u32;
+
+/// Index into [`Services::servers`] and of the box-wide server record: one for each
+/// (service, real server) pair, an LVS "destination". Never reused while it has connections.
+pub type ServerId = u32;
+
+/// Everything that a worker reads during one burst, behind one pointer.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Rises with each publication.
+    pub generation: u64,
+    /// What the operator configured, and health.
+    pub services: Arc<Services>,
+    /// What the kernel knows.
+    pub topology: Arc<Topology>,
+}
+
+/// The compiled configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Services {
+    /// By id; `None` once removed.
+    pub services: Vec<Option<Service>>,
+    /// By id; a removed server stays until its last connection ended.
+    pub servers: Vec<Option<Server>>,
+    /// Which service a destination belongs to.
+    pub by_key: HashMap<ServiceKey, ServiceId>,
+    /// All addresses of services.
+    pub vips: hashbrown::HashSet<IpAddr>,
+    /// The ranges that FullNAT takes source ports from, by address.
+    pub local_ports: HashMap<IpAddr, std::ops::RangeInclusive<u16>>,
+    /// The box-wide settings.
+    pub settings: Settings,
+}
+
+/// Box-wide settings of the datapath.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `compat: lvs`: the kernel's choices where ours differ.
+    pub compat_lvs: bool,
+}
+
+/// One service: one element of a `listen:` list.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// The operator's name for it.
+    pub name: String,
+    /// What clients connect to.
+    pub key: ServiceKey,
+    /// How a server is picked.
+    pub scheduler: sched::Kind,
+    /// Its servers in scheduling order.
+    pub servers: Vec<ServerId>,
+    /// FullNAT: source addresses of the VIP's family of use, in file order.
+    pub local_addresses: Vec<LocalAddress>,
+    /// Clamp the MSS option of SYNs to what the way out carries (NAT, FullNAT).
+    pub mss_clamp: MssClamp,
+    /// Idle times in seconds.
+    pub timeouts: Timeouts,
+}
+
+/// A FullNAT source address with its ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// The ports of it that are ours.
+    pub ports: std::ops::RangeInclusive<u16>,
+}
+
+/// Whether and how SYN segments get their MSS lowered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MssClamp {
+    /// Leave it.
+    #[default]
+    Off,
+    /// At most the MTU of the way out less the headers.
+    Path,
+    /// At most this many octets.
+    Octets(u16),
+}
+
+/// Idle times in seconds, by TCP state and for UDP.
+/// Defaults are those of LVS (`ip_vs_proto_tcp.c`, `ip_vs_proto_udp.c`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// By `tcp::State` as index.
+    pub tcp: [u16; 11],
+    /// UDP.
+    pub udp: u16,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { tcp: [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120], udp: 300 }
+    }
+}
+
+/// One real server of one service.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The service it serves.
+    pub service: ServiceId,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port (equal to the service's in DR and TUN).
+    pub port: u16,
+    /// The configured weight; 0 takes no new connections.
+    pub weight: u32,
+    /// How packets reach it.
+    pub forward: Forward,
+    /// `mac:` of the file: overrides neighbour resolution.
+    pub mac: Option<Mac>,
+    /// Health: up servers are candidates.
+    pub up: bool,
+    /// Drained: keeps its connections, gets no new ones.
+    pub drained: bool,
+    /// Gone from the file, kept until its last connection ends.
+    pub removed: bool,
+}

@@ -1,0 +1,127 @@
+//! Every packet ends in one verdict, and every drop has a name. That name is the
+//! counter, the metric label and the expectation of the tests.
+
+/// Defines a set of reasons once: the variants, their names, their sentences.
+macro_rules! reasons {
+    ($(#[$outer:meta])* $set:ident { $($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+ }) => {
+        $(#[$outer])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum $set { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl $set {
+            /// All of them, in order; `ALL[reason as usize] == reason`.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The counter's name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// One sentence for an operator.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+),)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a packet was dropped.
+    Drop {
+        /// Shorter than the headers it announces, or a length field contradicts another.
+        Malformed = "malformed",
+        /// The IPv4 header checksum is wrong.
+        BadIpChecksum = "bad_ip_checksum",
+        /// Source and destination are the same (land attack).
+        Land = "land",
+        /// An IPv4 source-route option (RFC 7126 section 4.3: drop).
+        SourceRoute = "source_route",
+        /// A source address that no host may have (multicast, broadcast, loopback, unspecified).
+        BadSource = "bad_source",
+        /// An ICMP error whose checksum is wrong.
+        BadIcmpChecksum = "bad_icmp_checksum",
+        /// TTL or hop limit ran out here; the sender got ICMP time exceeded.
+        TtlExceeded = "ttl_exceeded",
+        /// Larger than the way out with DF set (or IPv6); the sender got the right MTU.
+        TooBig = "too_big",
+        /// The service has no server that takes new connections.
+        NoServer = "no_server",
+        /// The connection table is full (`limits.connections`).
+        TableFull = "table_full",
+        /// Too many half-open connections (`limits.half_open`).
+        HalfOpenLimit = "half_open_limit",
+        /// FullNAT found no free local port towards the server; add local addresses.
+        LocalPortsExhausted = "local_ports_exhausted",
+        /// The server's port towards this client is taken by another VIP's connection and no other source port was free.
+        SourcePortsExhausted = "source_ports_exhausted",
+        /// The connection's server was removed and its record is gone.
+        ServerGone = "server_gone",
+        /// No route to the destination.
+        NoRoute = "no_route",
+        /// A blackhole, unreachable or prohibit route.
+        RouteRefuses = "route_refuses",
+        /// The route leaves by an interface that xlvs does not serve.
+        PortNotServed = "port_not_served",
+        /// The way out is down.
+        PortDown = "port_down",
+        /// The neighbour did not resolve within a second.
+        NeighbourUnresolved = "neighbour_unresolved",
+        /// More packets wait for a neighbour or a first fragment than may be held.
+        WaitingFull = "waiting_full",
+        /// The fragment table is full (`limits.fragments`).
+        FragmentTableFull = "fragment_table_full",
+        /// A fragment of a datagram whose first fragment was dropped.
+        FragmentOfDropped = "fragment_of_dropped",
+        /// The transmit ring of the way out is full.
+        TxRingFull = "tx_ring_full",
+        /// No free frame for a fragment or an answer.
+        FramePoolEmpty = "frame_pool_empty",
+        /// The result does not fit a frame.
+        FrameRoom = "frame_room",
+        /// The punt queue to the kernel is full or over its rate.
+        PuntLimited = "punt_limited",
+        /// An ICMP error about a connection that does not exist and is not the kernel's either.
+        IcmpUnrelated = "icmp_unrelated",
+        /// Answered by us (ICMP or RST); the frame itself ends here.
+        Answered = "answered",
+    }
+}
+
+reasons! {
+    /// Why a packet was given to the kernel.
+    Punt {
+        /// Not for a service: untranslated traffic of a real server, or routed through the box.
+        Alien = "alien",
+        /// To a service, but no connection and not one that opens one: the kernel answers (RST).
+        NoConnection = "no_connection",
+        /// The server is this box.
+        LocalServer = "local_server",
+        /// A fragment whose first fragment was punted, or never came.
+        Fragment = "fragment",
+        /// An ICMP message that is the kernel's.
+        Icmp = "icmp",
+        /// A protocol, extension header or frame type that xlvs does not handle.
+        Unhandled = "unhandled",
+    }
+}
+
+reasons! {
+    /// What we originate.
+    Answer {
+        /// ICMP destination unreachable, port.
+        PortUnreachable = "port_unreachable",
+        /// ICMP destination unreachable, network or host.
+        HostUnreachable = "host_unreachable",
+        /// ICMP time exceeded.
+        TimeExceeded = "time_exceeded",
+        /// ICMP fragmentation needed, or packet too big.
+        PacketTooBig = "packet_too_big",
+        /// An answer that the rate limit held back.
+        RateLimited = "rate_limited",
+        /// An answer that RFC 1122 3.2.2 or RFC 4443 2.4 (e) forbids.
+        Forbidden = "forbidden",
+    }
+}

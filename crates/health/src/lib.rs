@@ -1,0 +1,2 @@
+//! xlvs: health
+#![forbid(unsafe_code)]

@@ -1,0 +1,4 @@
+//! The xlvs binary.
+#![forbid(unsafe_code)]
+
+fn main() {}
