@@ -8,7 +8,9 @@ use hashbrown::HashMap;
 
 use crate::{
     forward::{Forward, ServiceKey},
+    route::source_towards,
     topology::{Mac, Topology},
+    tunnel::Ends,
 };
 
 /// Index into [`Services::services`] and of the box-wide service record.
@@ -27,6 +29,30 @@ pub struct Snapshot {
     pub services: Arc<Services>,
     /// What the kernel knows.
     pub topology: Arc<Topology>,
+    /// By server id.
+    tunnels: Vec<Option<Ends>>,
+}
+
+impl Snapshot {
+    /// Joins the two halves; works out the source address of each tunnel.
+    pub fn new(generation: u64, services: Arc<Services>, topology: Arc<Topology>) -> Self {
+        let tunnels = services
+            .servers
+            .iter()
+            .map(|server| {
+                let server = server.as_ref().filter(|s| s.forward == Forward::Tun)?;
+                let source = source_towards(&topology, server.address)?;
+                Ends::new(source, server.address)
+            })
+            .collect();
+        Self { generation, services, topology, tunnels }
+    }
+
+    /// The ends of the tunnel to a server, if there is a route to it.
+    #[inline]
+    pub fn tunnel(&self, server: ServerId) -> Option<Ends> {
+        self.tunnels.get(server as usize).copied().flatten()
+    }
 }
 
 /// The compiled configuration.
@@ -40,6 +66,8 @@ pub struct Services {
     pub by_key: HashMap<ServiceKey, ServiceId>,
     /// All addresses of services.
     pub vips: hashbrown::HashSet<IpAddr>,
+    /// Which servers a tunnel address belongs to.
+    pub tunnel_servers: HashMap<IpAddr, Vec<ServerId>>,
     /// The ranges that FullNAT takes source ports from, by address.
     pub local_ports: HashMap<IpAddr, std::ops::RangeInclusive<u16>>,
     /// The box-wide settings.
@@ -62,8 +90,8 @@ pub struct Service {
     pub key: ServiceKey,
     /// How a server is picked.
     pub scheduler: sched::Kind,
-    /// Its servers in scheduling order.
-    pub servers: Vec<ServerId>,
+    /// Its servers in scheduling order; a candidate's id is a [`ServerId`].
+    pub candidates: Vec<sched::Candidate>,
     /// FullNAT: source addresses of the VIP's family of use, in file order.
     pub local_addresses: Vec<LocalAddress>,
     /// Clamp the MSS option of SYNs to what the way out carries (NAT, FullNAT).

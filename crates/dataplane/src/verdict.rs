@@ -1,6 +1,44 @@
 //! Every packet ends in one verdict, and every drop has a name. That name is the
 //! counter, the metric label and the expectation of the tests.
 
+use crate::topology::PortId;
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The frame leaves, rewritten; larger than `split` octets of IP, it is fragmented first.
+    Send {
+        /// Where it leaves.
+        port: PortId,
+        /// The MTU to fragment to, if it has to be.
+        split: Option<u16>,
+    },
+    /// The packet is dropped and the frame leaves with our answer to its sender.
+    Answer {
+        /// Where the answer leaves.
+        port: PortId,
+        /// Why the packet was dropped.
+        reason: Drop,
+        /// What the answer is.
+        kind: Answer,
+    },
+    /// The packet is dropped.
+    Drop(Drop),
+    /// The packet goes to the kernel, as it came.
+    Punt(Punt),
+    /// The packet is held, as it came, and looked at again.
+    Wait(Wait),
+}
+
+/// What a held packet waits for, and how that is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// A neighbour's MAC: another snapshot.
+    Neighbour,
+    /// Its datagram's first fragment: another decision in the fragment table.
+    FirstFragment,
+}
+
 /// Defines a set of reasons once: the variants, their names, their sentences.
 macro_rules! reasons {
     ($(#[$outer:meta])* $set:ident { $($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+ }) => {
@@ -83,10 +121,8 @@ reasons! {
         FrameRoom = "frame_room",
         /// The punt queue to the kernel is full or over its rate.
         PuntLimited = "punt_limited",
-        /// An ICMP error about a connection that does not exist and is not the kernel's either.
-        IcmpUnrelated = "icmp_unrelated",
-        /// Answered by us (ICMP or RST); the frame itself ends here.
-        Answered = "answered",
+        /// An ICMP error about our own tunnel packet: its news went to the client, or was kept.
+        TunnelError = "tunnel_error",
     }
 }
 

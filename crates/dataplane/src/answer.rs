@@ -1,0 +1,178 @@
+//! ICMP errors that we originate. They are built in the offending packet's own frame, quote
+//! it as it arrived, go back by the route to its sender, and obey RFC 1122 section 3.2.2,
+//! RFC 4443 section 2.4 and the kernel's rate limits.
+
+use std::net::IpAddr;
+
+use crate::{
+    breath::Breath,
+    director::Family,
+    forward::Address,
+    io::Frame,
+    packet::{Fragment, Packet},
+    rewrite::address_frame,
+    route::{find_hop, source_towards},
+    verdict::{Answer, Drop, Verdict},
+    wire::{self, Ip, ethernet, fold, ipv4, ipv6, put_u16, sum},
+};
+
+/// An ICMP error, in the family's own numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    kind: u8,
+    code: u8,
+    /// The second word: an MTU, or 0.
+    info: u32,
+    answer: Answer,
+    drop: Drop,
+}
+
+impl Message {
+    /// No server takes the connection: LVS answers so for TCP, too (`ip_vs_leave`).
+    pub const fn port_unreachable<A: Ip>() -> Self {
+        let (kind, code) = if A::IPV6 { (1, 4) } else { (3, 3) };
+        Self { kind, code, info: 0, answer: Answer::PortUnreachable, drop: Drop::NoServer }
+    }
+
+    /// No way to the destination, for the reason `drop`.
+    pub const fn host_unreachable<A: Ip>(drop: Drop) -> Self {
+        let (kind, code) = if A::IPV6 { (1, 0) } else { (3, 1) };
+        Self { kind, code, info: 0, answer: Answer::HostUnreachable, drop }
+    }
+
+    /// TTL or hop limit exceeded in transit.
+    pub const fn time_exceeded<A: Ip>() -> Self {
+        let kind = if A::IPV6 { 3 } else { 11 };
+        Self { kind, code: 0, info: 0, answer: Answer::TimeExceeded, drop: Drop::TtlExceeded }
+    }
+
+    /// Fragmentation needed (RFC 1191) or packet too big (RFC 8201).
+    pub const fn too_big<A: Ip>(mtu: u16) -> Self {
+        let (kind, code) = if A::IPV6 { (2, 0) } else { (3, 4) };
+        Self { kind, code, info: mtu as u32, answer: Answer::PacketTooBig, drop: Drop::TooBig }
+    }
+
+    /// The same kind and code that a router reported about our tunnel packet.
+    pub const fn relayed(kind: u8, code: u8) -> Self {
+        Self { kind, code, info: 0, answer: Answer::HostUnreachable, drop: Drop::TunnelError }
+    }
+
+    /// This message, the dropped packet counted by another name.
+    pub const fn because(self, drop: Drop) -> Self {
+        Self { drop, ..self }
+    }
+}
+
+impl Breath<'_> {
+    /// Turns the frame of `packet` into `message` to its sender.
+    pub fn answer<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        message: Message,
+    ) -> Verdict {
+        let sender = packet.tuple.src.ip();
+        let addressed = packet.tuple.dst.ip();
+        if packet.fragment == Fragment::Later || is_multicast(addressed) {
+            self.stats.answer(Answer::Forbidden);
+            return Verdict::Drop(message.drop);
+        }
+        let topology = &*self.snapshot.topology;
+        // As icmp_send: from the address that was talked to, if it is ours.
+        let source = if topology.local.contains(&addressed) {
+            Some(packet.tuple.dst)
+        } else {
+            source_towards(topology, sender).and_then(A::from_ip)
+        };
+        let hash = A::table(self.director).hash(&packet.tuple.reversed());
+        let hop = find_hop(topology, self.director, sender, hash);
+        let (Some(source), Ok(hop)) = (source, hop) else {
+            return Verdict::Drop(message.drop);
+        };
+        let hop = topology.hops[usize::from(hop)];
+        let Some(mac) = hop.mac.filter(|_| hop.mtu > 0) else {
+            return Verdict::Drop(message.drop);
+        };
+        let exempt = message.answer == Answer::PacketTooBig;
+        if !exempt && !self.director.limiter.allow(sender, self.now) {
+            self.stats.answer(Answer::RateLimited);
+            return Verdict::Drop(message.drop);
+        }
+        let id = self.next_id();
+        let len = write(frame.room(), packet, source, message, id);
+        frame.set_len(len);
+        address_frame(frame.bytes_mut(), &hop, mac);
+        Verdict::Answer { port: hop.port, reason: message.drop, kind: message.answer }
+    }
+}
+
+/// Shifts the offending packet behind the new headers and writes these; returns the length.
+fn write<A: Ip>(
+    room: &mut [u8],
+    packet: &Packet<A>,
+    source: A,
+    message: Message,
+    id: u16,
+) -> usize {
+    const ICMP: usize = 8;
+    // RFC 1812 4.3.2.3: at most 576 octets in all; RFC 4443 2.4 (c): at most 1280.
+    let most = if A::IPV6 { 1280 } else { 576 };
+    let headers = A::HEADER + ICMP;
+    let quoted = packet.ip_len().min(most - headers).min(room.len() - ethernet::LEN - headers);
+    let tos = room[ethernet::LEN + ipv4::TOS];
+    room.copy_within(ethernet::LEN..ethernet::LEN + quoted, ethernet::LEN + headers);
+    let (ip, icmp) =
+        room[ethernet::LEN..ethernet::LEN + headers + quoted].split_at_mut(A::HEADER);
+    icmp[..2].copy_from_slice(&[message.kind, message.code]);
+    put_u16(icmp, 2, 0);
+    icmp[4..8].copy_from_slice(&message.info.to_be_bytes());
+    let to = packet.tuple.src;
+    let checksum = if A::IPV6 {
+        wire::transport_checksum(source, to, A::ICMP, icmp)
+    } else {
+        !fold(sum(icmp))
+    };
+    put_u16(icmp, 2, checksum);
+    if A::IPV6 {
+        write_ipv6(ip, icmp.len());
+        A::set_addresses(ip, source, to, wire::Delta::default());
+    } else {
+        write_ipv4(ip, icmp.len(), tos, id);
+        source.to_wire(&mut ip[ipv4::SOURCE..]);
+        to.to_wire(&mut ip[ipv4::DESTINATION..]);
+        let checksum = !fold(sum(ip));
+        put_u16(ip, ipv4::CHECKSUM, checksum);
+    }
+    ethernet::LEN + headers + quoted
+}
+
+fn write_ipv4(ip: &mut [u8], payload: usize, tos: u8, id: u16) {
+    /// `IPTOS_TOS_MASK` and `IPTOS_PREC_INTERNETCONTROL`, as `icmp_send` combines them.
+    const TOS_MASK: u8 = 0x1e;
+    const INTERNET_CONTROL: u8 = 0xc0;
+    ip[0] = 0x45;
+    ip[ipv4::TOS] = tos & TOS_MASK | INTERNET_CONTROL;
+    put_u16(ip, ipv4::TOTAL_LENGTH, (ipv4::LEN + payload) as u16);
+    put_u16(ip, ipv4::ID, id);
+    put_u16(ip, ipv4::FRAGMENT, 0);
+    ip[ipv4::TTL] = TTL;
+    ip[ipv4::PROTOCOL] = wire::protocol::ICMP;
+    put_u16(ip, ipv4::CHECKSUM, 0);
+}
+
+fn write_ipv6(ip: &mut [u8], payload: usize) {
+    ip[..4].copy_from_slice(&[0x60, 0, 0, 0]);
+    put_u16(ip, ipv6::PAYLOAD_LENGTH, payload as u16);
+    ip[ipv6::NEXT_HEADER] = wire::protocol::ICMPV6;
+    ip[ipv6::HOP_LIMIT] = TTL;
+}
+
+/// `net.ipv4.ip_default_ttl` and `net.ipv6.conf.default.hop_limit`.
+const TTL: u8 = 64;
+
+fn is_multicast(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_multicast(),
+    }
+}

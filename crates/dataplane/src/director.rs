@@ -1,0 +1,260 @@
+//! What all workers share and what outlives snapshots: the connection table, counts per
+//! server, scheduler state, the fragment table and the rate limits.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use crossbeam_channel::Sender;
+
+use crate::{
+    clock::Now,
+    forward::{Protocol, V4, V6},
+    fragment::FragmentTable,
+    limiter::Limiter,
+    snapshot::{ServerId, ServiceId, Services},
+    table::{Table, TableConfig},
+    tcp,
+    topology::PortId,
+    wire::Ip,
+};
+
+/// How much of everything the operator allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// IPv4 connections.
+    pub connections_v4: usize,
+    /// IPv6 connections.
+    pub connections_v6: usize,
+    /// TCP connections in SYN_SENT or SYN_RECV.
+    pub half_open: u32,
+    /// Fragmented datagrams that are remembered at a time.
+    pub fragments: usize,
+    /// Frames that one worker holds for a neighbour or a first fragment.
+    pub held_frames: usize,
+    /// Services.
+    pub services: usize,
+    /// Real servers, counted once for each service that they serve.
+    pub servers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_v4: 1_000_000,
+            connections_v6: 250_000,
+            half_open: u32::MAX,
+            fragments: 16_384,
+            held_frames: 64,
+            services: 1024,
+            servers: 8192,
+        }
+    }
+}
+
+/// What a worker asks of control: to have the kernel resolve an on-link neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ResolveRequest {
+    /// The port it is on.
+    pub port: PortId,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+/// The box-wide count of one server's connections, and the MTU of the tunnel to it.
+#[derive(Debug, Default)]
+pub struct ServerRecord {
+    active: AtomicU32,
+    inactive: AtomicU32,
+    opened: AtomicU64,
+    /// A learned tunnel MTU in the low 16 bits, the second it ends above.
+    path_mtu: AtomicU64,
+}
+
+impl ServerRecord {
+    /// How long a learned MTU holds, in seconds: `net.ipv4.route.mtu_expires`.
+    const PATH_MTU_SECONDS: u32 = 600;
+
+    /// Connections in an active state: SYN_SENT, SYN_RECV, ESTABLISHED, SYNACK (LVS `ActiveConn`).
+    pub fn active(&self) -> u32 {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// Other connections, and all of UDP (LVS `InActConn`).
+    pub fn inactive(&self) -> u32 {
+        self.inactive.load(Ordering::Relaxed)
+    }
+
+    /// Connections ever made.
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// The MTU learned from ICMP about our tunnel packets, while it holds.
+    #[inline]
+    pub fn path_mtu(&self, now: Now) -> u16 {
+        let word = self.path_mtu.load(Ordering::Relaxed);
+        if word == 0 || u64::from(now.seconds()) >= word >> 16 { u16::MAX } else { word as u16 }
+    }
+
+    /// Remembers a tunnel MTU.
+    pub fn learn_path_mtu(&self, mtu: u16, now: Now) {
+        let ends = u64::from(now.seconds() + Self::PATH_MTU_SECONDS);
+        self.path_mtu.store(ends << 16 | u64::from(mtu), Ordering::Relaxed);
+    }
+
+    fn count(&self, active: bool) -> &AtomicU32 {
+        if active { &self.active } else { &self.inactive }
+    }
+}
+
+/// What admission of one service changes, under the service's lock, so that many workers
+/// pick exactly as one.
+#[derive(Debug)]
+pub struct Admission {
+    /// The scheduler with its state.
+    pub scheduler: sched::Scheduler,
+    /// FullNAT: where the search for a free local port goes on.
+    pub local_cursor: u32,
+}
+
+/// The state that all workers share.
+pub struct Director {
+    /// IPv4 connections.
+    pub v4: Table<V4>,
+    /// IPv6 connections.
+    pub v6: Table<V6>,
+    /// Where fragments went.
+    pub fragments: FragmentTable,
+    /// Rate limits of what we originate.
+    pub limiter: Limiter,
+    limits: Limits,
+    servers: Box<[ServerRecord]>,
+    services: Box<[Mutex<Option<Admission>>]>,
+    half_open: AtomicU32,
+    resolve: Sender<ResolveRequest>,
+}
+
+/// A family that has a connection table.
+pub trait Family: Ip + crate::packet::Quoted {
+    /// The director's table of this family.
+    fn table(director: &Director) -> &Table<Self>;
+}
+
+impl Family for V4 {
+    #[inline(always)]
+    fn table(director: &Director) -> &Table<Self> {
+        &director.v4
+    }
+}
+
+impl Family for V6 {
+    #[inline(always)]
+    fn table(director: &Director) -> &Table<Self> {
+        &director.v6
+    }
+}
+
+impl Director {
+    /// Allocates everything: afterwards the packet path allocates nothing.
+    ///
+    /// # Errors
+    /// The kernel has not enough memory for the tables.
+    pub fn new(limits: Limits, resolve: Sender<ResolveRequest>) -> std::io::Result<Self> {
+        Ok(Self {
+            v4: Table::new(TableConfig::with_capacity(limits.connections_v4))?,
+            v6: Table::new(TableConfig::with_capacity(limits.connections_v6))?,
+            fragments: FragmentTable::new(limits.fragments),
+            limiter: Limiter::default(),
+            servers: (0..limits.servers).map(|_| ServerRecord::default()).collect(),
+            services: (0..limits.services).map(|_| Mutex::new(None)).collect(),
+            half_open: AtomicU32::new(0),
+            resolve,
+            limits,
+        })
+    }
+
+    /// The limits it was made with.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The record of a server.
+    #[inline]
+    pub fn server(&self, id: ServerId) -> &ServerRecord {
+        &self.servers[id as usize]
+    }
+
+    /// TCP connections in SYN_SENT or SYN_RECV.
+    pub fn half_open(&self) -> u32 {
+        self.half_open.load(Ordering::Relaxed)
+    }
+
+    /// Makes the scheduler of each service that has none yet. Control calls it before it
+    /// publishes a snapshot with these services.
+    pub fn prepare(&self, services: &Services) {
+        for (id, service) in services.services.iter().enumerate() {
+            let Some(service) = service else { continue };
+            let mut admission = lock(&self.services[id]);
+            if admission.is_none() {
+                let scheduler = service.new_scheduler();
+                *admission = Some(Admission { scheduler, local_cursor: 0 });
+            }
+        }
+    }
+
+    /// The service's admission state, locked; `None` inside if control has not prepared it.
+    pub fn admission(&self, id: ServiceId) -> MutexGuard<'_, Option<Admission>> {
+        lock(&self.services[id as usize])
+    }
+
+    /// Counts a connection that was made in `state`.
+    pub fn opened(&self, server: ServerId, protocol: Protocol, state: u8) {
+        let record = self.server(server);
+        record.opened.fetch_add(1, Ordering::Relaxed);
+        record.count(active(protocol, state)).fetch_add(1, Ordering::Relaxed);
+        self.half_open.fetch_add(half_open(protocol, state), Ordering::Relaxed);
+    }
+
+    /// Counts a connection's change of state.
+    pub fn changed(&self, server: ServerId, protocol: Protocol, from: u8, to: u8) {
+        let (was, is) = (active(protocol, from), active(protocol, to));
+        if was != is {
+            let record = self.server(server);
+            record.count(is).fetch_add(1, Ordering::Relaxed);
+            record.count(was).fetch_sub(1, Ordering::Relaxed);
+        }
+        let (was, is) = (half_open(protocol, from), half_open(protocol, to));
+        if was != is {
+            self.half_open.fetch_add(is.wrapping_sub(was), Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a connection's end in `state`.
+    pub fn closed(&self, server: ServerId, protocol: Protocol, state: u8) {
+        self.server(server).count(active(protocol, state)).fetch_sub(1, Ordering::Relaxed);
+        self.half_open.fetch_sub(half_open(protocol, state), Ordering::Relaxed);
+    }
+
+    /// Asks control to resolve a neighbour; a full queue is no loss, the next packet asks again.
+    pub fn request_resolve(&self, request: ResolveRequest) {
+        let _ = self.resolve.try_send(request);
+    }
+}
+
+fn active(protocol: Protocol, state: u8) -> bool {
+    protocol == Protocol::Tcp && tcp::State::from_u8(state).active()
+}
+
+fn half_open(protocol: Protocol, state: u8) -> u32 {
+    (protocol == Protocol::Tcp && tcp::State::from_u8(state).half_open()).into()
+}
+
+/// A panicking worker ends the process, so a poisoned lock protects nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,142 @@
+//! Where the fragments of a datagram go: the first fragment's decision, kept for the later
+//! ones, in both directions and whatever queue they arrive on.
+//!
+//! Fixed size, in sets of eight that each have a lock: fragments are rare, and a set is
+//! held for some ten nanoseconds.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::IpAddr,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use crate::clock::Now;
+
+/// What identifies a fragmented datagram: RFC 791 section 3.2, RFC 8200 section 4.5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Datagram {
+    /// Source.
+    pub src: IpAddr,
+    /// Destination.
+    pub dst: IpAddr,
+    /// Identification.
+    pub id: u32,
+    /// Transport protocol number.
+    pub protocol: u8,
+}
+
+/// What happened to the first fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It belongs to this connection: slot and generation in its family's table.
+    Connection {
+        /// The slot.
+        id: u32,
+        /// The slot's generation.
+        generation: u32,
+        /// True if it came from the server.
+        reverse: bool,
+    },
+    /// It was given to the kernel.
+    Punted,
+    /// It was dropped.
+    Dropped,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    datagram: Datagram,
+    decision: Decision,
+    until_ms: u64,
+}
+
+const WAYS: usize = 8;
+/// How long a decision is kept, in milliseconds. Fragments of one datagram leave their sender
+/// back to back; the identification may come round in seconds.
+const LIFETIME_MS: u64 = 2_000;
+
+/// The box-wide table of first fragments.
+pub struct FragmentTable {
+    sets: Box<[Mutex<[Option<Entry>; WAYS]>]>,
+    epoch: AtomicU32,
+    hasher: RandomState,
+}
+
+impl FragmentTable {
+    /// A table for `capacity` datagrams.
+    pub fn new(capacity: usize) -> Self {
+        let sets = capacity.div_ceil(WAYS).max(1).next_power_of_two();
+        Self {
+            sets: (0..sets).map(|_| Mutex::new([None; WAYS])).collect(),
+            epoch: AtomicU32::new(0),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Rises with every decision: those who wait for one look again when it moved.
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Keeps a first fragment's decision; false if its set holds eight live others.
+    pub fn decide(&self, datagram: Datagram, decision: Decision, now: Now) -> bool {
+        let mut set = self.set(&datagram).lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |e: &Option<Entry>| e.as_ref().is_some_and(|e| e.datagram == datagram);
+        let free = |e: &Option<Entry>| e.as_ref().is_none_or(|e| e.until_ms <= now.millis);
+        let Some(at) = set.iter().position(same).or_else(|| set.iter().position(free)) else {
+            return false;
+        };
+        set[at] = Some(Entry { datagram, decision, until_ms: now.millis + LIFETIME_MS });
+        drop(set);
+        self.epoch.fetch_add(1, Ordering::Release);
+        true
+    }
+
+    /// The decision for a later fragment, if its first one was seen.
+    pub fn find(&self, datagram: &Datagram, now: Now) -> Option<Decision> {
+        let set = self.set(datagram).lock().unwrap_or_else(PoisonError::into_inner);
+        set.iter()
+            .flatten()
+            .find(|e| e.datagram == *datagram && e.until_ms > now.millis)
+            .map(|e| e.decision)
+    }
+
+    fn set(&self, datagram: &Datagram) -> &Mutex<[Option<Entry>; WAYS]> {
+        &self.sets[self.hasher.hash_one(datagram) as usize & (self.sets.len() - 1)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn datagram(id: u32) -> Datagram {
+        Datagram { src: [10, 0, 0, 1].into(), dst: [10, 0, 0, 2].into(), id, protocol: 17 }
+    }
+
+    #[test]
+    fn full_set_refuses_until_entries_age() {
+        let table = FragmentTable::new(8);
+        let at = |millis| Now { millis };
+        assert!((0..8).all(|id| table.decide(datagram(id), Decision::Punted, at(1))));
+        assert!(!table.decide(datagram(8), Decision::Punted, at(2)));
+        assert_eq!(table.find(&datagram(3), at(2)), Some(Decision::Punted));
+        assert_eq!(table.find(&datagram(3), at(2_001)), None);
+        assert!(table.decide(datagram(8), Decision::Dropped, at(2_001)));
+        assert_eq!(table.find(&datagram(8), at(2_002)), Some(Decision::Dropped));
+    }
+
+    #[test]
+    fn a_reused_identification_replaces() {
+        let table = FragmentTable::new(64);
+        let now = Now { millis: 1 };
+        assert!(table.decide(datagram(1), Decision::Punted, now));
+        let epoch = table.epoch();
+        assert!(table.decide(datagram(1), Decision::Dropped, now));
+        assert_eq!(table.find(&datagram(1), now), Some(Decision::Dropped));
+        assert_ne!(table.epoch(), epoch);
+    }
+}

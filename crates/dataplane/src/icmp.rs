@@ -1,0 +1,204 @@
+//! ICMP errors about connections reach the right side, rewritten (LVS: `ip_vs_in_icmp`,
+//! `ip_vs_out_icmp`), whatever queue they arrive on.
+
+use std::net::IpAddr;
+
+use crate::{
+    answer::Message,
+    breath::Breath,
+    director::Family,
+    forward::{Address, Forward, Tuple, V4, V6},
+    io::Frame,
+    packet::{Fragment, IcmpError, Packet, Quote, parse_quoted},
+    table::{Found, Way},
+    tunnel,
+    verdict::{Drop, Punt, Verdict},
+    wire::{self, Delta, Ip, ethernet, fold, ipv4, protocol, put_u16, sum, u16_at},
+};
+
+/// Octets of the ICMP header in front of the quote.
+const ICMP: usize = 8;
+
+impl Breath<'_> {
+    /// Forwards an ICMP error to the end whose packet it is about.
+    pub fn relay<A: Family, F: Frame>(&mut self, frame: &mut F, error: &IcmpError<A>) -> Verdict {
+        let at = usize::from(error.l4) + ICMP;
+        let bytes = frame.bytes();
+        let Some(quote) = parse_quoted::<A>(&bytes[at..usize::from(error.end)]) else {
+            return Verdict::Punt(Punt::Icmp);
+        };
+        let tunnelled = matches!(quote.protocol, protocol::IPIP | protocol::IPV6);
+        if tunnelled && self.snapshot.services.tunnel_servers.contains_key(&quote.dst.ip()) {
+            return self.tunnel_error(frame, error, &quote);
+        }
+        let found = quote.tuple.and_then(|t| A::table(self.director).find(&t.reversed()));
+        let Some(found) = found else { return Verdict::Punt(Punt::Icmp) };
+        if found.connection.forward.two_way() && !checksum_holds(error, bytes) {
+            return Verdict::Drop(Drop::BadIcmpChecksum);
+        }
+        let packet = as_packet(frame.bytes(), error, &found);
+        let way_out = match self.way_out(frame, &packet, &found) {
+            Ok(way_out) => way_out,
+            Err(verdict) => return verdict,
+        };
+        if found.connection.forward.two_way() {
+            translate(frame.bytes_mut(), error, &quote, &found);
+        }
+        self.leave(frame, &packet, &found, way_out)
+    }
+
+    /// An error about our own outer header: the client learns what it has to know.
+    fn tunnel_error<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        error: &IcmpError<A>,
+        quote: &Quote<A>,
+    ) -> Verdict {
+        if !self.snapshot.topology.local.contains(&quote.src.ip())
+            || !checksum_holds(error, frame.bytes())
+        {
+            return Verdict::Punt(Punt::Icmp);
+        }
+        let mtu = reported_mtu(error, frame.bytes());
+        if let Some(mtu) = mtu {
+            self.learn_path_mtu(quote.dst.ip(), mtu);
+        }
+        let overhead = tunnel::overhead(quote.dst.ip());
+        let inner = usize::from(error.l4) + ICMP + quote.l4;
+        let about = Report {
+            kind: error.kind,
+            code: error.code,
+            mtu: mtu.map(|mtu| mtu - overhead),
+            inner: inner..usize::from(error.end),
+        };
+        match quote.protocol {
+            protocol::IPIP => self.tell_client::<V4, F>(frame, about),
+            _ => self.tell_client::<V6, F>(frame, about),
+        }
+    }
+
+    fn learn_path_mtu(&self, server: IpAddr, mtu: u16) {
+        for id in &self.snapshot.services.tunnel_servers[&server] {
+            self.director.server(*id).learn_path_mtu(mtu, self.now);
+        }
+    }
+
+    /// Answers the client whose packet was inside the tunnel packet that a router reported.
+    fn tell_client<A: Family, F: Frame>(&mut self, frame: &mut F, report: Report) -> Verdict {
+        let consumed = Verdict::Drop(Drop::TunnelError);
+        let Some(inner) = frame.bytes().get(report.inner.clone()) else { return consumed };
+        let Some(quote) = parse_quoted::<A>(inner) else { return consumed };
+        let Some(tuple) = quote.tuple else { return consumed };
+        let known = A::table(self.director)
+            .find(&tuple)
+            .is_some_and(|found| found.connection.forward == Forward::Tun);
+        // RFC 792: a packet that may be fragmented is not told to shrink.
+        if !known || (report.mtu.is_some() && !quote.dont_fragment) {
+            return consumed;
+        }
+        let message = match report.mtu {
+            Some(mtu) => Message::too_big::<A>(mtu).because(Drop::TunnelError),
+            None => Message::relayed(report.kind, report.code),
+        };
+        let len = report.inner.len();
+        let ethertype = A::ETHERTYPE;
+        let room = frame.room();
+        room.copy_within(report.inner, ethernet::LEN);
+        put_u16(room, ethernet::TYPE.start, ethertype);
+        frame.set_len(ethernet::LEN + len);
+        let packet = Packet {
+            tuple,
+            l4: (ethernet::LEN + quote.l4) as u16,
+            end: (ethernet::LEN + len) as u16,
+            ttl: 64,
+            flags: 0,
+            dont_fragment: quote.dont_fragment,
+            fragment: Fragment::Whole,
+            id: 0,
+        };
+        self.answer(frame, &packet, message)
+    }
+}
+
+/// What a router reported about a tunnel packet.
+struct Report {
+    kind: u8,
+    code: u8,
+    /// The MTU that is left for the inner packet.
+    mtu: Option<u16>,
+    /// Where in the frame the inner packet is.
+    inner: std::ops::Range<usize>,
+}
+
+/// The MTU of a "fragmentation needed" or "packet too big", kept within what the kernel
+/// believes (`ip_rt_min_pmtu`, RFC 8200's 1280).
+fn reported_mtu<A: Ip>(error: &IcmpError<A>, bytes: &[u8]) -> Option<u16> {
+    const MIN_PMTU: u16 = 552;
+    let icmp = &bytes[usize::from(error.l4)..];
+    match (A::IPV6, error.kind, error.code) {
+        (false, 3, 4) => Some(u16_at(icmp, 6).max(MIN_PMTU)),
+        (true, 2, _) => Some(u16_at(icmp, 6).max(V6::MTU_MIN)),
+        _ => None,
+    }
+}
+
+fn checksum_holds<A: Ip>(error: &IcmpError<A>, bytes: &[u8]) -> bool {
+    let message = &bytes[usize::from(error.l4)..usize::from(error.end)];
+    if A::IPV6 {
+        wire::transport_checksum(error.src, error.dst, A::ICMP, message) == 0
+    } else {
+        fold(sum(message)) == 0xffff
+    }
+}
+
+/// The error as a packet of its connection, for TTL, MTU, next hop and counting.
+fn as_packet<A: Family>(bytes: &[u8], error: &IcmpError<A>, found: &Found<A>) -> Packet<A> {
+    let df = u16_at(bytes, ethernet::LEN + ipv4::FRAGMENT) & ipv4::DF != 0;
+    Packet {
+        tuple: Tuple {
+            src: error.src,
+            dst: error.dst,
+            sport: 0,
+            dport: 0,
+            protocol: found.connection.protocol,
+        },
+        l4: error.l4,
+        end: error.end,
+        ttl: error.ttl,
+        flags: 0,
+        dont_fragment: A::IPV6 || df,
+        // Like a later fragment it has no ports of its own, and must not be answered by ICMP.
+        fragment: Fragment::Later,
+        id: 0,
+    }
+}
+
+/// Gives the outer header and the quoted packet the addresses of the other side. The quoted
+/// transport checksum is left, as the kernel leaves it: no receiver can verify it.
+fn translate<A: Ip>(bytes: &mut [u8], error: &IcmpError<A>, quote: &Quote<A>, found: &Found<A>) {
+    let c = &found.connection;
+    let ((src, dst), (quoted_src, quoted_dst)) = match found.way {
+        // The server's answer to the client caused it: to the server, about its packet.
+        Way::Forward => {
+            let src = if c.forward == Forward::FullNat { c.local } else { error.src };
+            ((src, c.server), ((c.server, c.rport), (c.local, c.lport)))
+        }
+        Way::Reverse => ((c.vip, c.client), ((c.client, c.cport), (c.vip, c.vport))),
+    };
+    let quoted = usize::from(error.l4) + ICMP;
+    let delta = Delta::addresses([quote.src, quote.dst], [quoted_src.0, quoted_dst.0]);
+    A::set_addresses(&mut bytes[quoted..], quoted_src.0, quoted_dst.0, delta);
+    put_u16(&mut bytes[quoted..], quote.l4, quoted_src.1);
+    put_u16(&mut bytes[quoted..], quote.l4 + 2, quoted_dst.1);
+    let delta = Delta::addresses([error.src, error.dst], [src, dst]);
+    A::set_addresses(&mut bytes[ethernet::LEN..], src, dst, delta);
+    let message = &mut bytes[usize::from(error.l4)..usize::from(error.end)];
+    put_u16(message, 2, 0);
+    let checksum = if A::IPV6 {
+        wire::transport_checksum(src, dst, A::ICMP, message)
+    } else {
+        !fold(sum(message))
+    };
+    put_u16(message, 2, checksum);
+}
+

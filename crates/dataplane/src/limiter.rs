@@ -1,0 +1,124 @@
+//! The rate limits on what we originate, with the kernel's defaults:
+//! per peer `icmp_ratelimit` (one a second after a burst of six, `inet_peer_xrlim_allow`;
+//! IPv6: one in 100 ms) and for the box `icmp_msgs_per_sec` with `icmp_msgs_burst`.
+//! "Fragmentation needed" and "packet too big" are exempt, as there.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::IpAddr,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::clock::Now;
+
+/// `XRLIM_BURST_FACTOR` of `net/ipv4/inetpeer.c`.
+const PEER_BURST: u64 = 6;
+/// `net.ipv4.icmp_ratelimit`, milliseconds between messages to a peer.
+const PEER_INTERVAL_V4_MS: u64 = 1000;
+/// `net.ipv6.icmp.ratelimit`, milliseconds.
+const PEER_INTERVAL_V6_MS: u64 = 100;
+/// `net.ipv4.icmp_msgs_per_sec`.
+const BOX_PER_SECOND: u64 = 1000;
+/// `net.ipv4.icmp_msgs_burst`.
+const BOX_BURST: u64 = 50;
+/// Peers that are remembered at a time; two that share a place share its allowance.
+const PEERS: usize = 4096;
+
+/// The box's allowance for ICMP errors; shared by the workers.
+pub struct Limiter {
+    /// Each word: 24 bits of the peer's hash, 40 bits of the time (ms) up to which
+    /// its allowance is spent.
+    peers: Box<[AtomicU64]>,
+    /// The time (us) up to which the box's allowance is spent.
+    spent_us: AtomicU64,
+    hasher: RandomState,
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        Self {
+            peers: (0..PEERS).map(|_| AtomicU64::new(0)).collect(),
+            spent_us: AtomicU64::new(0),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl Limiter {
+    /// True if one more error may go to `peer` now; then it is counted.
+    pub fn allow(&self, peer: IpAddr, now: Now) -> bool {
+        let interval =
+            if peer.is_ipv4() { PEER_INTERVAL_V4_MS } else { PEER_INTERVAL_V6_MS };
+        self.allow_box(now) && self.allow_peer(peer, interval, now)
+    }
+
+    fn allow_box(&self, now: Now) -> bool {
+        const INTERVAL_US: u64 = 1_000_000 / BOX_PER_SECOND;
+        let now_us = now.millis * 1000;
+        let mut spent = self.spent_us.load(Ordering::Relaxed);
+        loop {
+            let Some(next) = spend(spent, now_us, INTERVAL_US, BOX_BURST) else { return false };
+            match self.spent_us.compare_exchange_weak(
+                spent,
+                next,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(seen) => spent = seen,
+            }
+        }
+    }
+
+    fn allow_peer(&self, peer: IpAddr, interval: u64, now: Now) -> bool {
+        const TIME_BITS: u32 = 40;
+        const TIME: u64 = (1 << TIME_BITS) - 1;
+        let hash = self.hasher.hash_one(peer);
+        let place = &self.peers[hash as usize % PEERS];
+        let tag = hash >> TIME_BITS;
+        let mut word = place.load(Ordering::Relaxed);
+        loop {
+            // Another peer's past is not held against this one.
+            let spent = if word >> TIME_BITS == tag { word & TIME } else { 0 };
+            let Some(next) = spend(spent, now.millis, interval, PEER_BURST) else { return false };
+            let next = tag << TIME_BITS | next & TIME;
+            match place.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(seen) => word = seen,
+            }
+        }
+    }
+}
+
+/// A token bucket in one number: the time up to which its tokens are spent.
+fn spend(spent: u64, now: u64, interval: u64, burst: u64) -> Option<u64> {
+    let next = spent.max(now) + interval;
+    (next <= now + interval * burst).then_some(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn six_at_once_then_one_a_second() {
+        let limiter = Limiter::default();
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        let sent = |from_ms: u64, count: usize| {
+            (0..count).filter(|_| limiter.allow(peer, Now { millis: from_ms })).count()
+        };
+        assert_eq!(sent(10_000, 20), 6);
+        assert_eq!(sent(10_999, 5), 0);
+        assert_eq!(sent(11_000, 5), 1);
+        assert_eq!(sent(60_000, 20), 6);
+    }
+
+    #[test]
+    fn fifty_at_once_for_the_box() {
+        let limiter = Limiter::default();
+        let allowed = (0..200u8)
+            .filter(|i| limiter.allow(IpAddr::from([10, 0, 0, *i]), Now { millis: 5_000 }))
+            .count();
+        assert_eq!(allowed, 50);
+    }
+}

@@ -1,0 +1,452 @@
+//! Parsing: once per packet, from a frame to what the pipeline needs to know.
+//!
+//! The frame's length is never trusted over the IP length: `end` is where the packet
+//! ends, what follows it is Ethernet padding. Nothing here panics, whatever the octets.
+
+use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeaderSlice};
+
+use crate::{
+    forward::{Address, Protocol, Tuple, V4, V6},
+    verdict::{Drop, Punt},
+    wire::{self, ethernet, fold, ipv4, protocol, sum, u16_at},
+};
+
+/// Which part of its datagram a packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragment {
+    /// All of it.
+    Whole,
+    /// The beginning: transport header present, more to come.
+    First,
+    /// A later part, without the transport header.
+    Later,
+}
+
+/// A TCP or UDP packet of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<A> {
+    /// Addresses, ports and protocol; ports are 0 in later fragments.
+    pub tuple: Tuple<A>,
+    /// Octets from the frame's start to the transport header.
+    pub l4: u16,
+    /// Octets from the frame's start to the packet's end.
+    pub end: u16,
+    /// TTL or hop limit as it arrived.
+    pub ttl: u8,
+    /// TCP flags; 0 for UDP.
+    pub flags: u8,
+    /// IPv4: DF is set. IPv6: true, since routers never fragment it.
+    pub dont_fragment: bool,
+    /// Which part of the datagram this is.
+    pub fragment: Fragment,
+    /// The fragment identification (16 bits in IPv4), meaningful unless [`Fragment::Whole`].
+    pub id: u32,
+}
+
+impl<A> Packet<A> {
+    /// Octets of the IP packet.
+    pub const fn ip_len(&self) -> usize {
+        self.end as usize - ethernet::LEN
+    }
+}
+
+/// An ICMP or ICMPv6 error message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpError<A> {
+    /// Who sent it.
+    pub src: A,
+    /// To whom.
+    pub dst: A,
+    /// Octets from the frame's start to the ICMP header.
+    pub l4: u16,
+    /// Octets from the frame's start to the packet's end.
+    pub end: u16,
+    /// TTL or hop limit as it arrived.
+    pub ttl: u8,
+    /// ICMP type.
+    pub kind: u8,
+    /// ICMP code.
+    pub code: u8,
+}
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// IPv4 TCP or UDP.
+    V4(Packet<V4>),
+    /// IPv6 TCP or UDP.
+    V6(Packet<V6>),
+    /// An ICMP error.
+    Error4(IcmpError<V4>),
+    /// An ICMPv6 error.
+    Error6(IcmpError<V6>),
+    /// Nothing for us, or nothing for anybody: decided already.
+    Punt(Punt),
+    /// Broken or forbidden.
+    Drop(Drop),
+}
+
+/// Reads a frame.
+#[inline]
+pub fn parse(frame: &[u8]) -> Parsed {
+    if frame.len() < ethernet::LEN {
+        return Parsed::Drop(Drop::Malformed);
+    }
+    match u16_at(frame, ethernet::TYPE.start) {
+        ethernet::IPV4 => parse_ipv4(frame),
+        ethernet::IPV6 => parse_ipv6(frame),
+        _ => Parsed::Punt(Punt::Unhandled),
+    }
+}
+
+/// IPv4: what `ip_rcv_core` and the martian checks of `ip_route_input` refuse is dropped by name.
+#[inline]
+fn parse_ipv4(frame: &[u8]) -> Parsed {
+    let Ok(header) = Ipv4HeaderSlice::from_slice(&frame[ethernet::LEN..]) else {
+        return Parsed::Drop(Drop::Malformed);
+    };
+    let header_len = header.slice().len();
+    let total = usize::from(header.total_len());
+    let end = ethernet::LEN + total;
+    if end > frame.len() || total < header_len {
+        return Parsed::Drop(Drop::Malformed);
+    }
+    if fold(sum(header.slice())) != 0xffff {
+        return Parsed::Drop(Drop::BadIpChecksum);
+    }
+    if header_len > ipv4::LEN && has_source_route(&header.slice()[ipv4::LEN..]) {
+        return Parsed::Drop(Drop::SourceRoute);
+    }
+    let src = V4::from_wire(&header.slice()[ipv4::SOURCE..]);
+    let dst = V4::from_wire(&header.slice()[ipv4::DESTINATION..]);
+    if let Some(drop) = bad_ipv4_source(src, dst) {
+        return Parsed::Drop(drop);
+    }
+    let l4 = ethernet::LEN + header_len;
+    let flags = u16_at(header.slice(), ipv4::FRAGMENT);
+    let fragment = match (flags & ipv4::OFFSET, flags & ipv4::MF) {
+        (0, 0) => Fragment::Whole,
+        (0, _) => Fragment::First,
+        _ => Fragment::Later,
+    };
+    let number = header.protocol().0;
+    if number == protocol::ICMP && fragment == Fragment::Whole {
+        return parse_icmpv4(&frame[..end], src, dst, l4, header.ttl());
+    }
+    let Some(protocol) = Protocol::from_number(number) else {
+        return Parsed::Punt(other_protocol(number, protocol::ICMP));
+    };
+    let mut packet = Packet {
+        tuple: Tuple { src, dst, sport: 0, dport: 0, protocol },
+        l4: l4 as u16,
+        end: end as u16,
+        ttl: header.ttl(),
+        flags: 0,
+        dont_fragment: flags & ipv4::DF != 0,
+        fragment,
+        id: u32::from(u16_at(header.slice(), ipv4::ID)),
+    };
+    match read_transport(&mut packet, &frame[l4..end]) {
+        Ok(()) => Parsed::V4(packet),
+        Err(drop) => Parsed::Drop(drop),
+    }
+}
+
+/// IPv6: the extension headers that hosts may send are walked (RFC 8200 section 4).
+fn parse_ipv6(frame: &[u8]) -> Parsed {
+    let Ok(header) = Ipv6HeaderSlice::from_slice(&frame[ethernet::LEN..]) else {
+        return Parsed::Drop(Drop::Malformed);
+    };
+    let end = ethernet::LEN + wire::ipv6::LEN + usize::from(header.payload_length());
+    // A payload length of 0 with content is a jumbogram (RFC 2675): longer than any frame here.
+    if end > frame.len() || header.payload_length() == 0 {
+        return Parsed::Drop(Drop::Malformed);
+    }
+    let src = V6::from_wire(&header.slice()[wire::ipv6::SOURCE..]);
+    let dst = V6::from_wire(&header.slice()[wire::ipv6::DESTINATION..]);
+    if let Some(drop) = bad_ipv6_source(src, dst) {
+        return Parsed::Drop(drop);
+    }
+    let chain = match walk_extensions(
+        &frame[..end],
+        header.next_header().0,
+        ethernet::LEN + wire::ipv6::LEN,
+    ) {
+        Ok(chain) => chain,
+        Err(drop) => return Parsed::Drop(drop),
+    };
+    if chain.protocol == protocol::ICMPV6 && chain.fragment == Fragment::Whole {
+        return parse_icmpv6(&frame[..end], src, dst, chain.l4, header.hop_limit());
+    }
+    let Some(protocol) = Protocol::from_number(chain.protocol) else {
+        return Parsed::Punt(other_protocol(chain.protocol, protocol::ICMPV6));
+    };
+    let mut packet = Packet {
+        tuple: Tuple { src, dst, sport: 0, dport: 0, protocol },
+        l4: chain.l4 as u16,
+        end: end as u16,
+        ttl: header.hop_limit(),
+        flags: 0,
+        dont_fragment: true,
+        fragment: chain.fragment,
+        id: chain.id,
+    };
+    match read_transport(&mut packet, &frame[chain.l4..end]) {
+        Ok(()) => Parsed::V6(packet),
+        Err(drop) => Parsed::Drop(drop),
+    }
+}
+
+/// Ports and flags; later fragments have none.
+#[inline(always)]
+fn read_transport<A>(packet: &mut Packet<A>, segment: &[u8]) -> Result<(), Drop> {
+    if packet.fragment == Fragment::Later {
+        return Ok(());
+    }
+    match packet.tuple.protocol {
+        Protocol::Tcp => {
+            let header = TcpHeaderSlice::from_slice(segment).map_err(|_| Drop::Malformed)?;
+            packet.tuple.sport = header.source_port();
+            packet.tuple.dport = header.destination_port();
+            packet.flags = header.slice()[wire::tcp::FLAGS];
+        }
+        Protocol::Udp => {
+            let header: &[u8; wire::udp::LEN] = segment.first_chunk().ok_or(Drop::Malformed)?;
+            let length = usize::from(u16_at(header, wire::udp::LENGTH));
+            let whole = packet.fragment == Fragment::Whole;
+            if length < wire::udp::LEN || (whole && length > segment.len()) {
+                return Err(Drop::Malformed);
+            }
+            packet.tuple.sport = u16_at(header, 0);
+            packet.tuple.dport = u16_at(header, 2);
+        }
+    }
+    Ok(())
+}
+
+/// Loose and strict source routes; RFC 7126 sections 4.3 and 4.4 ask routers to drop them.
+fn has_source_route(mut options: &[u8]) -> bool {
+    const END: u8 = 0;
+    const NOP: u8 = 1;
+    const LSRR: u8 = 131;
+    const SSRR: u8 = 137;
+    loop {
+        match *options {
+            [] | [END, ..] => return false,
+            [NOP, ref rest @ ..] => options = rest,
+            [LSRR | SSRR, ..] => return true,
+            [_, len, ..] if len >= 2 && usize::from(len) <= options.len() => {
+                options = &options[usize::from(len)..];
+            }
+            _ => return false,
+        }
+    }
+}
+
+#[inline(always)]
+fn bad_ipv4_source(V4(src): V4, V4(dst): V4) -> Option<Drop> {
+    let top = src >> 24;
+    // Zero network, loopback, multicast; 255.255.255.255 (RFC 1122 3.2.1.3).
+    if top == 0 || top == 127 || top >> 4 == 0xe || src == u32::MAX {
+        return Some(Drop::BadSource);
+    }
+    (src == dst).then_some(Drop::Land)
+}
+
+fn bad_ipv6_source(V6(src): V6, V6(dst): V6) -> Option<Drop> {
+    // Unspecified, loopback, multicast, IPv4-mapped (RFC 4291 2.5, 2.7).
+    if src <= 1 || src >> 120 == 0xff || src >> 32 == 0xffff {
+        return Some(Drop::BadSource);
+    }
+    (src == dst).then_some(Drop::Land)
+}
+
+const fn other_protocol(number: u8, icmp: u8) -> Punt {
+    if number == icmp { Punt::Icmp } else { Punt::Unhandled }
+}
+
+struct Chain {
+    protocol: u8,
+    l4: usize,
+    fragment: Fragment,
+    id: u32,
+}
+
+/// Follows the extension headers to the upper-layer one.
+fn walk_extensions(packet: &[u8], first: u8, start: usize) -> Result<Chain, Drop> {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    const DESTINATION_OPTIONS: u8 = 60;
+    // More headers than any sane host chains.
+    const CHAIN_MAX: usize = 8;
+
+    let mut chain = Chain { protocol: first, l4: start, fragment: Fragment::Whole, id: 0 };
+    for _ in 0..CHAIN_MAX {
+        let rest = &packet[chain.l4..];
+        match chain.protocol {
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
+                let [next, len, ..] = *rest else { return Err(Drop::Malformed) };
+                let octets = 8 * (usize::from(len) + 1);
+                if octets > rest.len() {
+                    return Err(Drop::Malformed);
+                }
+                if chain.protocol == ROUTING && rest[2] == 0 && rest[3] != 0 {
+                    // Type 0 with segments left: RFC 5095.
+                    return Err(Drop::SourceRoute);
+                }
+                chain.protocol = next;
+                chain.l4 += octets;
+            }
+            FRAGMENT => {
+                let Some(header) = rest.first_chunk::<8>() else { return Err(Drop::Malformed) };
+                let flags = u16_at(header, 2);
+                chain.protocol = header[0];
+                chain.l4 += header.len();
+                chain.id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+                chain.fragment = match (flags >> 3, flags & 1) {
+                    (0, 0) => Fragment::Whole,
+                    (0, _) => Fragment::First,
+                    _ => Fragment::Later,
+                };
+                if chain.fragment == Fragment::Later {
+                    return Ok(chain);
+                }
+            }
+            _ => return Ok(chain),
+        }
+    }
+    Err(Drop::Malformed)
+}
+
+fn parse_icmpv4(packet: &[u8], src: V4, dst: V4, l4: usize, ttl: u8) -> Parsed {
+    const UNREACHABLE: u8 = 3;
+    const SOURCE_QUENCH: u8 = 4;
+    const TIME_EXCEEDED: u8 = 11;
+    const PARAMETER_PROBLEM: u8 = 12;
+    let Some(&[kind, code, ..]) = packet[l4..].first_chunk::<8>() else {
+        return Parsed::Drop(Drop::Malformed);
+    };
+    match kind {
+        UNREACHABLE | SOURCE_QUENCH | TIME_EXCEEDED | PARAMETER_PROBLEM => Parsed::Error4(
+            IcmpError { src, dst, l4: l4 as u16, end: packet.len() as u16, ttl, kind, code },
+        ),
+        _ => Parsed::Punt(Punt::Icmp),
+    }
+}
+
+fn parse_icmpv6(packet: &[u8], src: V6, dst: V6, l4: usize, ttl: u8) -> Parsed {
+    // RFC 4443 section 2.1: error messages have a zero high bit in their type.
+    const INFORMATIONAL: u8 = 0x80;
+    let Some(&[kind, code, ..]) = packet[l4..].first_chunk::<8>() else {
+        return Parsed::Drop(Drop::Malformed);
+    };
+    if kind & INFORMATIONAL != 0 {
+        return Parsed::Punt(Punt::Icmp);
+    }
+    Parsed::Error6(IcmpError { src, dst, l4: l4 as u16, end: packet.len() as u16, ttl, kind, code })
+}
+
+/// The packet that an ICMP error quotes, as far as it is there: the IP header must be
+/// whole, the transport header needs its ports only.
+pub fn parse_quoted<A: Quoted>(quote: &[u8]) -> Option<Quote<A>> {
+    A::parse_quoted(quote)
+}
+
+/// A quoted packet: offsets count from its own IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quote<A> {
+    /// Its addresses.
+    pub src: A,
+    /// Its destination.
+    pub dst: A,
+    /// Its transport protocol number.
+    pub protocol: u8,
+    /// Its ports, if it has TCP or UDP ports and is not a later fragment.
+    pub tuple: Option<Tuple<A>>,
+    /// Octets from its IP header to its transport header.
+    pub l4: usize,
+    /// DF of a quoted IPv4 packet; true for IPv6.
+    pub dont_fragment: bool,
+}
+
+/// Families whose quoted packets can be read.
+pub trait Quoted: Address {
+    /// See [`parse_quoted`].
+    fn parse_quoted(quote: &[u8]) -> Option<Quote<Self>>;
+}
+
+impl Quoted for V4 {
+    fn parse_quoted(quote: &[u8]) -> Option<Quote<Self>> {
+        let header = Ipv4HeaderSlice::from_slice(quote).ok()?;
+        let flags = u16_at(quote, ipv4::FRAGMENT);
+        let whole = flags & ipv4::OFFSET == 0;
+        Some(quoted(
+            [Self::from_wire(&quote[ipv4::SOURCE..]), Self::from_wire(&quote[ipv4::DESTINATION..])],
+            header.protocol().0,
+            header.slice().len(),
+            whole.then_some(quote),
+            flags & ipv4::DF != 0,
+        ))
+    }
+}
+
+impl Quoted for V6 {
+    fn parse_quoted(quote: &[u8]) -> Option<Quote<Self>> {
+        let header = Ipv6HeaderSlice::from_slice(quote).ok()?;
+        let chain = walk_extensions(quote, header.next_header().0, wire::ipv6::LEN).ok()?;
+        let whole = chain.fragment != Fragment::Later;
+        let addresses = [
+            Self::from_wire(&quote[wire::ipv6::SOURCE..]),
+            Self::from_wire(&quote[wire::ipv6::DESTINATION..]),
+        ];
+        Some(quoted(addresses, chain.protocol, chain.l4, whole.then_some(quote), true))
+    }
+}
+
+fn quoted<A: Address>(
+    [src, dst]: [A; 2],
+    protocol: u8,
+    l4: usize,
+    with_ports: Option<&[u8]>,
+    dont_fragment: bool,
+) -> Quote<A> {
+    let tuple = with_ports.and_then(|quote| {
+        let protocol = Protocol::from_number(protocol)?;
+        let ports: &[u8; 4] = quote.get(l4..)?.first_chunk()?;
+        Some(Tuple { src, dst, sport: u16_at(ports, 0), dport: u16_at(ports, 2), protocol })
+    });
+    Quote { src, dst, protocol, tuple, l4, dont_fragment }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_octets_never_panic() {
+        let mut seed = 88_172_645_463_325_252u64;
+        let mut frame = [0u8; 128];
+        for round in 0..400_000u32 {
+            for octet in &mut frame {
+                seed ^= seed << 13;
+                seed ^= seed >> 7;
+                seed ^= seed << 17;
+                *octet = seed as u8;
+            }
+            // Half of them get past the first checks.
+            if round % 2 == 0 {
+                let v6 = round % 4 == 0;
+                frame[12..14].copy_from_slice(if v6 { &[0x86, 0xdd] } else { &[8, 0] });
+                frame[14] = if v6 { 0x60 } else { 0x45 + (frame[14] & 3) };
+                frame[16] = 0;
+                frame[18] = 0;
+                frame[20] = [0, 6, 17, 43, 44, 58, 60, frame[20]][(round / 4 % 8) as usize];
+            }
+            let len = (seed >> 40) as usize % frame.len();
+            parse(&frame[..len]);
+            let _ = parse_quoted::<V4>(&frame[14.min(len)..len]);
+            let _ = parse_quoted::<V6>(&frame[14.min(len)..len]);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Counters: each worker has its own, plain single-writer words; only a listing reads
+//! them from another core.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{
+    snapshot::ServerId,
+    verdict::{Answer, Drop, Punt},
+};
+
+/// A counter that one thread writes and others may read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds, without a locked instruction: there is one writer.
+    #[inline(always)]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Sets a gauge.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// Its value, perhaps a moment old.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What passed between clients and one server. Octets are those of IP packets (A.12 of LVS:
+/// `ip_vs_in_stats` counts `skb->len` at the IP layer).
+#[derive(Debug, Default)]
+#[repr(align(32))]
+pub struct Traffic {
+    /// Packets towards the server.
+    pub in_packets: Counter,
+    /// Octets towards the server.
+    pub in_bytes: Counter,
+    /// Packets from the server (NAT and FullNAT).
+    pub out_packets: Counter,
+    /// Octets from the server.
+    pub out_bytes: Counter,
+}
+
+/// One worker's counters.
+#[derive(Debug)]
+pub struct Stats {
+    /// By server id.
+    pub servers: Box<[Traffic]>,
+    /// By [`Drop`].
+    pub drops: [Counter; Drop::COUNT],
+    /// By [`Punt`].
+    pub punts: [Counter; Punt::COUNT],
+    /// By [`Answer`].
+    pub answers: [Counter; Answer::COUNT],
+    /// Frames received.
+    pub rx_packets: Counter,
+    /// Frames sent, answers and fragments included.
+    pub tx_packets: Counter,
+    /// NAT connections whose source port was moved to keep two VIPs apart.
+    pub moved_ports: Counter,
+    /// Connections made.
+    pub opened: Counter,
+    /// Frames held for a neighbour or a first fragment now (a gauge).
+    pub waiting: Counter,
+    /// The frame ledger (gauges): all, pool, lent for RX, lent for TX, held.
+    pub ledger: [Counter; 5],
+    /// Generation of the snapshot in use: control frees older ones after that.
+    pub snapshot: Counter,
+    /// Breaths taken.
+    pub breaths: Counter,
+    /// Breaths that moved packets.
+    pub busy_breaths: Counter,
+}
+
+impl Stats {
+    /// Zeroed counters for up to `servers` server ids.
+    pub fn new(servers: usize) -> Self {
+        Self {
+            servers: (0..servers).map(|_| Traffic::default()).collect(),
+            drops: std::array::from_fn(|_| Counter::default()),
+            punts: std::array::from_fn(|_| Counter::default()),
+            answers: std::array::from_fn(|_| Counter::default()),
+            rx_packets: Counter::default(),
+            tx_packets: Counter::default(),
+            moved_ports: Counter::default(),
+            opened: Counter::default(),
+            waiting: Counter::default(),
+            ledger: std::array::from_fn(|_| Counter::default()),
+            snapshot: Counter::default(),
+            breaths: Counter::default(),
+            busy_breaths: Counter::default(),
+        }
+    }
+
+    /// Counts a drop.
+    #[inline]
+    pub fn drop(&self, reason: Drop) {
+        self.drops[reason as usize].add(1);
+    }
+
+    /// Counts a punt.
+    #[inline]
+    pub fn punt(&self, reason: Punt) {
+        self.punts[reason as usize].add(1);
+    }
+
+    /// Counts an answer.
+    #[inline]
+    pub fn answer(&self, kind: Answer) {
+        self.answers[kind as usize].add(1);
+    }
+
+    /// The record of a server.
+    #[inline(always)]
+    pub fn server(&self, id: ServerId) -> &Traffic {
+        &self.servers[id as usize]
+    }
+}
