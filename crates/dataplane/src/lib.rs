@@ -4,5 +4,7 @@
 pub mod forward;
 pub mod io;
 pub mod snapshot;
+pub mod table;
+pub mod tcp;
 pub mod topology;
 pub mod verdict;

@@ -1,0 +1,194 @@
+//! What goes into the table and what comes out of it.
+
+use crate::{
+    forward::{Address, Forward, Protocol, Tuple},
+    topology::{HopId, NO_HOP},
+};
+
+/// One connection: who talks to whom, and how it is rewritten. Never changes while it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection<A> {
+    /// The client's address.
+    pub client: A,
+    /// The client's port.
+    pub cport: u16,
+    /// The address that the client talks to.
+    pub vip: A,
+    /// The port that the client talks to.
+    pub vport: u16,
+    /// The real server's address; in TUN unused (the outer address is in the server's record).
+    pub server: A,
+    /// The real server's port.
+    pub rport: u16,
+    /// The address that the server answers to: the client's in NAT, ours in FullNAT; unused in
+    /// DR and TUN.
+    pub local: A,
+    /// The port that the server answers to; unused in DR and TUN.
+    pub lport: u16,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// Forwarding method; NAT and FullNAT have a reverse key.
+    pub forward: Forward,
+    /// The real server's id, below [`Connection::MAX_SERVER`].
+    pub server_id: u32,
+    /// For the pipeline's use.
+    pub flags: u8,
+}
+
+impl<A: Address> Connection<A> {
+    /// Server ids fit 24 bits.
+    pub const MAX_SERVER: u32 = 1 << 24;
+
+    /// What the client's packets look like.
+    #[inline]
+    pub const fn forward_key(&self) -> Tuple<A> {
+        Tuple {
+            src: self.client,
+            dst: self.vip,
+            sport: self.cport,
+            dport: self.vport,
+            protocol: self.protocol,
+        }
+    }
+
+    /// What the server's answers look like, if they pass here.
+    #[inline]
+    pub const fn reverse_key(&self) -> Option<Tuple<A>> {
+        if !self.forward.two_way() {
+            return None;
+        }
+        Some(Tuple {
+            src: self.server,
+            dst: self.local,
+            sport: self.rport,
+            dport: self.lport,
+            protocol: self.protocol,
+        })
+    }
+}
+
+/// Which key of a connection a packet matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the client.
+    Forward,
+    /// From the server, in NAT and FullNAT.
+    Reverse,
+}
+
+/// The changing part of a connection as it was read: generation (32) | state (8) | 0 (8) |
+/// timeout (16). An odd generation is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta(pub(super) u64);
+
+impl Meta {
+    /// The first generation of an entry is 1.
+    pub(super) const fn new(generation: u32, state: u8, timeout: u16) -> Self {
+        Self((generation as u64) << 32 | (state as u64) << 24 | timeout as u64)
+    }
+
+    /// Which use of the entry this is; a reused entry has another one.
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The state, in the numbers of whoever inserted the connection.
+    pub const fn state(self) -> u8 {
+        (self.0 >> 24) as u8
+    }
+
+    /// Seconds that it may be idle.
+    pub const fn timeout(self) -> u16 {
+        self.0 as u16
+    }
+
+    pub(super) const fn alive(self) -> bool {
+        self.0 >> 32 & 1 == 1
+    }
+}
+
+/// The cached next hops as they were read: generation (8) | route generation (24) | way in to
+/// the server (16) | way out to the client (16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hops(pub(super) u64);
+
+impl Hops {
+    pub(super) const fn new(generation: u32, routes: u32, hop_in: HopId, hop_out: HopId) -> Self {
+        let routes = (routes & 0x00ff_ffff) as u64;
+        Self((generation as u64) << 56 | routes << 32 | (hop_in as u64) << 16 | hop_out as u64)
+    }
+
+    pub(super) const fn unknown(generation: u32) -> Self {
+        Self::new(generation, 0, NO_HOP, NO_HOP)
+    }
+
+    /// The low 24 bits of the route generation for which the hops hold.
+    pub const fn route_generation(self) -> u32 {
+        (self.0 >> 32) as u32 & 0x00ff_ffff
+    }
+
+    /// The hop towards the server; [`NO_HOP`] until it is set.
+    pub const fn hop_in(self) -> HopId {
+        (self.0 >> 16) as HopId
+    }
+
+    /// The hop towards the client; [`NO_HOP`] until it is set.
+    pub const fn hop_out(self) -> HopId {
+        self.0 as HopId
+    }
+}
+
+/// A connection that was found, as it was at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found<A> {
+    /// The entry's number, below the table's capacity.
+    pub id: u32,
+    /// Which key matched.
+    pub direction: Way,
+    /// The connection.
+    pub connection: Connection<A>,
+    /// Generation, state and timeout.
+    pub meta: Meta,
+    /// The second of its last packet.
+    pub stamp: u32,
+    /// Its next hops.
+    pub hops: Hops,
+}
+
+/// A handle of a connection just inserted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionRef {
+    /// The entry's number.
+    pub id: u32,
+    /// Which use of the entry it is.
+    pub generation: u32,
+}
+
+/// A connection that its timeout ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired<A> {
+    /// The entry's number, free again by now.
+    pub id: u32,
+    /// The connection.
+    pub connection: Connection<A>,
+    /// Its last generation, state and timeout.
+    pub meta: Meta,
+    /// The second of its last packet.
+    pub stamp: u32,
+    /// Its last next hops.
+    pub hops: Hops,
+}
+
+/// Why a connection was not inserted; the table is as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InsertError {
+    /// A connection with this forward key is there already: find it.
+    #[error("the connection exists")]
+    Exists,
+    /// The reverse key belongs to another connection: take another local port.
+    #[error("the server's answers would belong to another connection")]
+    ReverseTaken,
+    /// No free entry, or no room in the index.
+    #[error("the connection table is full")]
+    Full,
+}

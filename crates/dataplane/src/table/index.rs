@@ -1,0 +1,218 @@
+//! The index: 64-byte buckets of eight words, each a tag and the place of an entry.
+//!
+//! A word never moves while its connection lives, so a reader without a lock cannot
+//! miss it. Only one worker holds the lock of a key, but two keys can meet in a bucket:
+//! a free word is claimed by compare-and-swap.
+
+use std::{io, sync::atomic::Ordering::Relaxed};
+
+use super::memory::{Line, Lines, prefetch};
+
+/// Words of a bucket.
+const WAYS: usize = 8;
+/// A key goes to its primary bucket while that holds fewer words than this, else to
+/// the emptier of its two. Higher means fewer lookups that need the second bucket,
+/// lower means a fuller index before both are full.
+const CROWDED: usize = 6;
+
+/// Which of a connection's two keys a word stands for: the low bit of the word.
+pub(super) const FORWARD: u64 = 0;
+/// The key of the server's answers.
+pub(super) const REVERSE: u64 = 1;
+
+/// One word of the index: tag (32) | slot (31) | direction (1); 0 is free, tags are not 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Word(pub(super) u64);
+
+impl Word {
+    #[inline(always)]
+    fn new(hash: u64, slot: u32, direction: u64) -> Self {
+        Self(tag(hash) | u64::from(slot) << 1 | direction)
+    }
+
+    #[inline(always)]
+    pub(super) const fn slot(self) -> u32 {
+        self.0 as u32 >> 1
+    }
+
+    #[inline(always)]
+    pub(super) const fn direction(self) -> u64 {
+        self.0 & 1
+    }
+}
+
+/// The tag of a hash, in place.
+#[inline(always)]
+fn tag(hash: u64) -> u64 {
+    u64::from((hash as u32).max(1)) << 32
+}
+
+/// The buckets.
+pub(super) struct Index {
+    buckets: Lines,
+}
+
+impl Index {
+    /// An index for `capacity` connections of two keys each. 30 bytes a connection: with
+    /// both keys of all connections in it, 53 % of the words are taken, where two choices
+    /// of eight words do not overflow.
+    pub(super) fn new(capacity: usize) -> io::Result<Self> {
+        Ok(Self { buckets: Lines::new((capacity * 15).div_ceil(32).max(4))? })
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.buckets.len() * size_of::<Line>()
+    }
+
+    #[inline(always)]
+    fn primary(&self, hash: u64) -> usize {
+        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
+    }
+
+    /// Another bucket than the primary one.
+    #[inline(always)]
+    fn alternate(&self, hash: u64) -> usize {
+        let buckets = self.buckets.len() as u64;
+        let other = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let step = 1 + ((other * (buckets - 1)) >> 32) as usize;
+        let bucket = self.primary(hash) + step;
+        if bucket < self.buckets.len() { bucket } else { bucket - self.buckets.len() }
+    }
+
+    #[inline(always)]
+    pub(super) fn prefetch(&self, hash: u64) {
+        prefetch(&self.buckets[self.primary(hash)]);
+    }
+
+    #[inline(always)]
+    pub(super) fn prefetch_alternate(&self, hash: u64) {
+        prefetch(&self.buckets[self.alternate(hash)]);
+    }
+
+    /// A word of the primary bucket with the hash's tag. No branch depends on the words:
+    /// each comparison ends in a conditional move.
+    #[inline(always)]
+    pub(super) fn candidate(&self, hash: u64) -> Option<Word> {
+        let bucket = &self.buckets[self.primary(hash)].0;
+        let tag = tag(hash);
+        let mut found = 0;
+        for word in bucket {
+            let word = word.load(Relaxed);
+            found = if (word ^ tag) >> 32 == 0 { word } else { found };
+        }
+        (found != 0).then_some(Word(found))
+    }
+
+    /// The first of the words with the hash's tag, in both buckets, for which `check`
+    /// has an answer.
+    pub(super) fn search<T>(
+        &self,
+        hash: u64,
+        mut check: impl FnMut(Word) -> Option<T>,
+    ) -> Option<T> {
+        let tag = tag(hash);
+        [self.primary(hash), self.alternate(hash)]
+            .into_iter()
+            .flat_map(|bucket| &self.buckets[bucket].0)
+            .map(|word| word.load(Relaxed))
+            .filter(|word| (word ^ tag) >> 32 == 0)
+            .find_map(|word| check(Word(word)))
+    }
+
+    /// Puts a key in; false if both buckets are full. The caller holds the key's lock.
+    pub(super) fn place(&self, hash: u64, slot: u32, direction: u64) -> bool {
+        let word = Word::new(hash, slot, direction).0;
+        loop {
+            let mut bucket = &self.buckets[self.primary(hash)];
+            let mut taken = count(bucket);
+            if taken >= CROWDED {
+                let alternate = &self.buckets[self.alternate(hash)];
+                let other = count(alternate);
+                if other < taken {
+                    (bucket, taken) = (alternate, other);
+                }
+            }
+            if taken == WAYS {
+                return false;
+            }
+            // Another worker can be faster here; then look again.
+            let free = bucket.0.iter().find(|word| word.load(Relaxed) == 0);
+            if free.is_some_and(|free| free.compare_exchange(0, word, Relaxed, Relaxed).is_ok()) {
+                return true;
+            }
+        }
+    }
+
+    /// Takes a key out. The caller holds the key's lock.
+    pub(super) fn clear(&self, hash: u64, slot: u32, direction: u64) {
+        let word = Word::new(hash, slot, direction).0;
+        let place = [self.primary(hash), self.alternate(hash)]
+            .into_iter()
+            .flat_map(|bucket| &self.buckets[bucket].0)
+            .find(|place| place.load(Relaxed) == word);
+        if let Some(place) = place {
+            place.store(0, Relaxed);
+        }
+    }
+
+    /// The number of words taken.
+    pub(super) fn len(&self) -> usize {
+        self.buckets.iter().map(count).sum()
+    }
+}
+
+/// The words taken in a bucket.
+fn count(bucket: &Line) -> usize {
+    bucket.0.iter().filter(|word| word.load(Relaxed) != 0).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn random(state: &mut u64) -> u64 {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (*state ^ *state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ x >> 31
+    }
+
+    /// All the keys that an index was made for fit, again and again while they change.
+    #[test]
+    fn holds_what_it_was_made_for() {
+        for (capacity, seeds) in [(1, 200), (3, 200), (16, 200), (1000, 50), (200_000, 2)] {
+            for seed in 0..seeds {
+                let mut state = seed << 32 | capacity as u64;
+                let index = Index::new(capacity).unwrap();
+                let mut keys: Vec<u64> = (0..capacity * 2).map(|_| random(&mut state)).collect();
+                for (slot, &key) in keys.iter().enumerate() {
+                    assert!(index.place(key, slot as u32, FORWARD), "{capacity} seed {seed}");
+                }
+                for _ in 0..capacity * 4 {
+                    let at = random(&mut state) as usize % keys.len();
+                    index.clear(keys[at], at as u32, FORWARD);
+                    keys[at] = random(&mut state);
+                    assert!(index.place(keys[at], at as u32, FORWARD), "{capacity} seed {seed}");
+                }
+                assert_eq!(index.len(), keys.len());
+                for (slot, &key) in keys.iter().enumerate() {
+                    let found = index.search(key, |word| {
+                        (word.slot() == slot as u32).then_some(word.direction())
+                    });
+                    assert_eq!(found, Some(FORWARD));
+                    index.clear(key, slot as u32, FORWARD);
+                }
+                assert_eq!(index.len(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn full_is_said() {
+        let index = Index::new(1).unwrap();
+        let hash = 0x1234_5678_9abc_def0;
+        assert!((0..16).all(|slot| index.place(hash, slot, REVERSE)));
+        assert!(!index.place(hash, 16, REVERSE));
+        assert_eq!(index.len(), 16);
+    }
+}

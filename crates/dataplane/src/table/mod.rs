@@ -1,0 +1,379 @@
+//! The connection table: one for the box and one family, of fixed size.
+//!
+//! ```text
+//!   hash(tuple) ──► bucket (64 B)          entry (IPv4 64 B, IPv6 128 B)
+//!                   [tag|slot|dir] ───┐    [meta|stamp|hops|ports|...|addresses]
+//!                   [tag|slot|dir] ─┐ └──► forward key: client -> VIP
+//!                   ... 8 words     └────► reverse key: server -> local address (NAT, FullNAT)
+//!   full? second bucket
+//! ```
+//!
+//! Any worker finds any connection without a lock: it reads a word of a bucket, then the
+//! entry, and takes the entry only if its generation was alive and the same before and
+//! after. A find that loses such a race is a miss. Packets of a live connection write
+//! nothing but the stamp, once a second, and what [`Table::transition`] and
+//! [`Table::set_hops`] change, by compare-and-swap from what they saw.
+//!
+//! Insertion and removal hold the locks of the connection's keys, of both at once, lower
+//! shard first; so there are never two connections with one key, and exactly one caller
+//! removes a connection. An insertion fills the index before the entry comes to life; a
+//! removal ends its life first: half of a connection is never found.
+//!
+//! Time is in whole seconds since the process began, given by the caller. Workers' clocks
+//! may differ by a second.
+
+mod connection;
+mod entry;
+mod hash;
+mod index;
+mod memory;
+mod shards;
+mod slab;
+mod sweep;
+
+use std::io;
+
+pub use self::{
+    connection::{Connection, ConnectionRef, Expired, Found, Hops, InsertError, Meta, Way},
+    hash::Secret,
+    sweep::SweepCursor,
+};
+use self::{
+    index::{FORWARD, Index, REVERSE, Word},
+    shards::Shards,
+    slab::Slab,
+    sweep::{BLOCK, Due},
+};
+use crate::{
+    forward::{Address, Tuple},
+    topology::HopId,
+};
+
+/// What a table is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct TableConfig {
+    /// How many connections fit, at least 1 and below 2^31.
+    pub capacity: usize,
+    /// The key of the hash.
+    pub secret: Secret,
+}
+
+/// The connections of one address family.
+pub struct Table<A> {
+    secret: Secret,
+    index: Index,
+    slab: Slab<A>,
+    shards: Shards,
+    due: Due,
+}
+
+/// The first stage of a find: what the index says.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    hash: u64,
+    candidate: Option<Word>,
+}
+
+impl<A: Address> Table<A> {
+    /// Takes all the memory that the table will ever use.
+    ///
+    /// # Errors
+    /// If the capacity is out of range or the memory is not there.
+    pub fn new(config: TableConfig) -> io::Result<Self> {
+        let capacity = u32::try_from(config.capacity)
+            .ok()
+            .filter(|capacity| (1..1 << 31).contains(capacity))
+            .ok_or_else(|| {
+                io::Error::new(io::ErrorKind::InvalidInput, "capacity not within 1..2^31")
+            })?;
+        Ok(Self {
+            secret: config.secret,
+            index: Index::new(config.capacity)?,
+            slab: Slab::new(capacity)?,
+            shards: Shards::new(),
+            due: Due::new(capacity),
+        })
+    }
+
+    /// The number of connections; while workers run, a moment's guess.
+    pub fn len(&self) -> usize {
+        self.capacity() - self.slab.free().min(self.capacity())
+    }
+
+    /// True if there is no connection.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many connections fit.
+    pub fn capacity(&self) -> usize {
+        self.slab.capacity() as usize
+    }
+
+    /// All the memory of the table.
+    pub fn bytes(&self) -> usize {
+        self.index.bytes() + self.slab.bytes() + self.shards.bytes() + self.due.bytes()
+    }
+
+    /// The number of keys in the index: one or two for each connection.
+    pub fn keys(&self) -> usize {
+        self.index.len()
+    }
+}
+
+/// Finding.
+impl<A: Address> Table<A> {
+    /// The hash of a tuple in this table.
+    #[inline(always)]
+    pub fn hash(&self, tuple: &Tuple<A>) -> u64 {
+        hash::hash(&self.secret, tuple)
+    }
+
+    /// Fetches the bucket of a hash into the cache: for the whole burst before [`Table::probe`].
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Reads the bucket and fetches the entry: for the whole burst before [`Table::find_at`].
+    #[inline(always)]
+    pub fn probe(&self, hash: u64) -> Probe {
+        let candidate = self.index.candidate(hash);
+        match candidate {
+            Some(word) => {
+                for line in self.slab.entry(word.slot()).lines() {
+                    memory::prefetch(line);
+                }
+            }
+            None => self.index.prefetch_alternate(hash),
+        }
+        Probe { hash, candidate }
+    }
+
+    /// The connection of a packet with this tuple, whose hash the probe was made from.
+    #[inline(always)]
+    pub fn find_at(&self, probe: &Probe, tuple: &Tuple<A>) -> Option<Found<A>> {
+        if let Some(word) = probe.candidate {
+            let found = self.slab.entry(word.slot()).read_key(word.slot(), word.direction(), tuple);
+            if found.is_some() {
+                return found;
+            }
+        }
+        self.search(probe.hash, tuple)
+    }
+
+    /// The connection of a packet with this tuple.
+    pub fn find(&self, tuple: &Tuple<A>) -> Option<Found<A>> {
+        self.find_at(&self.probe(self.hash(tuple)), tuple)
+    }
+
+    /// Looks at every word of both buckets.
+    #[inline(never)]
+    fn search(&self, hash: u64, tuple: &Tuple<A>) -> Option<Found<A>> {
+        self.index.search(hash, |word| {
+            self.slab.entry(word.slot()).read_key(word.slot(), word.direction(), tuple)
+        })
+    }
+
+    /// A connection inserted before, seen from the client's side.
+    pub fn get(&self, connection: ConnectionRef) -> Option<Found<A>> {
+        let found = self.slab.entry(connection.id).read(connection.id)?;
+        (found.meta.generation() == connection.generation).then_some(found)
+    }
+
+    /// Calls `each` for every connection, also while workers run: then those that come and
+    /// go meanwhile may be missing.
+    pub fn for_each(&self, each: &mut impl FnMut(Found<A>)) {
+        for slot in 0..self.slab.capacity() {
+            if let Some(found) = self.slab.entry(slot).read(slot) {
+                each(found);
+            }
+        }
+    }
+}
+
+/// Changing what is there.
+impl<A: Address> Table<A> {
+    /// Notes that the connection had a packet. Writes only if the second is a new one.
+    #[inline(always)]
+    pub fn touch(&self, found: &Found<A>, now: u32) {
+        if now > found.stamp {
+            self.slab.entry(found.id).restamp(&found.connection, found.stamp, now);
+        }
+    }
+
+    /// Moves the connection to another state and timeout (seconds), if it is still as it was
+    /// found; so each change of state is made by exactly one worker.
+    ///
+    /// # Errors
+    /// What the connection is instead; another generation means that it is gone.
+    pub fn transition(
+        &self,
+        found: &Found<A>,
+        state: u8,
+        timeout: u16,
+        now: u32,
+    ) -> Result<(), Meta> {
+        // First the stamp: a shorter timeout must not meet an old one.
+        self.touch(found, now);
+        let meta = Meta::new(found.meta.generation(), state, timeout);
+        self.slab.entry(found.id).change(found.meta, meta)?;
+        if timeout < found.meta.timeout() {
+            self.due.lower(found.id, now.saturating_add(timeout.into()));
+        }
+        Ok(())
+    }
+
+    /// Caches the connection's next hops with the route generation (its low 24 bits) for
+    /// which they hold. False if another worker changed them since, or the connection ended.
+    pub fn set_hops(
+        &self,
+        found: &Found<A>,
+        route_generation: u32,
+        hop_in: HopId,
+        hop_out: HopId,
+    ) -> bool {
+        let hops = Hops::new(found.meta.generation(), route_generation, hop_in, hop_out);
+        self.slab.entry(found.id).change_hops(found.hops, hops)
+    }
+}
+
+/// Coming and going.
+impl<A: Address> Table<A> {
+    /// Adds a connection in a state, with a timeout in seconds.
+    ///
+    /// # Errors
+    /// [`InsertError`]; the table is then as before.
+    pub fn insert(
+        &self,
+        connection: &Connection<A>,
+        state: u8,
+        timeout: u16,
+        now: u32,
+    ) -> Result<ConnectionRef, InsertError> {
+        debug_assert!(connection.server_id < Connection::<A>::MAX_SERVER);
+        let (forward, reverse) = (connection.forward_key(), connection.reverse_key());
+        let hash = self.hash(&forward);
+        let reverse_hash = reverse.map(|key| self.hash(&key));
+        let _locks = self.shards.lock(hash, reverse_hash);
+        if self.search(hash, &forward).is_some() {
+            return Err(InsertError::Exists);
+        }
+        if let Some((key, hash)) = reverse.zip(reverse_hash)
+            && (key == forward || self.search(hash, &key).is_some())
+        {
+            return Err(InsertError::ReverseTaken);
+        }
+        let slot = self.slab.take(hash).ok_or(InsertError::Full)?;
+        if !self.place(slot, hash, reverse_hash) {
+            self.slab.give(slot);
+            return Err(InsertError::Full);
+        }
+        let entry = self.slab.entry(slot);
+        let generation = entry.meta().generation().wrapping_add(1);
+        entry.publish(connection, Meta::new(generation, state, timeout), now);
+        self.due.lower(slot, now.saturating_add(timeout.into()));
+        Ok(ConnectionRef { id: slot, generation })
+    }
+
+    /// Puts both keys into the index, or none.
+    fn place(&self, slot: u32, hash: u64, reverse_hash: Option<u64>) -> bool {
+        if !self.index.place(hash, slot, FORWARD) {
+            return false;
+        }
+        let placed = reverse_hash.is_none_or(|hash| self.index.place(hash, slot, REVERSE));
+        if !placed {
+            self.index.clear(hash, slot, FORWARD);
+        }
+        placed
+    }
+
+    /// Ends a connection, whatever its state is by now. True for exactly one caller.
+    pub fn remove(&self, found: &Found<A>) -> bool {
+        self.take(found).is_some()
+    }
+
+    /// As [`Table::remove`], and tells the state in which it ended.
+    pub fn take(&self, found: &Found<A>) -> Option<Meta> {
+        self.take_if(found, |_, _| true)
+    }
+
+    /// Ends a connection if it is still the one that was found and `condition` holds for its
+    /// meta word and stamp.
+    fn take_if(&self, found: &Found<A>, condition: impl Fn(Meta, u32) -> bool) -> Option<Meta> {
+        let hash = self.hash(&found.connection.forward_key());
+        let reverse_hash = found.connection.reverse_key().map(|key| self.hash(&key));
+        let entry = self.slab.entry(found.id);
+        let generation = found.meta.generation();
+        let _locks = self.shards.lock(hash, reverse_hash);
+        let mut meta = entry.meta();
+        loop {
+            if meta.generation() != generation || !condition(meta, entry.stamp()) {
+                return None;
+            }
+            match entry.change(meta, Meta::new(generation.wrapping_add(1), 0, 0)) {
+                Ok(()) => break,
+                // A change of state came between.
+                Err(other) => meta = other,
+            }
+        }
+        self.index.clear(hash, found.id, FORWARD);
+        if let Some(hash) = reverse_hash {
+            self.index.clear(hash, found.id, REVERSE);
+        }
+        self.slab.give(found.id);
+        Some(meta)
+    }
+
+    /// How many entries make one pass over the cursor's share: pass so many to
+    /// [`Table::sweep`] in each second, in any portions.
+    pub fn pass(&self, cursor: &SweepCursor) -> usize {
+        cursor.share(self.due.blocks()).len() * BLOCK
+    }
+
+    /// Goes on in the worker's share by `entries` entries (what is left of less than a block
+    /// of 64 is kept for the next call) and ends the connections whose timeout has passed:
+    /// each is given to `ended` exactly once, by one worker.
+    pub fn sweep(
+        &self,
+        cursor: &mut SweepCursor,
+        now: u32,
+        entries: usize,
+        ended: &mut impl FnMut(Expired<A>),
+    ) {
+        let blocks = self.due.blocks();
+        cursor.earn(entries, blocks);
+        while let Some(block) = cursor.block(blocks) {
+            if self.due.start(block, now) {
+                self.sweep_block(block, now, ended);
+            }
+        }
+    }
+
+    fn sweep_block(&self, block: usize, now: u32, ended: &mut impl FnMut(Expired<A>)) {
+        let first = (block * BLOCK) as u32;
+        let last = (first + BLOCK as u32).min(self.slab.capacity());
+        for slot in first..last {
+            let entry = self.slab.entry(slot);
+            let meta = entry.meta();
+            if !meta.alive() {
+                continue;
+            }
+            let deadline = |meta: Meta, stamp: u32| stamp.saturating_add(meta.timeout().into());
+            let mut due = deadline(meta, entry.stamp());
+            if due <= now
+                && let Some(found) = entry.read(slot)
+            {
+                let over = |meta: Meta, stamp: u32| deadline(meta, stamp) <= now;
+                if let Some(meta) = self.take_if(&found, over) {
+                    let Found { connection, stamp, hops, .. } = found;
+                    ended(Expired { id: slot, connection, meta, stamp, hops });
+                    continue;
+                }
+                // It lives on, or another one took its place: look again in the next pass.
+                due = now;
+            }
+            self.due.lower(slot, due);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The locks of insertion and removal, by hash. Readers never take one.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const SHARDS: usize = 512;
+
+/// A lock on a line of its own.
+#[repr(align(64))]
+#[derive(Default)]
+struct Shard(Mutex<()>);
+
+/// The locks.
+pub(super) struct Shards(Box<[Shard]>);
+
+impl Shards {
+    pub(super) fn new() -> Self {
+        Self((0..SHARDS).map(|_| Shard::default()).collect())
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.0)
+    }
+
+    /// Locks the keys with these hashes. The lower shard comes first, so no two workers can
+    /// wait for each other.
+    pub(super) fn lock(
+        &self,
+        hash: u64,
+        other: Option<u64>,
+    ) -> (MutexGuard<'_, ()>, Option<MutexGuard<'_, ()>>) {
+        let shard = hash as usize % SHARDS;
+        let other = other.map_or(shard, |hash| hash as usize % SHARDS);
+        let first = self.hold(shard.min(other));
+        (first, (shard != other).then(|| self.hold(shard.max(other))))
+    }
+
+    fn hold(&self, shard: usize) -> MutexGuard<'_, ()> {
+        self.0[shard].0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

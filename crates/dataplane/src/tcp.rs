@@ -1,0 +1,228 @@
+//! The TCP states of a connection as a director sees them, with LVS's numbers, names and
+//! transitions (`net/netfilter/ipvs/ip_vs_proto_tcp.c`, the tables without `secure_tcp`).
+
+use State::{
+    Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI,
+    None as NO, SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
+};
+
+/// The state that UDP connections have in the table: none of TCP's, never active.
+pub const UDP_STATE: u8 = 11;
+
+/// A TCP connection's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// New.
+    None = 0,
+    /// Data may flow.
+    Established = 1,
+    /// The server opened it.
+    SynSent = 2,
+    /// The client opened it.
+    SynRecv = 3,
+    /// The first FIN was the server's; in DR and TUN the client's.
+    FinWait = 4,
+    /// Both sides are done.
+    TimeWait = 5,
+    /// Reset.
+    Close = 6,
+    /// The first FIN was the client's.
+    CloseWait = 7,
+    /// Waits for the last ACK.
+    LastAck = 8,
+    /// Reached by an ACK of the server only.
+    Listen = 9,
+    /// The server's SYN passed (`secure_tcp`).
+    SynAck = 10,
+}
+
+impl State {
+    /// All states; `ALL[state as usize] == state`.
+    pub const ALL: [Self; 11] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA];
+
+    /// The inverse of `self as u8`; nothing for [`UDP_STATE`] and other numbers.
+    pub const fn from_u8(value: u8) -> Option<Self> {
+        if (value as usize) < Self::ALL.len() { Some(Self::ALL[value as usize]) } else { None }
+    }
+
+    /// The name in `ipvsadm -Lc`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::Established => "ESTABLISHED",
+            Self::SynSent => "SYN_SENT",
+            Self::SynRecv => "SYN_RECV",
+            Self::FinWait => "FIN_WAIT",
+            Self::TimeWait => "TIME_WAIT",
+            Self::Close => "CLOSE",
+            Self::CloseWait => "CLOSE_WAIT",
+            Self::LastAck => "LAST_ACK",
+            Self::Listen => "LISTEN",
+            Self::SynAck => "SYNACK",
+        }
+    }
+
+    /// Counts in `ActiveConn`; the others count in `InActConn`.
+    pub const fn active(self) -> bool {
+        matches!(self, Self::Established | Self::SynSent | Self::SynRecv | Self::SynAck)
+    }
+
+    /// The handshake is not over.
+    pub const fn half_open(self) -> bool {
+        matches!(self, Self::SynSent | Self::SynRecv | Self::SynAck)
+    }
+}
+
+/// Whose segment it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The client's, where the server's pass here as well (NAT, FullNAT).
+    Input,
+    /// The server's.
+    Output,
+    /// The client's, where the server's do not pass here (DR, TUN).
+    InputOnly,
+}
+
+/// FIN in the flags octet of a TCP header (RFC 9293 section 3.1).
+pub const FIN: u8 = 0x01;
+/// SYN in the flags octet.
+pub const SYN: u8 = 0x02;
+/// RST in the flags octet.
+pub const RST: u8 = 0x04;
+/// ACK in the flags octet.
+pub const ACK: u8 = 0x10;
+
+/// The rows of an LVS table, in the order of the events: SYN, FIN, ACK, RST.
+type Table = [[State; 11]; 4];
+
+/// The columns are NO ES SS SR FW TW CL CW LA LI SA.
+const TABLES: [Table; 3] = [
+    [
+        [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR],
+        [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW],
+        [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES],
+        [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, SR],
+    ],
+    [
+        [SS, ES, SS, SR, SS, SS, SS, SS, SS, LI, SR],
+        [TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW],
+        [ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES],
+        [CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL],
+    ],
+    [
+        [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR],
+        [CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW],
+        [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES],
+        [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
+    ],
+];
+
+/// The state after a segment with these flags. Of several flags RST counts before SYN
+/// before FIN before ACK; a segment with none of them closes.
+#[inline]
+pub const fn next(direction: Direction, state: State, flags: u8) -> State {
+    let event = if flags & RST != 0 {
+        3
+    } else if flags & SYN != 0 {
+        0
+    } else if flags & FIN != 0 {
+        1
+    } else if flags & ACK != 0 {
+        2
+    } else {
+        return CL;
+    };
+    TABLES[direction as usize][event][state as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Direction::{Input, InputOnly, Output},
+        *,
+    };
+
+    const PSH: u8 = 0x08;
+
+    /// Whole conversations, as Debian's 6.1 kernel was seen to follow them.
+    #[test]
+    fn conversations() {
+        type Step = (Direction, u8, State);
+        let cases: [(&str, &[Step]); 9] = [
+            (
+                "NAT, the client closes",
+                &[
+                    (Input, SYN, SR),
+                    (Output, SYN | ACK, SR),
+                    (Input, ACK, ES),
+                    (Output, PSH | ACK, ES),
+                    (Input, FIN | ACK, CW),
+                    (Output, FIN | ACK, TW),
+                    (Input, ACK, TW),
+                ],
+            ),
+            (
+                "NAT, the server closes",
+                &[
+                    (Input, SYN, SR),
+                    (Output, SYN | ACK, SR),
+                    (Input, ACK, ES),
+                    (Output, FIN | ACK, FW),
+                    (Input, FIN | ACK, TW),
+                ],
+            ),
+            ("NAT, the client resets a half-open one", &[(Input, SYN, SR), (Input, RST, SR)]),
+            ("NAT, the server resets a half-open one", &[(Input, SYN, SR), (Output, RST, CL)]),
+            ("NAT, the client resets", &[(Input, SYN, SR), (Input, ACK, ES), (Input, RST, CL)]),
+            (
+                "DR, the client closes",
+                &[
+                    (InputOnly, SYN, SR),
+                    (InputOnly, ACK, ES),
+                    (InputOnly, FIN | ACK, FW),
+                    (InputOnly, ACK, FW),
+                ],
+            ),
+            (
+                "DR, the client's RST leaves a half-open one",
+                &[(InputOnly, SYN, SR), (InputOnly, RST, SR)],
+            ),
+            (
+                "a SYN opens TIME_WAIT again",
+                &[(Input, SYN, SR), (Input, FIN, TW), (Input, SYN, SR)],
+            ),
+            ("no flag closes", &[(Input, SYN, SR), (Input, PSH, CL)]),
+        ];
+        for (name, steps) in cases {
+            let mut state = State::None;
+            for &(direction, flags, expected) in steps {
+                state = next(direction, state, flags);
+                assert_eq!(state, expected, "{name}: {direction:?} {flags:#04x}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_segment_is_one_event() {
+        let all = RST | SYN | FIN | ACK;
+        for (flags, state) in [(all, CL), (SYN | FIN | ACK, ES), (FIN | ACK, CW), (ACK, ES)] {
+            assert_eq!(next(Input, ES, flags), state);
+        }
+    }
+
+    #[test]
+    fn numbers_names_and_counting() {
+        let names: Vec<_> = State::ALL.iter().map(|state| state.name()).collect();
+        let expected = "NONE ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT TIME_WAIT CLOSE CLOSE_WAIT \
+                        LAST_ACK LISTEN SYNACK";
+        assert_eq!(names.join(" "), expected);
+        for (number, state) in State::ALL.into_iter().enumerate() {
+            assert_eq!(State::from_u8(number as u8), Some(state));
+            assert_eq!(state.active(), [ES, SS, SR, SA].contains(&state));
+            assert_eq!(state.half_open(), state.active() && state != ES);
+        }
+        assert_eq!(State::from_u8(UDP_STATE), None);
+    }
+}
