@@ -97,7 +97,7 @@ impl Breath<'_> {
             };
             match table.insert(&connection, state, timeout, self.now.seconds()) {
                 Ok(_) => {
-                    self.director.opened(server_id, connection.protocol, state);
+                    self.director.opened(server_id, state);
                     self.stats.opened.add(1);
                     if server.forward == Forward::Nat && tried > 0 {
                         self.stats.moved_ports.add(1);

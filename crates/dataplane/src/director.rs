@@ -13,11 +13,11 @@ use crossbeam_channel::Sender;
 
 use crate::{
     clock::Now,
-    forward::{Protocol, V4, V6},
+    forward::{V4, V6},
     fragment::FragmentTable,
     limiter::Limiter,
     snapshot::{ServerId, ServiceId, Services},
-    table::{Table, TableConfig},
+    table::{Secret, Table, TableConfig},
     tcp,
     topology::PortId,
     wire::Ip,
@@ -166,8 +166,8 @@ impl Director {
     /// The kernel has not enough memory for the tables.
     pub fn new(limits: Limits, resolve: Sender<ResolveRequest>) -> std::io::Result<Self> {
         Ok(Self {
-            v4: Table::new(TableConfig::with_capacity(limits.connections_v4))?,
-            v6: Table::new(TableConfig::with_capacity(limits.connections_v6))?,
+            v4: Table::new(TableConfig { capacity: limits.connections_v4, secret: Secret::random() })?,
+            v6: Table::new(TableConfig { capacity: limits.connections_v6, secret: Secret::random() })?,
             fragments: FragmentTable::new(limits.fragments),
             limiter: Limiter::default(),
             servers: (0..limits.servers).map(|_| ServerRecord::default()).collect(),
@@ -213,31 +213,31 @@ impl Director {
     }
 
     /// Counts a connection that was made in `state`.
-    pub fn opened(&self, server: ServerId, protocol: Protocol, state: u8) {
+    pub fn opened(&self, server: ServerId, state: u8) {
         let record = self.server(server);
         record.opened.fetch_add(1, Ordering::Relaxed);
-        record.count(active(protocol, state)).fetch_add(1, Ordering::Relaxed);
-        self.half_open.fetch_add(half_open(protocol, state), Ordering::Relaxed);
+        record.count(active(state)).fetch_add(1, Ordering::Relaxed);
+        self.half_open.fetch_add(half_open(state), Ordering::Relaxed);
     }
 
     /// Counts a connection's change of state.
-    pub fn changed(&self, server: ServerId, protocol: Protocol, from: u8, to: u8) {
-        let (was, is) = (active(protocol, from), active(protocol, to));
+    pub fn changed(&self, server: ServerId, from: u8, to: u8) {
+        let (was, is) = (active(from), active(to));
         if was != is {
             let record = self.server(server);
             record.count(is).fetch_add(1, Ordering::Relaxed);
             record.count(was).fetch_sub(1, Ordering::Relaxed);
         }
-        let (was, is) = (half_open(protocol, from), half_open(protocol, to));
+        let (was, is) = (half_open(from), half_open(to));
         if was != is {
             self.half_open.fetch_add(is.wrapping_sub(was), Ordering::Relaxed);
         }
     }
 
     /// Counts a connection's end in `state`.
-    pub fn closed(&self, server: ServerId, protocol: Protocol, state: u8) {
-        self.server(server).count(active(protocol, state)).fetch_sub(1, Ordering::Relaxed);
-        self.half_open.fetch_sub(half_open(protocol, state), Ordering::Relaxed);
+    pub fn closed(&self, server: ServerId, state: u8) {
+        self.server(server).count(active(state)).fetch_sub(1, Ordering::Relaxed);
+        self.half_open.fetch_sub(half_open(state), Ordering::Relaxed);
     }
 
     /// Asks control to resolve a neighbour; a full queue is no loss, the next packet asks again.
@@ -246,12 +246,13 @@ impl Director {
     }
 }
 
-fn active(protocol: Protocol, state: u8) -> bool {
-    protocol == Protocol::Tcp && tcp::State::from_u8(state).active()
+/// Counts in `ActiveConn`; UDP's state is none of TCP's.
+fn active(state: u8) -> bool {
+    tcp::State::from_u8(state).is_some_and(tcp::State::active)
 }
 
-fn half_open(protocol: Protocol, state: u8) -> u32 {
-    (protocol == Protocol::Tcp && tcp::State::from_u8(state).half_open()).into()
+fn half_open(state: u8) -> u32 {
+    tcp::State::from_u8(state).is_some_and(tcp::State::half_open).into()
 }
 
 /// A panicking worker ends the process, so a poisoned lock protects nothing.

@@ -177,7 +177,7 @@ fn as_packet<A: Family>(bytes: &[u8], error: &IcmpError<A>, found: &Found<A>) ->
 /// transport checksum is left, as the kernel leaves it: no receiver can verify it.
 fn translate<A: Ip>(bytes: &mut [u8], error: &IcmpError<A>, quote: &Quote<A>, found: &Found<A>) {
     let c = &found.connection;
-    let ((src, dst), (quoted_src, quoted_dst)) = match found.way {
+    let ((src, dst), (quoted_src, quoted_dst)) = match found.direction {
         // The server's answer to the client caused it: to the server, about its packet.
         Way::Forward => {
             let src = if c.forward == Forward::FullNat { c.local } else { error.src };

@@ -1,10 +1,37 @@
 //! The datapath of xlvs: from a frame to one verdict.
+//!
+//! Read it along the walk of a packet. A [`worker`] breathes: it receives a burst from each
+//! port, [`packet`] parses each frame once, the [`table`] is asked in two stages so that
+//! its memory comes in time, and [`breath`] decides: a connection is found, or [`admit`]
+//! makes one; the packet is observed ([`tcp`]), its way out found ([`route`] over the
+//! mirrored [`topology`]), its headers changed ([`rewrite`], [`tunnel`], [`split`]). ICMP
+//! errors go through [`icmp`], our own come from [`answer`], fragments follow their first
+//! one by [`fragment`]. Every packet ends in one [`verdict`]. The worker sees one
+//! [`snapshot`] a breath; what outlives it is in the [`director`]; where frames come
+//! from and go to is behind [`io`].
 #![forbid(unsafe_code)]
 
+pub mod admit;
+pub mod answer;
+pub mod breath;
+pub mod clock;
+pub mod director;
 pub mod forward;
+pub mod fragment;
+pub mod icmp;
 pub mod io;
+pub mod limiter;
+pub mod packet;
+pub mod rewrite;
+pub mod route;
 pub mod snapshot;
+pub mod split;
+pub mod stats;
 pub mod table;
 pub mod tcp;
 pub mod topology;
+pub mod tunnel;
 pub mod verdict;
+pub mod waiting;
+pub mod wire;
+pub mod worker;

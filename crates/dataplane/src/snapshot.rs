@@ -100,6 +100,13 @@ pub struct Service {
     pub timeouts: Timeouts,
 }
 
+impl Service {
+    /// A scheduler for the service as it is configured.
+    pub fn new_scheduler(&self) -> sched::Scheduler {
+        sched::Scheduler::new(self.scheduler, &self.candidates)
+    }
+}
+
 /// A FullNAT source address with its ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalAddress {

@@ -40,6 +40,14 @@ impl Ends {
             _ => None,
         }
     }
+
+    /// The server's address.
+    pub fn server(self) -> IpAddr {
+        match self {
+            Self::V4(_, server) => server.ip(),
+            Self::V6(_, server) => server.ip(),
+        }
+    }
 }
 
 /// Puts the outer header in front of the packet, whose own TTL has been lowered already.

@@ -1,0 +1,443 @@
+//! One packet's walk through a breath: find its connection or make one, observe, find the
+//! way out, rewrite, count, and end in a verdict. No I/O; the frame is changed in place.
+
+use std::net::IpAddr;
+
+use crate::{
+    admit::Refusal,
+    answer::Message,
+    clock::Now,
+    director::{Director, Family},
+    forward::{Address, Forward, Protocol, Tuple},
+    fragment::{Datagram, Decision},
+    io::Frame,
+    packet::{Fragment, Packet, Parsed},
+    rewrite,
+    route::{self, Obstacle},
+    snapshot::{MssClamp, Snapshot},
+    stats::Stats,
+    table::{ConnectionRef, Found, Probe, Way},
+    tcp,
+    topology::{Hop, HopId, Mac, NO_HOP, PortId},
+    tunnel::{self, Ends},
+    verdict::{Drop, Punt, Verdict, Wait},
+    wire::{self, Ip, ethernet, tcp as flag},
+};
+
+/// What the packets of one breath see: one snapshot, one time.
+pub struct Breath<'a> {
+    /// What all workers share.
+    pub director: &'a Director,
+    /// The configuration and topology of this breath.
+    pub snapshot: &'a Snapshot,
+    /// This worker's counters.
+    pub stats: &'a Stats,
+    /// The time of this breath.
+    pub now: Now,
+    /// Where identifications of what we originate come from.
+    pub ids: &'a mut Ids,
+}
+
+/// IP identifications of one worker: its own residue class, so that two workers' never meet.
+#[derive(Clone, Debug)]
+pub struct Ids {
+    next: u32,
+    step: u32,
+}
+
+impl Ids {
+    /// For worker number `worker` of `workers`.
+    pub const fn new(worker: usize, workers: usize) -> Self {
+        Self { next: worker as u32, step: workers as u32 }
+    }
+}
+
+/// How a packet leaves.
+pub struct WayOut {
+    port: PortId,
+    hop: Hop,
+    mac: Mac,
+    /// The ends of the tunnel, in TUN towards the server.
+    tunnel: Option<Ends>,
+    /// Larger than the way: fragment it to this MTU.
+    split: Option<u16>,
+}
+
+impl Breath<'_> {
+    /// The next identification.
+    pub fn next_id(&mut self) -> u16 {
+        self.next_id_u32() as u16
+    }
+
+    /// The next identification, of IPv6's size.
+    pub fn next_id_u32(&mut self) -> u32 {
+        self.ids.next = self.ids.next.wrapping_add(self.ids.step);
+        self.ids.next
+    }
+
+    /// Decides about a frame that was parsed; `probe` is the table's first look at its tuple.
+    #[inline]
+    pub fn decide<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        parsed: &Parsed,
+        probe: Option<&Probe>,
+    ) -> Verdict {
+        match parsed {
+            Parsed::V4(packet) => self.packet(frame, packet, probe),
+            Parsed::V6(packet) => self.packet(frame, packet, probe),
+            Parsed::Error4(error) => self.relay(frame, error),
+            Parsed::Error6(error) => self.relay(frame, error),
+            Parsed::Punt(reason) => Verdict::Punt(*reason),
+            Parsed::Drop(reason) => Verdict::Drop(*reason),
+        }
+    }
+
+    #[inline]
+    fn packet<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        probe: Option<&Probe>,
+    ) -> Verdict {
+        match packet.fragment {
+            Fragment::Whole => self.with_ports(frame, packet, probe),
+            Fragment::First => self.first_fragment(frame, packet, probe),
+            Fragment::Later => self.later_fragment(frame, packet),
+        }
+    }
+
+    #[inline]
+    fn with_ports<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        probe: Option<&Probe>,
+    ) -> Verdict {
+        match self.connection(packet, probe) {
+            Ok(found) => self.forward(frame, packet, &found),
+            Err(Refusal::Punt(reason)) => Verdict::Punt(reason),
+            Err(Refusal::Drop(reason)) => Verdict::Drop(reason),
+            Err(Refusal::NoServer) => {
+                self.answer(frame, packet, Message::port_unreachable::<A>())
+            }
+        }
+    }
+
+    /// The connection of a packet, found or made.
+    #[inline]
+    fn connection<A: Family>(
+        &mut self,
+        packet: &Packet<A>,
+        probe: Option<&Probe>,
+    ) -> Result<Found<A>, Refusal> {
+        let table = A::table(self.director);
+        let found = match probe {
+            // A connection that an earlier packet of the burst made is found on a second look.
+            Some(probe) => table.find_at(probe, &packet.tuple),
+            None => table.find(&packet.tuple),
+        };
+        match found {
+            Some(found) if !reopens(packet, &found) => Ok(found),
+            Some(found) => {
+                self.end(&found);
+                self.admit(packet)
+            }
+            None => self.admit(packet),
+        }
+    }
+
+    /// Ends a connection before its time.
+    fn end<A: Family>(&self, found: &Found<A>) {
+        if let Some(meta) = A::table(self.director).take(found) {
+            self.director.closed(found.connection.server_id, meta.state());
+        }
+    }
+
+    /// Observes the packet, rewrites it and sends it on its way.
+    #[inline]
+    fn forward<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        found: &Found<A>,
+    ) -> Verdict {
+        self.observe(packet, found);
+        let way_out = match self.way_out(frame, packet, found) {
+            Ok(way_out) => way_out,
+            Err(verdict) => return verdict,
+        };
+        let c = &found.connection;
+        if c.forward.two_way() {
+            let new = match found.direction {
+                Way::Forward => Tuple {
+                    src: c.local,
+                    dst: c.server,
+                    sport: c.lport,
+                    dport: c.rport,
+                    protocol: c.protocol,
+                },
+                Way::Reverse => c.forward_key().reversed(),
+            };
+            rewrite::translate(frame.bytes_mut(), packet, new);
+            if packet.flags & flag::SYN != 0 {
+                self.clamp_mss(frame, packet, found, way_out.hop.mtu);
+            }
+        }
+        self.leave(frame, packet, found, way_out)
+    }
+
+    /// TCP state and timeout, by LVS's tables; the stamp, once a second.
+    #[inline]
+    fn observe<A: Family>(&self, packet: &Packet<A>, found: &Found<A>) {
+        let table = A::table(self.director);
+        let now = self.now.seconds();
+        let no_state = packet.tuple.protocol == Protocol::Udp || packet.fragment == Fragment::Later;
+        if no_state {
+            return table.touch(found, now);
+        }
+        let direction = match (found.direction, found.connection.forward.two_way()) {
+            (Way::Reverse, _) => tcp::Direction::Output,
+            (Way::Forward, true) => tcp::Direction::Input,
+            (Way::Forward, false) => tcp::Direction::InputOnly,
+        };
+        let Some(state) = tcp::State::from_u8(found.meta.state()) else { return };
+        let next = tcp::next(direction, state, packet.flags);
+        if next == state {
+            return table.touch(found, now);
+        }
+        let timeout = self.timeouts(found.connection.server_id)[next as usize];
+        if table.transition(found, next as u8, timeout, now).is_ok() {
+            self.director.changed(found.connection.server_id, state as u8, next as u8);
+        }
+    }
+
+    fn timeouts(&self, server: u32) -> [u16; 11] {
+        let services = &self.snapshot.services;
+        let service = services.servers.get(server as usize).and_then(Option::as_ref);
+        service
+            .and_then(|server| services.services[server.service as usize].as_ref())
+            .map_or(crate::snapshot::Timeouts::default().tcp, |service| service.timeouts.tcp)
+    }
+
+    /// TTL, next hop and MTU of a packet of a connection.
+    ///
+    /// # Errors
+    /// The verdict, if the packet does not leave.
+    #[inline]
+    pub(crate) fn way_out<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        found: &Found<A>,
+    ) -> Result<WayOut, Verdict> {
+        if packet.ttl <= 1 {
+            return Err(self.answer(frame, packet, Message::time_exceeded::<A>()));
+        }
+        let id = match self.hop(found) {
+            Ok(id) => id,
+            Err(Obstacle::Unresolved) => return Err(Verdict::Wait(Wait::Neighbour)),
+            Err(Obstacle::Local) => return Err(Verdict::Punt(Punt::LocalServer)),
+            Err(Obstacle::Drop(reason @ (Drop::NoRoute | Drop::RouteRefuses))) => {
+                return Err(self.answer(frame, packet, Message::host_unreachable::<A>(reason)));
+            }
+            Err(Obstacle::Drop(reason)) => return Err(Verdict::Drop(reason)),
+        };
+        let hop = self.snapshot.topology.hops[usize::from(id)];
+        let Some(mac) = hop.mac else { return Err(Verdict::Wait(Wait::Neighbour)) };
+        if hop.mtu == 0 {
+            return Err(Verdict::Drop(Drop::PortDown));
+        }
+        let mut way_out = WayOut { port: hop.port, hop, mac, tunnel: None, split: None };
+        let mut mtu = hop.mtu;
+        if found.connection.forward == Forward::Tun {
+            let server = found.connection.server_id;
+            let Some(ends) = self.snapshot.tunnel(server) else {
+                return Err(Verdict::Drop(Drop::NoRoute));
+            };
+            way_out.tunnel = Some(ends);
+            mtu = mtu.min(self.director.server(server).path_mtu(self.now));
+        }
+        let overhead = way_out.tunnel.map_or(0, |ends| tunnel::overhead(ends.server()));
+        if packet.ip_len() > usize::from(mtu - overhead) {
+            if packet.dont_fragment {
+                let message = Message::too_big::<A>(mtu - overhead);
+                return Err(self.answer(frame, packet, message));
+            }
+            way_out.split = Some(mtu);
+        }
+        Ok(way_out)
+    }
+
+    /// The connection's hop in this packet's direction, from the entry while routes stand still.
+    #[inline]
+    fn hop<A: Family>(&self, found: &Found<A>) -> Result<HopId, Obstacle> {
+        let topology = &self.snapshot.topology;
+        let fresh = found.hops.route_generation() == topology.route_generation & 0xff_ffff;
+        let cached = match found.direction {
+            Way::Forward => found.hops.hop_in(),
+            Way::Reverse => found.hops.hop_out(),
+        };
+        if fresh && cached != NO_HOP {
+            return Ok(cached);
+        }
+        self.look_up_hop(found, fresh)
+    }
+
+    #[inline(never)]
+    fn look_up_hop<A: Family>(&self, found: &Found<A>, fresh: bool) -> Result<HopId, Obstacle> {
+        let c = &found.connection;
+        let topology = &self.snapshot.topology;
+        let table = A::table(self.director);
+        let destination = match found.direction {
+            Way::Forward => self.server_address(found),
+            Way::Reverse => c.client.ip(),
+        };
+        let hash = table.hash(&c.forward_key());
+        let hop = route::find_hop(topology, self.director, destination, hash)?;
+        let (hop_in, hop_out) = match found.direction {
+            Way::Forward => (hop, if fresh { found.hops.hop_out() } else { NO_HOP }),
+            Way::Reverse => (if fresh { found.hops.hop_in() } else { NO_HOP }, hop),
+        };
+        table.set_hops(found, topology.route_generation, hop_in, hop_out);
+        Ok(hop)
+    }
+
+    fn server_address<A: Family>(&self, found: &Found<A>) -> IpAddr {
+        let servers = &self.snapshot.services.servers;
+        match servers.get(found.connection.server_id as usize) {
+            Some(Some(server)) => server.address,
+            _ => found.connection.server.ip(),
+        }
+    }
+
+    /// The last steps of every forwarded packet: TTL, outer header, count, Ethernet header.
+    #[inline]
+    pub(crate) fn leave<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        found: &Found<A>,
+        way_out: WayOut,
+    ) -> Verdict {
+        A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
+        let mut end = usize::from(packet.end);
+        if let Some(ends) = way_out.tunnel {
+            let id = self.next_id();
+            end = match tunnel::encapsulate(frame.room(), packet, ends, id) {
+                Ok(end) => end,
+                Err(reason) => return Verdict::Drop(reason),
+            };
+        }
+        frame.set_len(end);
+        let traffic = self.stats.server(found.connection.server_id);
+        let (packets, bytes) = match found.direction {
+            Way::Forward => (&traffic.in_packets, &traffic.in_bytes),
+            Way::Reverse => (&traffic.out_packets, &traffic.out_bytes),
+        };
+        packets.add(1);
+        bytes.add(packet.ip_len() as u64);
+        rewrite::address_frame(frame.bytes_mut(), &way_out.hop, way_out.mac);
+        Verdict::Send { port: way_out.port, split: way_out.split }
+    }
+
+    /// `mss_clamp`: a SYN passes in each direction; the smaller way counts for both ends.
+    fn clamp_mss<A: Family, F: Frame>(
+        &self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        found: &Found<A>,
+        mtu: u16,
+    ) {
+        let services = &self.snapshot.services;
+        let Some(Some(server)) = services.servers.get(found.connection.server_id as usize) else {
+            return;
+        };
+        let Some(service) = &services.services[server.service as usize] else { return };
+        let limit = match service.mss_clamp {
+            MssClamp::Off => return,
+            MssClamp::Octets(octets) => octets,
+            MssClamp::Path => mtu - (A::HEADER + wire::tcp::LEN) as u16,
+        };
+        let segment = usize::from(packet.l4)..usize::from(packet.end);
+        rewrite::clamp_mss(&mut frame.bytes_mut()[segment], limit);
+    }
+}
+
+/// Fragments.
+impl Breath<'_> {
+    /// A first fragment goes like a whole packet, and its decision is kept for the others.
+    fn first_fragment<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        probe: Option<&Probe>,
+    ) -> Verdict {
+        let found = match self.connection(packet, probe) {
+            Ok(found) => found,
+            Err(refusal) => {
+                let decision = match refusal {
+                    Refusal::Punt(_) => Decision::Punted,
+                    Refusal::Drop(_) | Refusal::NoServer => Decision::Dropped,
+                };
+                self.keep(packet, decision);
+                return self.with_ports(frame, packet, probe);
+            }
+        };
+        let decision = Decision::Connection {
+            id: found.id,
+            generation: found.meta.generation(),
+            reverse: found.direction == Way::Reverse,
+        };
+        if !self.keep(packet, decision) {
+            return Verdict::Drop(Drop::FragmentTableFull);
+        }
+        self.forward(frame, packet, &found)
+    }
+
+    fn keep<A: Family>(&self, packet: &Packet<A>, decision: Decision) -> bool {
+        self.director.fragments.decide(datagram(packet), decision, self.now)
+    }
+
+    /// A later fragment follows its first one.
+    fn later_fragment<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+    ) -> Verdict {
+        match self.director.fragments.find(&datagram(packet), self.now) {
+            None => Verdict::Wait(Wait::FirstFragment),
+            Some(Decision::Punted) => Verdict::Punt(Punt::Fragment),
+            Some(Decision::Dropped) => Verdict::Drop(Drop::FragmentOfDropped),
+            Some(Decision::Connection { id, generation, reverse }) => {
+                let table = A::table(self.director);
+                let Some(found) = table.get(ConnectionRef { id, generation }) else {
+                    return Verdict::Drop(Drop::FragmentOfDropped);
+                };
+                let direction = if reverse { Way::Reverse } else { Way::Forward };
+                self.forward(frame, packet, &Found { direction, ..found })
+            }
+        }
+    }
+}
+
+/// The datagram that a fragment is part of.
+pub fn datagram<A: Address>(packet: &Packet<A>) -> Datagram {
+    Datagram {
+        src: packet.tuple.src.ip(),
+        dst: packet.tuple.dst.ip(),
+        id: packet.id,
+        protocol: packet.tuple.protocol as u8,
+    }
+}
+
+/// A SYN on a connection that is over opens a new one, perhaps to another server
+/// (`conn_reuse_mode` 1 of LVS).
+#[inline]
+fn reopens<A>(packet: &Packet<A>, found: &Found<A>) -> bool {
+    const OVER: [u8; 2] = [tcp::State::TimeWait as u8, tcp::State::Close as u8];
+    packet.flags & (flag::SYN | flag::RST) == flag::SYN
+        && packet.tuple.protocol == Protocol::Tcp
+        && found.direction == Way::Forward
+        && OVER.contains(&found.meta.state())
+}

@@ -1,0 +1,284 @@
+//! The worker's loop: a breath is inhale, pipeline, exhale, upkeep.
+//!
+//! The pipeline works on a burst in three stages, so that the memory of one packet is
+//! fetched while others are worked on: parse and hash (fetch buckets), probe (fetch
+//! entries), decide.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Cache};
+
+use crate::{
+    breath::{Breath, Ids},
+    clock::Now,
+    director::{Director, Family},
+    io::{Frame, Io},
+    packet::{Fragment, Packet, Parsed, parse},
+    snapshot::Snapshot,
+    stats::Stats,
+    table::{Probe, SweepCursor},
+    topology::PortId,
+    verdict::{Drop, Verdict},
+    waiting::{Held, WaitingRoom},
+};
+
+/// Frames that are worked on together. 64 headers fit the L1 cache.
+pub const BURST: usize = 64;
+
+/// How far ahead packet headers are fetched.
+const LOOKAHEAD: usize = 4;
+
+/// One worker: everything that only its thread touches.
+pub struct Worker<F> {
+    director: Arc<Director>,
+    snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    stats: Arc<Stats>,
+    ids: Ids,
+    burst: Vec<F>,
+    stage: Vec<(Parsed, Option<Probe>)>,
+    waiting: WaitingRoom<F>,
+    sweep: Sweep,
+}
+
+/// Where this worker is in the two tables, and when it was there.
+struct Sweep {
+    v4: SweepCursor,
+    v6: SweepCursor,
+    last: Now,
+}
+
+impl<F: Frame> Worker<F> {
+    /// Worker number `worker` of `workers`; all of them share `director` and `snapshot`.
+    pub fn new(
+        (worker, workers): (usize, usize),
+        director: Arc<Director>,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        stats: Arc<Stats>,
+    ) -> Self {
+        let held = director.limits().held_frames;
+        Self {
+            director,
+            snapshot: Cache::new(snapshot),
+            stats,
+            ids: Ids::new(worker, workers),
+            burst: Vec::with_capacity(BURST),
+            stage: Vec::with_capacity(BURST),
+            waiting: WaitingRoom::new(held),
+            sweep: Sweep {
+                v4: SweepCursor::new(worker, workers),
+                v6: SweepCursor::new(worker, workers),
+                last: Now::default(),
+            },
+        }
+    }
+
+    /// This worker's counters.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Frames held now.
+    pub fn held(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// One breath: returns how many frames were received or looked at again.
+    pub fn breathe<I: Io<Frame = F>>(&mut self, io: &mut I, now: Now) -> usize {
+        let snapshot = Arc::clone(self.snapshot.load());
+        let mut moved = self.look_again(io, &snapshot, now);
+        for port in 0..io.ports() as PortId {
+            io.receive(port, &mut self.burst, BURST);
+            moved += self.burst.len();
+            self.pipeline(io, port, &snapshot, now);
+        }
+        io.flush();
+        self.upkeep(&snapshot, now, moved);
+        moved
+    }
+
+    /// Takes the burst from frames to verdicts.
+    fn pipeline<I: Io<Frame = F>>(
+        &mut self,
+        io: &mut I,
+        port: PortId,
+        snapshot: &Snapshot,
+        now: Now,
+    ) {
+        if self.burst.is_empty() {
+            return;
+        }
+        self.stats.rx_packets.add(self.burst.len() as u64);
+        for frame in self.burst.iter().take(LOOKAHEAD) {
+            xsk::prefetch(&frame.bytes()[0]);
+        }
+        for at in 0..self.burst.len() {
+            if let Some(ahead) = self.burst.get(at + LOOKAHEAD) {
+                xsk::prefetch(&ahead.bytes()[0]);
+            }
+            let parsed = parse(self.burst[at].bytes());
+            prefetch_bucket(&self.director, &parsed);
+            self.stage.push((parsed, None));
+        }
+        for (parsed, probe) in &mut self.stage {
+            *probe = probe_entry(&self.director, parsed);
+        }
+        let mut breath = Breath {
+            director: &self.director,
+            snapshot,
+            stats: &self.stats,
+            now,
+            ids: &mut self.ids,
+        };
+        for (mut frame, (parsed, probe)) in self.burst.drain(..).zip(self.stage.drain(..)) {
+            let verdict = breath.decide(&mut frame, &parsed, probe.as_ref());
+            match verdict {
+                Verdict::Wait(wait) => {
+                    let held = Held::new(frame, port, wait, &parsed, &breath);
+                    if let Err(frame) = self.waiting.hold(held) {
+                        breath.stats.drop(Drop::WaitingFull);
+                        io.give(frame);
+                    }
+                }
+                verdict => conclude(&mut breath, io, port, frame, verdict),
+            }
+        }
+    }
+
+    /// Held frames whose reason to wait may be over go through the same decision again.
+    fn look_again<I: Io<Frame = F>>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        now: Now,
+    ) -> usize {
+        if self.waiting.is_empty() {
+            return 0;
+        }
+        let mut breath = Breath {
+            director: &self.director,
+            snapshot,
+            stats: &self.stats,
+            now,
+            ids: &mut self.ids,
+        };
+        let mut looked = 0;
+        for _ in 0..self.waiting.len() {
+            let Some(mut held) = self.waiting.next() else { break };
+            if held.nothing_new(&breath) {
+                self.waiting.hold_on(held);
+                continue;
+            }
+            looked += 1;
+            let parsed = parse(held.frame.bytes());
+            let verdict = match breath.decide(&mut held.frame, &parsed, None) {
+                Verdict::Wait(_) if held.expired(now) => held.given_up(),
+                verdict => verdict,
+            };
+            if let Verdict::Wait(wait) = verdict {
+                held.wait_on(wait, &breath);
+                self.waiting.hold_on(held);
+            } else {
+                let Held { frame, port, .. } = held;
+                conclude(&mut breath, io, port, frame, verdict);
+            }
+        }
+        looked
+    }
+
+    /// What does not depend on packets: expiry, counters.
+    fn upkeep(&mut self, snapshot: &Snapshot, now: Now, moved: usize) {
+        self.stats.snapshot.set(snapshot.generation);
+        self.stats.waiting.set(self.waiting.len() as u64);
+        self.stats.breaths.add(1);
+        self.stats.busy_breaths.add(u64::from(moved > 0));
+        let elapsed = now.millis.saturating_sub(self.sweep.last.millis);
+        if elapsed == 0 {
+            return;
+        }
+        self.sweep.last = now;
+        expire(&self.director.v4, &self.director, &mut self.sweep.v4, now, elapsed);
+        expire(&self.director.v6, &self.director, &mut self.sweep.v6, now, elapsed);
+    }
+}
+
+/// Sweeps what is due of a pass that takes a second.
+fn expire<A: Family>(
+    table: &crate::table::Table<A>,
+    director: &Director,
+    cursor: &mut SweepCursor,
+    now: Now,
+    elapsed_ms: u64,
+) {
+    let entries = (table.pass(cursor) as u64 * elapsed_ms.min(1000)).div_ceil(1000);
+    table.sweep(cursor, now.seconds(), entries as usize, &mut |ended| {
+        director.closed(ended.connection.server_id, ended.meta.state());
+    });
+}
+
+#[inline(always)]
+fn prefetch_bucket(director: &Director, parsed: &Parsed) {
+    match parsed {
+        Parsed::V4(packet) => director.v4.prefetch(director.v4.hash(&packet.tuple)),
+        Parsed::V6(packet) => director.v6.prefetch(director.v6.hash(&packet.tuple)),
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn probe_entry(director: &Director, parsed: &Parsed) -> Option<Probe> {
+    fn probe<A: Family>(director: &Director, packet: &Packet<A>) -> Option<Probe> {
+        let table = A::table(director);
+        (packet.fragment != Fragment::Later).then(|| table.probe(table.hash(&packet.tuple)))
+    }
+    match parsed {
+        Parsed::V4(packet) => probe(director, packet),
+        Parsed::V6(packet) => probe(director, packet),
+        _ => None,
+    }
+}
+
+/// Carries a verdict out and counts it. Every frame goes somewhere: out, or home.
+fn conclude<I: Io>(
+    breath: &mut Breath<'_>,
+    io: &mut I,
+    arrived: PortId,
+    frame: I::Frame,
+    verdict: Verdict,
+) {
+    let stats = breath.stats;
+    match verdict {
+        Verdict::Send { port, split: None } => send(stats, io, port, frame),
+        Verdict::Send { port, split: Some(mtu) } => {
+            crate::split::send_parts(breath, io, port, frame, mtu);
+        }
+        Verdict::Answer { port, reason, kind } => {
+            stats.drop(reason);
+            stats.answer(kind);
+            send(stats, io, port, frame);
+        }
+        Verdict::Drop(reason) => {
+            stats.drop(reason);
+            io.give(frame);
+        }
+        Verdict::Punt(reason) => {
+            if io.punt(arrived, frame.bytes(), reason) {
+                stats.punt(reason);
+            } else {
+                stats.drop(Drop::PuntLimited);
+            }
+            io.give(frame);
+        }
+        Verdict::Wait(_) => unreachable!("waiting frames are held by the worker"),
+    }
+}
+
+/// Sends one frame; what the ring does not take is dropped by name.
+pub(crate) fn send<I: Io>(stats: &Stats, io: &mut I, port: PortId, frame: I::Frame) {
+    match io.send(port, frame) {
+        Ok(()) => stats.tx_packets.add(1),
+        Err(frame) => {
+            stats.drop(Drop::TxRingFull);
+            io.give(frame);
+        }
+    }
+}
