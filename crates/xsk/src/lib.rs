@@ -1,1 +1,13 @@
-//! xlvs: xsk
+//! The machine's side of xlvs, behind a safe face: AF_XDP rings and their frames, the XDP
+//! match program, huge-page memory, the punt TAP, facts about interfaces. The only crate
+//! with `unsafe`; every block names the invariant that makes it sound.
+
+mod memory;
+mod port;
+mod rings;
+mod umem;
+
+pub use memory::{Line, Lines, PageKind, prefetch, prefetch_bytes};
+pub use port::{Mode, Port, PortConfig, PortStats};
+pub use rings::{OpenError, probe_zero_copy};
+pub use umem::{Error, Frame, Ledger, Pool, Umem, UmemConfig};
