@@ -1,2 +1,16 @@
-//! xlvs: control
+//! Control: from the operator's file to what the workers read.
+//!
+//! [`load::load`] reads the file: [`marked`] gives the YAML text places, [`mod@file`] is what an
+//! operator may write, [`resolve`] finds what cannot be true together, and every [`fault`] is
+//! reported at once. [`model::Model`] is what is true, [`compile::compile`] makes the datapath's services of it,
+//! [`matches::match_entries`] lists what the XDP program must recognise.
 #![forbid(unsafe_code)]
+
+pub mod compile;
+pub mod fault;
+pub mod file;
+pub mod load;
+pub mod marked;
+pub mod matches;
+pub mod model;
+pub mod resolve;

@@ -1,0 +1,81 @@
+//! From the model to what the workers read. Total: a [`Model`] has passed every check, so
+//! nothing here can fail.
+
+mod ids;
+
+pub use ids::{Ids, ServerKey};
+
+use dataplane::{
+    forward::ServiceKey,
+    snapshot::{self, ServerId, ServiceId, Services, Settings},
+};
+
+use crate::model::{Compat, Model, Server, Service};
+
+/// Compiles the model. Ids of services and servers that were there before stay; new ones are
+/// given in file order. What left the file stays as long as [`Ids`] says, out of `by_key` and
+/// out of every candidate list.
+///
+/// Every server comes out up and undrained: the owners of those two states overlay them
+/// before publication.
+pub fn compile(model: &Model, ids: &mut Ids) -> Services {
+    ids.begin();
+    let mut services = Services {
+        settings: Settings { compat_lvs: model.compat == Compat::Lvs },
+        ..Services::default()
+    };
+    for service in &model.services {
+        let id = ids.service(service.key);
+        let servers = candidates(service, id, model.compat, ids);
+        ids.set_service(id, record(service, servers));
+        services.by_key.insert(service.key, id);
+    }
+    ids.finish();
+    services.services = ids.services().to_vec();
+    services.servers = ids.servers().to_vec();
+    for service in services.services.iter().flatten() {
+        services.vips.insert(service.key.address);
+        for local in &service.local_addresses {
+            services.local_ports.insert(local.address, local.ports.clone());
+        }
+    }
+    services
+}
+
+/// Gives the service's servers their ids and returns these in scheduling order: that of the
+/// file, or, as in the kernel, of addition with the newest first.
+fn candidates(service: &Service, id: ServiceId, compat: Compat, ids: &mut Ids) -> Vec<ServerId> {
+    let mut order: Vec<ServerId> =
+        service.servers.iter().map(|server| place(server, service.key, id, ids)).collect();
+    if compat == Compat::Lvs {
+        order.reverse();
+    }
+    order
+}
+
+fn place(server: &Server, service: ServiceKey, id: ServiceId, ids: &mut Ids) -> ServerId {
+    let record = snapshot::Server {
+        service: id,
+        address: server.address,
+        port: server.port,
+        weight: server.weight,
+        forward: server.forward,
+        mac: server.mac,
+        up: true,
+        drained: false,
+        removed: false,
+    };
+    ids.server(ServerKey { service, address: server.address, port: server.port }, record)
+}
+
+fn record(service: &Service, servers: Vec<ServerId>) -> snapshot::Service {
+    snapshot::Service {
+        name: service.name.clone(),
+        key: service.key,
+        scheduler: service.scheduler,
+        servers,
+        local_addresses: service.local_addresses.clone(),
+        mss_clamp: service.mss_clamp,
+        timeouts: service.timeouts.clone(),
+    }
+}

@@ -1,0 +1,89 @@
+//! What is wrong with a configuration, in words that an operator can act on.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+/// A position in the text, counted from 1; the column counts characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where, if the text could be read at all.
+    pub place: Option<Place>,
+    /// The YAML path, such as `services[0].servers[1].address`; empty for the whole file.
+    pub path: String,
+    /// What is wrong.
+    pub sentence: String,
+    /// What to write instead.
+    pub remedy: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        write!(f, "{}; {}", self.sentence, self.remedy)
+    }
+}
+
+/// Everything that is wrong with one file, in the order of its lines. Displayed as one line
+/// a fault: `FILE:LINE:COLUMN: PATH: SENTENCE; REMEDY`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults {
+    file: PathBuf,
+    faults: Vec<Fault>,
+}
+
+impl Faults {
+    /// Sorts the faults. One text that is wrong and that aliases repeat is one fault.
+    pub fn new(file: &Path, mut faults: Vec<Fault>) -> Self {
+        let mut seen = HashSet::new();
+        faults.retain(|f| f.place.is_none() || seen.insert((f.place, f.sentence.clone())));
+        faults.sort_by_key(|fault| fault.place);
+        Self { file: file.to_owned(), faults }
+    }
+
+    /// The faults, by line.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.faults.iter()
+    }
+
+    /// How many there are; never 0 where a `Faults` is an error.
+    pub fn len(&self) -> usize {
+        self.faults.len()
+    }
+
+    /// True if nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.faults.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{}:", self.file.display())?;
+            if let Some(Place { line, column }) = fault.place {
+                write!(f, "{line}:{column}:")?;
+            }
+            write!(f, " {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}

@@ -1,0 +1,304 @@
+//! What an operator may write: the file's vocabulary, key by key, decoded from the marked
+//! tree. Here each value is checked by itself; what values mean together is `resolve`'s.
+//!
+//! Decoding is written out instead of derived with serde: a derived reader stops at its first
+//! fault, and an operator should see all of them in one run. An absent value is `None` or has
+//! its default; one that is wrong has been reported and is absent too, so nothing that comes
+//! later needs to tell the two apart.
+
+mod cursor;
+mod scalar;
+mod service;
+
+use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
+
+use cursor::{Cursor, Keys};
+pub use cursor::{Put, Spot};
+pub use service::{Server, Servers, Service};
+
+use crate::{
+    fault::{Fault, Place},
+    marked::Marked,
+    model::{Compat, Idle, Limits, WhenDown, XdpMode, ZeroCopy},
+};
+
+/// The file.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// `interfaces`.
+    pub interfaces: Vec<Interface>,
+    /// `workers.cores`: where the list stands, and its numbers.
+    pub cores: Option<Put<Vec<Put<usize>>>>,
+    /// `workers.idle`.
+    pub idle: Idle,
+    /// `zero_copy`.
+    pub zero_copy: ZeroCopy,
+    /// `limits`, over the defaults.
+    pub limits: Limits,
+    /// `compat`.
+    pub compat: Compat,
+    /// `when_down`.
+    pub when_down: WhenDown,
+    /// `stop_grace`. Zero unless given: a stop is immediate, since waiting only helps where
+    /// managed VIPs are withdrawn first, and for how long depends on the network around.
+    pub stop_grace: Duration,
+    /// `chunk_size`.
+    pub chunk_size: u32,
+    /// `vips`.
+    pub vips: Vec<Vip>,
+    /// `local_addresses`.
+    pub local_addresses: Vec<LocalGroup>,
+    /// `probe_sources`: refused as a whole, read for faults.
+    pub probe_sources: Vec<Put<IpAddr>>,
+    /// `pools`.
+    pub pools: Vec<Pool>,
+    /// `services`.
+    pub services: Vec<Service>,
+}
+
+/// One entry of `interfaces:`.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// `name`, or the entry itself.
+    pub name: Put<String>,
+    /// `mode`.
+    pub mode: XdpMode,
+}
+
+/// One entry of `vips:`.
+#[derive(Clone, Debug)]
+pub struct Vip {
+    /// `address`: address and prefix length.
+    pub address: Put<(IpAddr, u8)>,
+    /// `interface`.
+    pub interface: Option<Put<String>>,
+    /// `managed`.
+    pub managed: bool,
+}
+
+/// One entry of `local_addresses:`.
+#[derive(Clone, Debug)]
+pub struct LocalGroup {
+    /// Its key.
+    pub name: Put<String>,
+    /// `addresses`.
+    pub addresses: Vec<Put<IpAddr>>,
+    /// `ports`.
+    pub ports: Option<Put<RangeInclusive<u16>>>,
+}
+
+/// One entry of `pools:`.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Its key.
+    pub name: Put<String>,
+    /// Its servers.
+    pub servers: Vec<Server>,
+}
+
+/// Decodes the tree. `None` if not even the top is a mapping; every fault is in `faults`.
+pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
+    let Some(tree) = tree.filter(|tree| !tree.is_null()) else {
+        let spot = Spot { place: Place { line: 1, column: 1 }, path: String::new() };
+        faults.push(spot.fault("the file is empty", "write version: 1, interfaces: and services:"));
+        return None;
+    };
+    let mut keys = Cursor::root(tree).keys(faults)?;
+    if let Some(at) = keys.need("version", faults, "write version: 1") {
+        at.number(faults, 1, 1);
+    }
+    let interfaces = interfaces(&mut keys, faults);
+    let (cores, idle) = workers(&mut keys, faults);
+    let file = File {
+        interfaces,
+        cores,
+        idle,
+        zero_copy: word(
+            &mut keys,
+            "zero_copy",
+            &[("auto", ZeroCopy::Auto), ("require", ZeroCopy::Require), ("never", ZeroCopy::Never)],
+            faults,
+        ),
+        limits: limits(&mut keys, faults),
+        compat: word(&mut keys, "compat", &[("none", Compat::None), ("lvs", Compat::Lvs)], faults),
+        when_down: word(
+            &mut keys,
+            "when_down",
+            &[("pass", WhenDown::Pass), ("drop", WhenDown::Drop)],
+            faults,
+        ),
+        stop_grace: stop_grace(&mut keys, faults),
+        chunk_size: chunk_size(&mut keys, faults),
+        vips: list(keys.take("vips"), faults, vip),
+        local_addresses: named(keys.take("local_addresses"), faults, local_group),
+        probe_sources: list(keys.take("probe_sources"), faults, |at, faults| {
+            at.read(faults, scalar::address)
+        }),
+        pools: named(keys.take("pools"), faults, |name, at, faults| Pool {
+            name,
+            servers: service::servers(at, faults),
+        }),
+        services: list(
+            keys.need("services", faults, "write services: [] if there are none yet"),
+            faults,
+            service::service,
+        ),
+    };
+    for key in ["probe_sources", "checks", "marks", "lvs"] {
+        keys.later(key, faults);
+    }
+    keys.finish(faults, |key| key.starts_with("x-"));
+    Some(file)
+}
+
+fn list<T>(
+    at: Option<Cursor<'_>>,
+    faults: &mut Vec<Fault>,
+    read: impl Fn(&Cursor<'_>, &mut Vec<Fault>) -> Option<T>,
+) -> Vec<T> {
+    let items = at.map(|at| at.items(faults)).unwrap_or_default();
+    items.iter().filter_map(|item| read(item, faults)).collect()
+}
+
+fn named<T>(
+    at: Option<Cursor<'_>>,
+    faults: &mut Vec<Fault>,
+    read: impl Fn(Put<String>, &Cursor<'_>, &mut Vec<Fault>) -> T,
+) -> Vec<T> {
+    let mut entries = Vec::new();
+    for (name, at) in at.map(|at| at.named(faults)).unwrap_or_default() {
+        if name.value.trim().is_empty() {
+            faults.push(name.spot.fault("an empty name", "write a name"));
+        }
+        entries.push(read(name, &at, faults));
+    }
+    entries
+}
+
+fn word<T: Copy + Default>(
+    keys: &mut Keys<'_>,
+    key: &'static str,
+    words: &[(&str, T)],
+    faults: &mut Vec<Fault>,
+) -> T {
+    keys.take(key).and_then(|at| at.word(faults, words)).map(|put| put.value).unwrap_or_default()
+}
+
+fn interfaces(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Vec<Interface> {
+    let remedy = "write interfaces: [eth0] with the interfaces to serve";
+    let Some(at) = keys.need("interfaces", faults, remedy) else { return Vec::new() };
+    let before = faults.len();
+    let items = at.items(faults);
+    if items.is_empty() && faults.len() == before {
+        faults.push(at.fault("an empty list", "write at least one interface"));
+    }
+    items.iter().filter_map(|item| interface(item, faults)).collect()
+}
+
+fn interface(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Interface> {
+    if !at.is_map() {
+        let name = at.read(faults, scalar::interface)?;
+        return Some(Interface { name, mode: XdpMode::Auto });
+    }
+    let mut keys = at.keys(faults)?;
+    let name = keys.need("name", faults, "write name: eth0");
+    let name = name.and_then(|at| at.read(faults, scalar::interface));
+    let modes =
+        [("auto", XdpMode::Auto), ("native", XdpMode::Native), ("generic", XdpMode::Generic)];
+    let mode = word(&mut keys, "mode", &modes, faults);
+    keys.finish(faults, |_| false);
+    Some(Interface { name: name?, mode })
+}
+
+fn workers(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> (Option<Put<Vec<Put<usize>>>>, Idle) {
+    let keys = keys.take("workers").and_then(|at| at.keys(faults));
+    let Some(mut keys) = keys else { return (None, Idle::default()) };
+    let cores = keys.take("cores").map(|at| {
+        let core = |item: &Cursor<'_>, faults: &mut Vec<Fault>| {
+            let number = item.number(faults, 0, 4095)?;
+            Some(Put { value: number.value as usize, spot: number.spot })
+        };
+        let before = faults.len();
+        let spot = at.spot();
+        let value = list(Some(at), faults, core);
+        if value.is_empty() && faults.len() == before {
+            let remedy = "write the cores to run on, or remove the key for one worker per queue";
+            faults.push(spot.fault("no cores: no queue would have a worker", remedy));
+        }
+        Put { value, spot }
+    });
+    let idle = [("adaptive", Idle::Adaptive), ("poll", Idle::Poll)];
+    let idle = word(&mut keys, "idle", &idle, faults);
+    keys.finish(faults, |_| false);
+    (cores, idle)
+}
+
+fn limits(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Limits {
+    let keys = keys.take("limits").and_then(|at| at.keys(faults));
+    let Some(mut keys) = keys else { return Limits::default() };
+    let mut limit = |key: &'static str, range: RangeInclusive<u32>| {
+        let put = keys.take(key)?.number(faults, *range.start(), *range.end());
+        put.map(|put| put.value)
+    };
+    let connections = limit("connections", 1024..=1 << 28);
+    let mut limits = Limits::beside(connections.unwrap_or(Limits::CONNECTIONS));
+    let fields: [(&'static str, RangeInclusive<u32>, &mut u32); 10] = [
+        ("connections_ipv6", 256..=1 << 28, &mut limits.connections_ipv6),
+        ("half_open", 1..=1 << 28, &mut limits.half_open),
+        ("fragments", 1..=1 << 20, &mut limits.fragments),
+        ("held_frames", 0..=1 << 16, &mut limits.held_frames),
+        ("routes", 1..=1 << 22, &mut limits.routes),
+        // A hop id has 16 bits, and the last one says "none".
+        ("neighbours", 1..=65_534, &mut limits.neighbours),
+        ("punt_rate", 0..=10_000_000, &mut limits.punt_rate),
+        ("icmp_rate", 0..=1_000_000, &mut limits.icmp_rate),
+        ("services", 1..=1 << 16, &mut limits.services),
+        ("servers", 1..=1 << 20, &mut limits.servers),
+    ];
+    for (key, range, field) in fields {
+        if let Some(value) = limit(key, range) {
+            *field = value;
+        }
+    }
+    keys.finish(faults, |_| false);
+    limits
+}
+
+fn stop_grace(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Duration {
+    let Some(at) = keys.take("stop_grace") else { return Duration::ZERO };
+    let Some(put) = at.read(faults, scalar::duration) else { return Duration::ZERO };
+    if put.value > Duration::from_secs(3600) {
+        faults.push(put.spot.fault("longer than an hour", "write at most 1h"));
+    }
+    put.value
+}
+
+fn chunk_size(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> u32 {
+    let sizes = [("2048", 2048), ("4096", 4096)];
+    let put = keys.take("chunk_size").and_then(|at| at.word(faults, &sizes));
+    put.map_or(2048, |put| put.value)
+}
+
+fn vip(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Vip> {
+    let mut keys = at.keys(faults)?;
+    let address = keys.need("address", faults, "write address: 203.0.113.10/32");
+    let address = address.and_then(|at| at.read(faults, scalar::network));
+    let interface = keys.take("interface").and_then(|at| at.read(faults, scalar::interface));
+    let managed = keys.take("managed").and_then(|at| at.truth(faults)).unwrap_or(false);
+    keys.finish(faults, |_| false);
+    Some(Vip { address: address?, interface, managed })
+}
+
+fn local_group(name: Put<String>, at: &Cursor<'_>, faults: &mut Vec<Fault>) -> LocalGroup {
+    let Some(mut keys) = at.keys(faults) else {
+        return LocalGroup { name, addresses: Vec::new(), ports: None };
+    };
+    let addresses = keys.need("addresses", faults, "write addresses: [10.0.9.10]");
+    let addresses = addresses.map(|at| at.one_or_more(faults)).unwrap_or_default();
+    let addresses =
+        addresses.iter().filter_map(|item| item.read(faults, scalar::address)).collect();
+    let ports = keys.need("ports", faults, "write ports: 10000-32767");
+    let ports = ports.and_then(|at| at.read(faults, scalar::ports));
+    keys.finish(faults, |_| false);
+    LocalGroup { name, addresses, ports }
+}

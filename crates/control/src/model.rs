@@ -1,0 +1,229 @@
+//! What is true: the configuration after every check, with defaults filled in and names
+//! replaced by what they stand for. [`crate::compile`] turns it into the datapath's
+//! [`dataplane::snapshot::Services`]; the rest of it is what `xlvs run` needs to start.
+
+use std::{net::IpAddr, time::Duration};
+
+use dataplane::{
+    forward::{Forward, ServiceKey},
+    snapshot::{LocalAddress, MssClamp, Timeouts},
+    topology::Mac,
+};
+
+/// The checked configuration of one director.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The interfaces to serve, in file order; the index is the datapath's `PortId`.
+    pub interfaces: Vec<Interface>,
+    /// How many workers there are and how they idle.
+    pub workers: Workers,
+    /// Whether rings share memory with the NIC, for the whole box.
+    pub zero_copy: ZeroCopy,
+    /// Upper bounds of everything that grows.
+    pub limits: Limits,
+    /// Whose choices count where ours and the kernel's differ.
+    pub compat: Compat,
+    /// What becomes of packets to a VIP while xlvs does not run.
+    pub when_down: WhenDown,
+    /// How long traffic is still forwarded after managed VIPs were withdrawn on SIGTERM.
+    pub stop_grace: Duration,
+    /// Octets of one UMEM chunk: 2048 or 4096.
+    pub chunk_size: u32,
+    /// The `vips:` list.
+    pub vips: Vec<Vip>,
+    /// One for each element of a `listen:` list, in file order.
+    pub services: Vec<Service>,
+}
+
+impl Model {
+    /// The largest MTU (octets, without the Ethernet header) whose frames fit a chunk.
+    pub const fn largest_mtu(&self) -> u32 {
+        self.chunk_size - CHUNK_RESERVE
+    }
+}
+
+/// Octets of a chunk that a packet cannot use: the headroom that the kernel keeps in front
+/// (`XDP_PACKET_HEADROOM`, 256), room for an outer IPv6 header (40) and the Ethernet header (14).
+pub const CHUNK_RESERVE: u32 = 256 + 40 + 14;
+
+/// An interface to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name in the kernel.
+    pub name: String,
+    /// How the XDP program is attached.
+    pub mode: XdpMode,
+}
+
+/// How the XDP program is attached to an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum XdpMode {
+    /// Native if the driver can, else generic, with a word in the log.
+    #[default]
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the stack, after the kernel has built its own buffer.
+    Generic,
+}
+
+/// The worker threads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Workers {
+    /// The cores to pin to, one worker each; `None`: one worker per queue.
+    pub cores: Option<Vec<usize>>,
+    /// What a worker does when there is nothing to do.
+    pub idle: Idle,
+}
+
+/// What a worker does when there is nothing to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Idle {
+    /// Poll while busy, sleep when it has been quiet.
+    #[default]
+    Adaptive,
+    /// Poll always: one core each, the lowest delay.
+    Poll,
+}
+
+/// Whether rings share memory with the NIC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ZeroCopy {
+    /// Where every interface can, else nowhere.
+    #[default]
+    Auto,
+    /// Refuse to start without it.
+    Require,
+    /// Always copy.
+    Never,
+}
+
+/// Whose choices count where ours and the kernel's differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compat {
+    /// Ours.
+    #[default]
+    None,
+    /// Those of the kernel's IPVS.
+    Lvs,
+}
+
+/// What becomes of packets to a VIP while xlvs does not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenDown {
+    /// The kernel gets them, and resets connections to VIPs that are its own addresses.
+    #[default]
+    Pass,
+    /// They are dropped, so that clients retry until xlvs is back.
+    Drop,
+}
+
+/// Upper bounds. Each has a default that starts in a machine of 3 GiB and 2 CPUs; reaching
+/// one is a drop with a name. The unit is entries where nothing else is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// IPv4 connections.
+    pub connections: u32,
+    /// IPv6 connections, in a table of their own because their entries are twice as large;
+    /// a quarter of `connections` unless set.
+    pub connections_ipv6: u32,
+    /// Connections of both families whose handshake is not complete; a quarter of
+    /// `connections` unless set.
+    pub half_open: u32,
+    /// Fragmented datagrams remembered at a time.
+    pub fragments: u32,
+    /// Frames that wait for a first fragment or a neighbour, for the box.
+    pub held_frames: u32,
+    /// Routes mirrored from the kernel.
+    pub routes: u32,
+    /// Neighbours mirrored from the kernel.
+    pub neighbours: u32,
+    /// Frames a second that are given back to the kernel.
+    pub punt_rate: u32,
+    /// ICMP messages a second that xlvs originates.
+    pub icmp_rate: u32,
+    /// Services; each element of a `listen:` list is one.
+    pub services: u32,
+    /// Real servers over all services, with removed ones that still have connections.
+    pub servers: u32,
+}
+
+impl Limits {
+    /// The default number of IPv4 connections: about 96 MB of table.
+    pub const CONNECTIONS: u32 = 1_000_000;
+
+    /// The defaults beside a given number of IPv4 connections.
+    pub const fn beside(connections: u32) -> Self {
+        Self {
+            connections,
+            connections_ipv6: connections / 4,
+            half_open: connections / 4,
+            fragments: 4096,
+            held_frames: 512,
+            routes: 65_536,
+            neighbours: 4096,
+            punt_rate: 10_000,
+            // net.ipv4.icmp_msgs_per_sec of the kernel.
+            icmp_rate: 1000,
+            services: 1024,
+            servers: 16_384,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::beside(Self::CONNECTIONS)
+    }
+}
+
+/// One entry of `vips:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vip {
+    /// The address.
+    pub address: IpAddr,
+    /// The prefix length that the address gets on the interface.
+    pub prefix: u8,
+    /// The interface that carries it; always there if `managed`.
+    pub interface: Option<String>,
+    /// xlvs adds, announces and removes it.
+    pub managed: bool,
+}
+
+/// One LVS service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// The operator's name for it; the elements of one `listen:` list share it.
+    pub name: String,
+    /// What clients connect to.
+    pub key: ServiceKey,
+    /// How a server is picked.
+    pub scheduler: sched::Kind,
+    /// The service's forwarding method; servers carry the one that applies to them.
+    pub forward: Forward,
+    /// FullNAT source addresses, of the VIP's family; empty where no server is FullNAT.
+    pub local_addresses: Vec<LocalAddress>,
+    /// What happens to the MSS option of SYNs.
+    pub mss_clamp: MssClamp,
+    /// Idle times.
+    pub timeouts: Timeouts,
+    /// The real servers, in file order.
+    pub servers: Vec<Server>,
+}
+
+/// One real server of one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The operator's name for it, if it has one.
+    pub name: Option<String>,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; the service's where the file has none.
+    pub port: u16,
+    /// Its weight, 0 to 65535; 0 takes no new connections.
+    pub weight: u32,
+    /// How packets reach it.
+    pub forward: Forward,
+    /// The MAC that replaces neighbour resolution.
+    pub mac: Option<Mac>,
+}

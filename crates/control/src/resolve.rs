@@ -1,0 +1,145 @@
+//! From what the operator wrote to what is true: names become what they stand for, and
+//! everything that cannot be true together becomes a fault.
+
+mod local;
+mod service;
+mod surroundings;
+
+use std::net::IpAddr;
+
+use hashbrown::{HashMap, HashSet};
+pub use surroundings::{Link, Surroundings};
+
+use crate::{
+    fault::Fault,
+    file::{File, Pool, Put, Spot},
+    model::{Interface, Limits, Model, Vip, Workers},
+};
+
+/// Resolves a decoded file. The model counts only if `faults` stays empty; `around` adds the
+/// checks against the box that we run on.
+pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Fault>) -> Model {
+    let model = Model {
+        interfaces: interfaces(file, faults),
+        workers: workers(file, faults),
+        zero_copy: file.zero_copy,
+        limits: file.limits.clone(),
+        compat: file.compat,
+        when_down: file.when_down,
+        stop_grace: file.stop_grace,
+        chunk_size: file.chunk_size,
+        vips: vips(file, faults),
+        services: Vec::new(),
+    };
+    let mut names = Names::of(file);
+    names.box_addresses = around.map(|around| &around.addresses);
+    local::check(file, &names, around, faults);
+    for source in &file.probe_sources {
+        if names.vips.contains(&source.value) {
+            faults.push(source.spot.fault(
+                format!("{} is a VIP: servers would answer themselves", source.value),
+                "write an address of the box that is no VIP",
+            ));
+        }
+    }
+    if let Some(around) = around {
+        surroundings::check(file, &model, around, faults);
+    }
+    let services = service::services(file, &names, faults);
+    counts(&services, &file.limits, file, faults);
+    Model { services, ..model }
+}
+
+/// What the names of the file stand for.
+struct Names<'a> {
+    /// Every address that a service listens on, or that `vips:` lists.
+    vips: HashSet<IpAddr>,
+    groups: HashMap<&'a str, &'a crate::file::LocalGroup>,
+    pools: HashMap<&'a str, &'a Pool>,
+    box_addresses: Option<&'a HashSet<IpAddr>>,
+}
+
+impl<'a> Names<'a> {
+    fn of(file: &'a File) -> Self {
+        let listed = file.vips.iter().map(|vip| vip.address.value.0);
+        let listened = file.services.iter().flat_map(|service| &service.listen);
+        Self {
+            vips: listed.chain(listened.map(|put| put.value.address)).collect(),
+            groups: file.local_addresses.iter().map(|g| (g.name.value.as_str(), g)).collect(),
+            pools: file.pools.iter().map(|p| (p.name.value.as_str(), p)).collect(),
+            box_addresses: None,
+        }
+    }
+}
+
+/// Reports a value that was there before, and where.
+fn twice<T: Eq + std::hash::Hash>(
+    seen: &mut HashMap<T, usize>,
+    value: T,
+    shown: &str,
+    spot: &Spot,
+    faults: &mut Vec<Fault>,
+) -> bool {
+    if let Some(line) = seen.get(&value) {
+        let sentence = format!("{shown} is there twice, first on line {line}");
+        faults.push(spot.fault(sentence, "keep one of the two"));
+        return true;
+    }
+    seen.insert(value, spot.place.line);
+    false
+}
+
+fn interfaces(file: &File, faults: &mut Vec<Fault>) -> Vec<Interface> {
+    let mut seen = HashMap::new();
+    for interface in &file.interfaces {
+        let Put { value, spot } = &interface.name;
+        twice(&mut seen, value, value, spot, faults);
+    }
+    let entry = |i: &crate::file::Interface| Interface { name: i.name.value.clone(), mode: i.mode };
+    file.interfaces.iter().map(entry).collect()
+}
+
+fn workers(file: &File, faults: &mut Vec<Fault>) -> Workers {
+    let mut seen = HashMap::new();
+    for core in file.cores.iter().flat_map(|cores| &cores.value) {
+        twice(&mut seen, core.value, &format!("core {}", core.value), &core.spot, faults);
+    }
+    let numbers = |cores: &Put<Vec<Put<usize>>>| cores.value.iter().map(|c| c.value).collect();
+    Workers { cores: file.cores.as_ref().map(numbers), idle: file.idle }
+}
+
+fn vips(file: &File, faults: &mut Vec<Fault>) -> Vec<Vip> {
+    let mut seen = HashMap::new();
+    let mut vips = Vec::new();
+    for vip in &file.vips {
+        let (address, prefix) = vip.address.value;
+        twice(&mut seen, address, &address.to_string(), &vip.address.spot, faults);
+        if vip.managed && vip.interface.is_none() {
+            let sentence = "a managed VIP without an interface";
+            faults.push(vip.address.spot.fault(sentence, "add interface: eth0"));
+        }
+        let interface = vip.interface.as_ref().map(|put| put.value.clone());
+        vips.push(Vip { address, prefix, interface, managed: vip.managed });
+    }
+    vips
+}
+
+fn counts(
+    services: &[crate::model::Service],
+    limits: &Limits,
+    file: &File,
+    faults: &mut Vec<Fault>,
+) {
+    let Some(last) = file.services.last() else { return };
+    let servers: usize = services.iter().map(|service| service.servers.len()).sum();
+    let checks =
+        [("services", services.len(), limits.services), ("servers", servers, limits.servers)];
+    for (what, count, limit) in checks {
+        if count > limit as usize {
+            faults.push(last.spot.fault(
+                format!("the file has {count} {what}, more than limits.{what} ({limit})"),
+                format!("write limits: {{{what}: {count}}} or more"),
+            ));
+        }
+    }
+}

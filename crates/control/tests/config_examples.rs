@@ -1,0 +1,96 @@
+//! Every file of `configs/` loads, compiles and holds what its demo needs.
+
+use std::{fs, path::PathBuf};
+
+use control::{
+    compile::{Ids, compile},
+    load::{load, read},
+    matches::match_entries,
+    model::Model,
+};
+use dataplane::forward::Forward;
+
+fn configs() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../configs")
+}
+
+fn example(name: &str) -> Model {
+    load(&configs().join(name), None).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+#[test]
+fn all_load_and_compile() {
+    let mut count = 0;
+    for entry in fs::read_dir(configs()).expect("configs/ is there") {
+        let name = entry.expect("readable").file_name().into_string().expect("UTF-8");
+        let model = example(&name);
+        let services = compile(&model, &mut Ids::default());
+        assert_eq!(services.by_key.len(), model.services.len(), "{name}");
+        for service in &model.services {
+            assert!(match_entries(&services).endpoints[&service.key].service, "{name}");
+        }
+        count += 1;
+    }
+    assert_eq!(count, 7, "minimal, full and five demos");
+}
+
+/// (file, method, VIPs, first server of each family)
+const DEMOS: [(&str, Forward, [&str; 2], [&str; 2]); 5] = [
+    ("nat.yaml", Forward::Nat, ["203.0.113.10", "2001:db8:f::10"], ["10.0.2.11", "fd00:2::11"]),
+    (
+        "fullnat.yaml",
+        Forward::FullNat,
+        ["203.0.113.10", "2001:db8:f::10"],
+        ["10.0.5.11", "fd00:5::11"],
+    ),
+    ("dr.yaml", Forward::Dr, ["192.0.2.100", "2001:db8:1::100"], ["192.0.2.11", "2001:db8:1::11"]),
+    (
+        "dr-routed.yaml",
+        Forward::Dr,
+        ["203.0.113.10", "2001:db8:f::10"],
+        ["10.0.2.11", "fd00:2::11"],
+    ),
+    ("tun.yaml", Forward::Tun, ["203.0.113.10", "2001:db8:f::10"], ["10.0.4.11", "fd00:4::11"]),
+];
+
+#[test]
+fn demos_keep_to_the_address_plan() {
+    for (name, forward, vips, first) in DEMOS {
+        let model = example(name);
+        let mut keys: Vec<String> = model.services.iter().map(|s| s.key.to_string()).collect();
+        keys.sort();
+        let mut expected = Vec::new();
+        for end in ["80/tcp", "53/udp", "5201/tcp", "5201/udp"] {
+            expected.push(format!("{}:{end}", vips[0]));
+            expected.push(format!("[{}]:{end}", vips[1]));
+        }
+        expected.sort();
+        assert_eq!(keys, expected, "{name}");
+        for service in &model.services {
+            assert_eq!(service.forward, forward, "{name}");
+            assert_eq!(service.servers.len(), 3, "{name}");
+            let family = usize::from(service.key.address.is_ipv6());
+            assert_eq!(service.servers[0].address.to_string(), first[family], "{name}");
+            assert!(service.servers.iter().all(|s| s.port == service.key.port), "{name}");
+            let local = usize::from(forward == Forward::FullNat);
+            assert_eq!(service.local_addresses.len(), local, "{name}");
+        }
+    }
+}
+
+/// `full.yaml` names the defaults as such: leaving them out must change nothing.
+#[test]
+fn full_example_states_the_defaults() {
+    let full = example("full.yaml");
+    let text = "version: 1\ninterfaces: [eth0]\nservices: []\n";
+    let bare = read("bare.yaml".as_ref(), text, None).expect("valid");
+    assert_eq!(full.limits, bare.limits);
+    assert_eq!(full.chunk_size, bare.chunk_size);
+    assert_eq!(full.zero_copy, bare.zero_copy);
+    assert_eq!(full.compat, bare.compat);
+    assert_eq!(full.when_down, bare.when_down);
+    assert_eq!(full.stop_grace, bare.stop_grace);
+    assert_eq!(full.workers.idle, bare.workers.idle);
+    assert_eq!(full.services[0].timeouts, dataplane::snapshot::Timeouts::default());
+    assert_eq!(full.services[0].servers.iter().map(|s| s.weight).collect::<Vec<_>>(), [10, 30]);
+}
