@@ -13,7 +13,7 @@ def verify(tables):
             for index, step in enumerate(case.steps):
                 for entry in step["out"]:
                     where = f"{table}/{case.name} step {index}"
-                    frame(bytes.fromhex(entry["frame"]), where, "bad_tcp_checksum" in case.name)
+                    frame(bytes.fromhex(entry["frame"]), where, "_bad_" in case.name)
 
 
 def frame(octets, where, bad_checksum):
