@@ -1,0 +1,1 @@
+"""Golden tables for the xlvs datapath; see ../README.md for the format."""

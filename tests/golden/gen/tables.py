@@ -1,0 +1,25 @@
+"""Which cases are in which table."""
+
+from . import errors, flows, fragments, icmp
+from .configs import CONFIGS
+from .modes import Dr, FullNat, Nat, Tun
+from .net import V4, V6
+
+__all__ = ["CONFIGS", "tables"]
+
+MODES = {"nat": [Nat()], "fullnat": [FullNat()], "dr": [Dr()],
+         "tun": [Tun(), Tun(outer={4: V6, 6: V4})]}
+
+PARTS = (flows.common, errors.from_both_sides, icmp.common, fragments.common)
+
+
+def tables():
+    """Table name -> cases."""
+    result = {}
+    for name, modes in MODES.items():
+        result[name] = [case for mode in modes for part in PARTS for case in part(mode)]
+    result["nat"] += [flows.aliens(Nat()), flows.reply_routes_unlike_request()]
+    result["errors"] = [*errors.single(), errors.forbidden_fragment()]
+    result["icmp"] = list(icmp.single())
+    result["fragments"] = list(fragments.single())
+    return result
