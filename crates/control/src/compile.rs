@@ -33,12 +33,7 @@ pub fn compile(model: &Model, ids: &mut Ids) -> Services {
     ids.finish();
     services.services = ids.services().to_vec();
     services.servers = ids.servers().to_vec();
-    for service in services.services.iter().flatten() {
-        services.vips.insert(service.key.address);
-        for local in &service.local_addresses {
-            services.local_ports.insert(local.address, local.ports.clone());
-        }
-    }
+    services.derive();
     services
 }
 
@@ -74,6 +69,7 @@ fn record(service: &Service, servers: Vec<ServerId>) -> snapshot::Service {
         key: service.key,
         scheduler: service.scheduler,
         servers,
+        candidates: Vec::new(),
         local_addresses: service.local_addresses.clone(),
         mss_clamp: service.mss_clamp,
         timeouts: service.timeouts.clone(),

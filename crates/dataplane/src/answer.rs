@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use crate::{
     breath::Breath,
     director::Family,
-    forward::Address,
     io::Frame,
     packet::{Fragment, Packet},
     rewrite::address_frame,

@@ -21,7 +21,7 @@ use crate::{
     topology::{Hop, HopId, Mac, NO_HOP, PortId},
     tunnel::{self, Ends},
     verdict::{Drop, Punt, Verdict, Wait},
-    wire::{self, Ip, ethernet, tcp as flag},
+    wire::{self, ethernet, tcp as flag},
 };
 
 /// What the packets of one breath see: one snapshot, one time.

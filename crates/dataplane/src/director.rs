@@ -201,7 +201,7 @@ impl Director {
             let Some(service) = service else { continue };
             let mut admission = lock(&self.services[id]);
             if admission.is_none() {
-                let scheduler = service.new_scheduler();
+                let scheduler = services.new_scheduler(service);
                 *admission = Some(Admission { scheduler, local_cursor: 0 });
             }
         }

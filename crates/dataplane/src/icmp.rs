@@ -7,7 +7,7 @@ use crate::{
     answer::Message,
     breath::Breath,
     director::Family,
-    forward::{Address, Forward, Tuple, V4, V6},
+    forward::{Forward, Tuple, V4, V6},
     io::Frame,
     packet::{Fragment, IcmpError, Packet, Quote, parse_quoted},
     table::{Found, Way},

@@ -21,6 +21,7 @@ pub mod fragment;
 pub mod icmp;
 pub mod io;
 pub mod limiter;
+pub mod memory;
 pub mod packet;
 pub mod rewrite;
 pub mod route;

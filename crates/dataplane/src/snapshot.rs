@@ -90,7 +90,9 @@ pub struct Service {
     pub key: ServiceKey,
     /// How a server is picked.
     pub scheduler: sched::Kind,
-    /// Its servers in scheduling order; a candidate's id is a [`ServerId`].
+    /// Its servers in scheduling order.
+    pub servers: Vec<ServerId>,
+    /// The same as the scheduler sees them; made by [`Services::derive`].
     pub candidates: Vec<sched::Candidate>,
     /// FullNAT: source addresses of the VIP's family of use, in file order.
     pub local_addresses: Vec<LocalAddress>,
@@ -100,10 +102,43 @@ pub struct Service {
     pub timeouts: Timeouts,
 }
 
-impl Service {
-    /// A scheduler for the service as it is configured.
-    pub fn new_scheduler(&self) -> sched::Scheduler {
-        sched::Scheduler::new(self.scheduler, &self.candidates)
+impl Services {
+    /// Works out what follows from services and servers. Call it after every change of them,
+    /// before publication.
+    pub fn derive(&mut self) {
+        self.vips.clear();
+        self.local_ports.clear();
+        self.tunnel_servers.clear();
+        for service in self.services.iter_mut().flatten() {
+            self.vips.insert(service.key.address);
+            for local in &service.local_addresses {
+                self.local_ports.insert(local.address, local.ports.clone());
+            }
+            let candidate = |id: &ServerId| self.servers[*id as usize].as_ref()?.candidate(*id);
+            service.candidates = service.servers.iter().filter_map(candidate).collect();
+        }
+        for (id, server) in self.servers.iter().enumerate() {
+            if let Some(server) = server.as_ref().filter(|s| s.forward == Forward::Tun) {
+                self.tunnel_servers.entry(server.address).or_default().push(id as ServerId);
+            }
+        }
+    }
+
+    /// A scheduler for a service as it is configured; in `compat: lvs` as the kernel's is after
+    /// its servers were added one by one.
+    pub fn new_scheduler(&self, service: &Service) -> sched::Scheduler {
+        if self.settings.compat_lvs {
+            sched::Scheduler::grown(service.scheduler, &service.candidates)
+        } else {
+            sched::Scheduler::new(service.scheduler, &service.candidates)
+        }
+    }
+}
+
+impl Server {
+    fn candidate(&self, id: ServerId) -> Option<sched::Candidate> {
+        let available = self.up && !self.drained;
+        (!self.removed).then_some(sched::Candidate { id, weight: self.weight, available })
     }
 }
 

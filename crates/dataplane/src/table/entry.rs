@@ -21,10 +21,11 @@ use std::{
     },
 };
 
+use xsk::Line;
+
 use super::{
     connection::{Connection, Found, Hops, Meta, Way},
     index::FORWARD,
-    memory::Line,
 };
 use crate::forward::{Address, Forward, Protocol, Tuple};
 

@@ -6,7 +6,7 @@
 
 use std::{io, sync::atomic::Ordering::Relaxed};
 
-use super::memory::{Line, Lines, prefetch};
+use xsk::{Line, Lines, prefetch};
 
 /// Words of a bucket.
 const WAYS: usize = 8;

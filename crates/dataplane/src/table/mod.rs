@@ -26,7 +26,6 @@ mod connection;
 mod entry;
 mod hash;
 mod index;
-mod memory;
 mod shards;
 mod slab;
 mod sweep;
@@ -142,7 +141,7 @@ impl<A: Address> Table<A> {
         match candidate {
             Some(word) => {
                 for line in self.slab.entry(word.slot()).lines() {
-                    memory::prefetch(line);
+                    xsk::prefetch(line);
                 }
             }
             None => self.index.prefetch_alternate(hash),

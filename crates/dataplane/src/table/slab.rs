@@ -13,10 +13,9 @@ use std::{
     },
 };
 
-use super::{
-    entry::Entry,
-    memory::{Line, Lines},
-};
+use xsk::{Line, Lines};
+
+use super::entry::Entry;
 use crate::forward::Address;
 
 const LISTS: usize = 64;
