@@ -1,0 +1,117 @@
+//! The format of a table: see `tests/golden/README.md`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+/// One case.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    pub name: String,
+    pub why: String,
+    pub config: String,
+    #[serde(default)]
+    pub topology: Option<Change>,
+    pub steps: Vec<Step>,
+}
+
+/// What differs from `topology.json`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    pub mtu: [u16; 2],
+}
+
+/// One frame in, and all that follows from it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    pub at: Option<f64>,
+    #[serde(default)]
+    pub port: u16,
+    #[serde(rename = "in", default)]
+    pub arrives: Option<Octets>,
+    #[serde(default)]
+    pub in_holes: Vec<Hole>,
+    #[serde(default)]
+    pub out: Vec<Output>,
+    pub punt: Option<String>,
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A frame that leaves.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    pub port: u16,
+    pub frame: Octets,
+    #[serde(default)]
+    pub holes: Vec<Hole>,
+}
+
+/// A place where xlvs may choose.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hole {
+    pub at: usize,
+    pub len: usize,
+    pub mask: Option<Octets>,
+    #[serde(default)]
+    pub checksums: Vec<usize>,
+    pub name: Option<String>,
+    pub within: Option<[u64; 2]>,
+    pub not: Option<u64>,
+}
+
+/// Octets, written in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Octets(pub Vec<u8>);
+
+impl<'de> Deserialize<'de> for Octets {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let octet = |at| u8::from_str_radix(&text[at..at + 2], 16);
+        (0..text.len()).step_by(2).map(octet).collect::<Result<_, _>>().map(Self).map_err(
+            serde::de::Error::custom,
+        )
+    }
+}
+
+impl Hole {
+    /// The octets of `frame` at the hole, under its mask.
+    pub fn value(&self, frame: &[u8]) -> Vec<u8> {
+        let octets = &frame[self.at..self.at + self.len];
+        octets.iter().zip(self.masks()).map(|(octet, mask)| octet & mask).collect()
+    }
+
+    /// Fills the hole and carries the difference into its checksums (RFC 1624).
+    pub fn fill(&self, frame: &mut [u8], value: &[u8]) {
+        let hole = self.at..self.at + self.len;
+        let old = frame[hole.clone()].to_vec();
+        let masks = self.masks();
+        for ((octet, new), mask) in frame[hole.clone()].iter_mut().zip(value).zip(&masks) {
+            *octet = *octet & !mask | new & mask;
+        }
+        let new = frame[hole].to_vec();
+        for at in &self.checksums {
+            let mut sum = u32::from(!word(&frame[*at..]));
+            for (old, new) in old.chunks(2).zip(new.chunks(2)) {
+                sum += u32::from(!word(old)) + u32::from(word(new));
+            }
+            while sum > 0xffff {
+                sum = (sum & 0xffff) + (sum >> 16);
+            }
+            frame[*at..at + 2].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+        }
+    }
+
+    fn masks(&self) -> Vec<u8> {
+        self.mask.as_ref().map_or_else(|| vec![0xff; self.len], |mask| mask.0.clone())
+    }
+}
+
+fn word(octets: &[u8]) -> u16 {
+    u16::from_be_bytes([octets[0], octets[1]])
+}
