@@ -86,7 +86,7 @@ def not_handled(fam):
     mode = Nat()
     request, back = pair("tcp", fam)
     send(case, mode, fam, request)
-    kinds = [(5, 1, 0), (12, 0, 0), (13, 0, 0)] if fam is V4 else []
+    kinds = [(5, 1, 0), (12, 0, 0), (15, 0, 0)] if fam is V4 else []
     for kind in kinds:
         case.packet(FRONT, error(fam, fam.far_router, fam.vip, kind, quote(back)), punt="icmp")
     if fam is V6:

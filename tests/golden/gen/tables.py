@@ -1,6 +1,6 @@
 """Which cases are in which table."""
 
-from . import errors, flows, fragments, icmp
+from . import errors, flows, fragments, hostile, icmp, scheduling
 from .configs import CONFIGS
 from .modes import Dr, FullNat, Nat, Tun
 from .net import V4, V6
@@ -22,4 +22,6 @@ def tables():
     result["errors"] = [*errors.single(), errors.forbidden_fragment()]
     result["icmp"] = list(icmp.single())
     result["fragments"] = list(fragments.single())
+    result["scheduling"] = list(scheduling.table())
+    result["hostile"] = list(hostile.table())
     return result
