@@ -233,7 +233,9 @@ impl<A: Address> Table<A> {
         hop_out: HopId,
     ) -> bool {
         let hops = Hops::new(found.meta.generation(), route_generation, hop_in, hop_out);
-        self.slab.entry(found.id).change_hops(found.hops, hops)
+        let entry = self.slab.entry(found.id);
+        let same = entry.meta().generation() == found.meta.generation();
+        same && entry.change_hops(found.hops, hops)
     }
 }
 
