@@ -1,2 +1,5 @@
 //! xlvs: control
 #![forbid(unsafe_code)]
+
+pub mod kernel;
+pub mod topology;
