@@ -9,8 +9,10 @@
 pub mod compile;
 pub mod fault;
 pub mod file;
+pub mod kernel;
 pub mod load;
 pub mod marked;
 pub mod matches;
 pub mod model;
 pub mod resolve;
+pub mod topology;

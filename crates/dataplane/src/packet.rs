@@ -92,6 +92,10 @@ pub fn parse(frame: &[u8]) -> Parsed {
     if frame.len() < ethernet::LEN {
         return Parsed::Drop(Drop::Malformed);
     }
+    // Broadcast and multicast frames are the kernel's (PACKET_HOST is asked for by ip_vs_in).
+    if frame[0] & 1 != 0 {
+        return Parsed::Punt(Punt::Unhandled);
+    }
     match u16_at(frame, ethernet::TYPE.start) {
         ethernet::IPV4 => parse_ipv4(frame),
         ethernet::IPV6 => parse_ipv6(frame),
@@ -129,12 +133,16 @@ fn parse_ipv4(frame: &[u8]) -> Parsed {
         (0, _) => Fragment::First,
         _ => Fragment::Later,
     };
+    // A datagram is at most 65535 octets (ip_frag_queue drops what would end beyond).
+    if usize::from(flags & ipv4::OFFSET) * 8 + total > usize::from(u16::MAX) {
+        return Parsed::Drop(Drop::Malformed);
+    }
     let number = header.protocol().0;
     if number == protocol::ICMP && fragment == Fragment::Whole {
         return parse_icmpv4(&frame[..end], src, dst, l4, header.ttl());
     }
     let Some(protocol) = Protocol::from_number(number) else {
-        return Parsed::Punt(other_protocol(number, protocol::ICMP));
+        return Parsed::Punt(other_protocol(number, protocol::ICMP, fragment));
     };
     let mut packet = Packet {
         tuple: Tuple { src, dst, sport: 0, dport: 0, protocol },
@@ -179,7 +187,7 @@ fn parse_ipv6(frame: &[u8]) -> Parsed {
         return parse_icmpv6(&frame[..end], src, dst, chain.l4, header.hop_limit());
     }
     let Some(protocol) = Protocol::from_number(chain.protocol) else {
-        return Parsed::Punt(other_protocol(chain.protocol, protocol::ICMPV6));
+        return Parsed::Punt(other_protocol(chain.protocol, protocol::ICMPV6, chain.fragment));
     };
     let mut packet = Packet {
         tuple: Tuple { src, dst, sport: 0, dport: 0, protocol },
@@ -261,8 +269,12 @@ fn bad_ipv6_source(V6(src): V6, V6(dst): V6) -> Option<Drop> {
     (src == dst).then_some(Drop::Land)
 }
 
-const fn other_protocol(number: u8, icmp: u8) -> Punt {
-    if number == icmp { Punt::Icmp } else { Punt::Unhandled }
+const fn other_protocol(number: u8, icmp: u8, fragment: Fragment) -> Punt {
+    match fragment {
+        Fragment::Later => Punt::Fragment,
+        _ if number == icmp => Punt::Icmp,
+        _ => Punt::Unhandled,
+    }
 }
 
 struct Chain {
@@ -319,18 +331,24 @@ fn walk_extensions(packet: &[u8], first: u8, start: usize) -> Result<Chain, Drop
     Err(Drop::Malformed)
 }
 
+/// The kinds that LVS follows to a connection (`ip_vs_in_icmp`); others are the local stack's.
 fn parse_icmpv4(packet: &[u8], src: V4, dst: V4, l4: usize, ttl: u8) -> Parsed {
     const UNREACHABLE: u8 = 3;
     const SOURCE_QUENCH: u8 = 4;
     const TIME_EXCEEDED: u8 = 11;
-    const PARAMETER_PROBLEM: u8 = 12;
     let Some(&[kind, code, ..]) = packet[l4..].first_chunk::<8>() else {
         return Parsed::Drop(Drop::Malformed);
     };
     match kind {
-        UNREACHABLE | SOURCE_QUENCH | TIME_EXCEEDED | PARAMETER_PROBLEM => Parsed::Error4(
-            IcmpError { src, dst, l4: l4 as u16, end: packet.len() as u16, ttl, kind, code },
-        ),
+        UNREACHABLE | SOURCE_QUENCH | TIME_EXCEEDED => Parsed::Error4(IcmpError {
+            src,
+            dst,
+            l4: l4 as u16,
+            end: packet.len() as u16,
+            ttl,
+            kind,
+            code,
+        }),
         _ => Parsed::Punt(Punt::Icmp),
     }
 }

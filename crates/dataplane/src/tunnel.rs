@@ -75,8 +75,9 @@ pub fn encapsulate<A: Ip>(
     let ttl = packet.ttl - 1;
     let ethertype = match ends {
         Ends::V4(src, dst) => {
-            // The kernel copies DF from the inner packet (`sysctl_pmtu_disc`); IPv6 implies it.
-            let (id, flags) = if packet.dont_fragment { (0, ipv4::DF) } else { (id, 0) };
+            // The kernel copies DF from an inner IPv4 packet (`sysctl_pmtu_disc`).
+            let df = packet.dont_fragment && !A::IPV6;
+            let (id, flags) = if df { (0, ipv4::DF) } else { (id, 0) };
             outer[0] = 0x45;
             outer[ipv4::TOS] = tos;
             put_u16(outer, ipv4::TOTAL_LENGTH, (end + header - ethernet::LEN) as u16);

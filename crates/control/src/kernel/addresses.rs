@@ -1,0 +1,187 @@
+//! Managed VIPs: addresses that xlvs adds to an interface, announces, and takes away.
+
+use std::{io, net::IpAddr};
+
+use futures_util::{StreamExt, TryStreamExt};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    address::{
+        AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
+        AddressScope,
+    },
+};
+use rtnetlink::Handle;
+
+use super::{acknowledged, frames};
+use crate::topology::state::OUR_PROTOCOL;
+
+/// An address that xlvs is to hold.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ManagedAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// Its prefix length; 32 or 128 for a VIP.
+    pub length: u8,
+    /// The interface's name.
+    pub interface: String,
+}
+
+/// Why an address could not be held.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// The interface is not there.
+    #[error("vip {address}: there is no interface {interface}; create it or correct `interface:`")]
+    NoInterface {
+        /// The address.
+        address: IpAddr,
+        /// The name that was looked for.
+        interface: String,
+    },
+    /// The kernel refused.
+    #[error("vip {address}: the kernel would not {action} it on {interface}: {source}")]
+    Kernel {
+        /// The address.
+        address: IpAddr,
+        /// "add" or "remove".
+        action: &'static str,
+        /// The interface's name.
+        interface: String,
+        /// Its answer.
+        source: io::Error,
+    },
+}
+
+/// The addresses that this process holds.
+#[derive(Debug)]
+pub struct Addresses {
+    handle: Handle,
+    held: Vec<ManagedAddress>,
+}
+
+impl Addresses {
+    /// Holds none yet. `handle` must belong to a running netlink connection.
+    pub fn new(handle: Handle) -> Self {
+        Self { handle, held: Vec::new() }
+    }
+
+    /// Adds the address and announces it. One that is there from an earlier run of xlvs is
+    /// adopted; one that somebody else added is used, and stays when xlvs stops.
+    ///
+    /// # Errors
+    /// The interface does not exist, or the kernel refuses.
+    pub async fn add(&mut self, wanted: &ManagedAddress) -> Result<(), AddressError> {
+        let ManagedAddress { address, interface, .. } = wanted;
+        let index = self.index(wanted).await?;
+        let failed = |source| AddressError::Kernel {
+            address: *address,
+            action: "add",
+            interface: interface.clone(),
+            source,
+        };
+        let message = RouteNetlinkMessage::NewAddress(message(wanted, index));
+        match acknowledged(&self.handle, message, NLM_F_CREATE | NLM_F_EXCL).await {
+            Ok(()) => self.held.push(wanted.clone()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if self.is_marked(wanted, index).await.map_err(failed)? {
+                    log::info!("vip {address} on {interface} was left by an earlier run: adopted");
+                    self.held.push(wanted.clone());
+                } else {
+                    log::warn!("vip {address} is already on {interface}: it stays on stop");
+                }
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        announce(wanted);
+        Ok(())
+    }
+
+    /// Removes what [`add`](Self::add) put there; what is gone already is no error. Every
+    /// address is tried, the failures are returned.
+    pub async fn remove_all(&mut self) -> Vec<AddressError> {
+        let mut failures = Vec::new();
+        for held in std::mem::take(&mut self.held) {
+            failures.extend(self.remove(&held).await.err());
+        }
+        failures
+    }
+
+    /// Removes one address, if it is held.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn remove(&mut self, held: &ManagedAddress) -> Result<(), AddressError> {
+        self.held.retain(|known| known != held);
+        let Ok(index) = self.index(held).await else { return Ok(()) };
+        let message = RouteNetlinkMessage::DelAddress(message(held, index));
+        match acknowledged(&self.handle, message, 0).await {
+            Err(error) if error.kind() != io::ErrorKind::AddrNotAvailable => {
+                Err(AddressError::Kernel {
+                    address: held.address,
+                    action: "remove",
+                    interface: held.interface.clone(),
+                    source: error,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn index(&self, wanted: &ManagedAddress) -> Result<u32, AddressError> {
+        let request = self.handle.link().get().match_name(wanted.interface.clone());
+        let mut links = std::pin::pin!(request.execute());
+        match links.next().await {
+            Some(Ok(link)) => Ok(link.header.index),
+            _ => Err(AddressError::NoInterface {
+                address: wanted.address,
+                interface: wanted.interface.clone(),
+            }),
+        }
+    }
+
+    /// True if the address carries our mark.
+    async fn is_marked(&self, wanted: &ManagedAddress, index: u32) -> io::Result<bool> {
+        let request = self.handle.address().get().set_link_index_filter(index);
+        let mut addresses = std::pin::pin!(request.execute());
+        let ours = AddressAttribute::Protocol(AddressProtocol::from(OUR_PROTOCOL));
+        let ip =
+            [AddressAttribute::Local(wanted.address), AddressAttribute::Address(wanted.address)];
+        while let Some(found) = addresses.try_next().await.map_err(io::Error::other)? {
+            if found.header.index == index && found.attributes.iter().any(|a| ip.contains(a)) {
+                return Ok(found.attributes.contains(&ours));
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Neither ARP nor neighbour discovery does this by itself for an address that is added to
+/// an interface which is up: `arp_notify` and `ndisc_notify` speak of interfaces only.
+fn announce(vip: &ManagedAddress) {
+    match frames::announce(&vip.interface, vip.address) {
+        Ok(()) => log::info!("vip {} is on {} and announced", vip.address, vip.interface),
+        Err(error) => {
+            log::warn!("vip {} is on {}, not announced: {error}", vip.address, vip.interface);
+        }
+    }
+}
+
+fn message(address: &ManagedAddress, index: u32) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    message.header.prefix_len = address.length;
+    message.header.scope = AddressScope::Universe;
+    message.header.family = match address.address {
+        IpAddr::V4(_) => netlink_packet_route::AddressFamily::Inet,
+        IpAddr::V6(_) => netlink_packet_route::AddressFamily::Inet6,
+    };
+    // A VIP that moved here is not a duplicate: it must answer at once.
+    if address.address.is_ipv6() {
+        message.header.flags = AddressHeaderFlags::Nodad;
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
+    message.attributes.push(AddressAttribute::Local(address.address));
+    message.attributes.push(AddressAttribute::Address(address.address));
+    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::from(OUR_PROTOCOL)));
+    message
+}
