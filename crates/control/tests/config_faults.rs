@@ -37,9 +37,31 @@ fn text_that_is_not_yaml() {
     check(
         &[
             ("", &["x.yaml:1:1: the file is empty; write version: 1, interfaces: and services:"]),
-            ("# nothing\n", &["x.yaml:1:1: the file is empty; write version: 1, interfaces: and services:"]),
-            ("[a, b]", &["x.yaml:1:1: a list where keys are expected; write {key: value, ...}, or one key: value a line, indented"]),
-            ("version: 1\nworkers:\n\tidle: poll\n", &["x.yaml:3:1: a tab in the indentation; indent with spaces"]),
+            (
+                "# nothing\n",
+                &["x.yaml:1:1: the file is empty; write version: 1, interfaces: and services:"],
+            ),
+            (
+                "[a, b]",
+                &[
+                    "x.yaml:1:1: a list where keys are expected; write {key: value, ...}, or one key: value a line, indented",
+                ],
+            ),
+            (
+                "version: 1\ninterfaces: [eth0]\n \t# may stand here\nservices: [\n\t]\n",
+                &["x.yaml:5:1: a tab in the indentation; indent with spaces"],
+            ),
+            (
+                "a: 1\na: 2\nb: [\n",
+                &[
+                    "x.yaml:2:1: a: the key is there twice, first on line 1; keep one of the two",
+                    "x.yaml:4:1: not YAML: while parsing a node, did not find expected node content; look at this line and the one before it for indentation, quotes and brackets",
+                ],
+            ),
+            (
+                "version: 1\nworkers:\n\tidle: poll\n",
+                &["x.yaml:3:1: a tab in the indentation; indent with spaces"],
+            ),
             (
                 "version: 1\nservices:\n  - listen: [2001:db8::10]:80/tcp\n  - listen: \"[2001:db8::11]:80/tcp\"\n  - {listen: [2001:db8::12]:80/udp, name: x}\n",
                 &[
@@ -50,7 +72,14 @@ fn text_that_is_not_yaml() {
         ],
         None,
     );
-    for text in ["version: 1\nservices: [\n", "a: {b: c\n", "a: \"b\n", "a: *b\n", "--- 1\n--- 2\n", "a: &x [*x]\n"] {
+    for text in [
+        "version: 1\nservices: [\n",
+        "a: {b: c\n",
+        "a: \"b\n",
+        "a: *b\n",
+        "--- 1\n--- 2\n",
+        "a: &x [*x]\n",
+    ] {
         let lines = lines(text, None);
         assert_eq!(lines.len(), 1, "{text}: {lines:?}");
         assert!(lines[0].starts_with("x.yaml:"), "{text}: {lines:?}");
@@ -103,7 +132,9 @@ fn keys_and_types() {
             ),
             (
                 "version: 1\ninterfaces: [eth0]\nworkers: {cores: []}\nservices: []\n",
-                &["x.yaml:3:18: workers.cores: no cores: no queue would have a worker; write the cores to run on, or remove the key for one worker per queue"],
+                &[
+                    "x.yaml:3:18: workers.cores: no cores: no queue would have a worker; write the cores to run on, or remove the key for one worker per queue",
+                ],
             ),
         ],
         None,
@@ -281,7 +312,10 @@ fn against_the_box() {
                     "x.yaml:4:43: vips[0].interface: \"dummy0\": this box has no such interface; it has eth0, eth1, eth2",
                 ],
             ),
-            ("version: 1\ninterfaces: [eth0, eth1]\nchunk_size: 4096\nworkers: {cores: [0, 1]}\nservices: []\n", &[]),
+            (
+                "version: 1\ninterfaces: [eth0, eth1]\nchunk_size: 4096\nworkers: {cores: [0, 1]}\nservices: []\n",
+                &[],
+            ),
         ],
         Some(&around),
     );
@@ -297,7 +331,9 @@ fn against_the_box() {
             ),
             (
                 "services:\n  - {name: a, listen: 203.0.113.10:80/tcp, forward: nat, scheduler: rr, servers: [{address: 10.0.2.1}, {address: 10.0.9.1, forward: dr}]}\n",
-                &["x.yaml:4:93: services[0].servers[0].address: 10.0.2.1 is an address of this box, with forward: nat; add forward: dr to this server, the only method for a server on the director"],
+                &[
+                    "x.yaml:4:93: services[0].servers[0].address: 10.0.2.1 is an address of this box, with forward: nat; add forward: dr to this server, the only method for a server on the director",
+                ],
             ),
         ],
         Some(&around),
@@ -309,7 +345,9 @@ fn a_fault_behind_an_alias_is_reported_once_where_it_is_written() {
     check_services(
         &[(
             "x-list: &list\n  - {address: 10.0.2.300}\nservices:\n  - {name: a, listen: 203.0.113.10:80/tcp, forward: nat, scheduler: rr, servers: *list}\n  - {name: b, listen: 203.0.113.10:81/tcp, forward: nat, scheduler: rr, servers: *list}\n",
-            &["x.yaml:4:15: services[0].servers[0].address: \"10.0.2.300\": not an IP address; write it like 10.0.2.11:80 or \"[fd00:2::11]:80\"; names are not looked up"],
+            &[
+                "x.yaml:4:15: services[0].servers[0].address: \"10.0.2.300\": not an IP address; write it like 10.0.2.11:80 or \"[fd00:2::11]:80\"; names are not looked up",
+            ],
         )],
         None,
     );
