@@ -58,15 +58,17 @@ impl Marked {
 /// Parses one YAML document. On faults the tree is what could be saved: if there is one, its
 /// shape is right and other faults can be looked for in it.
 pub fn parse(text: &str, faults: &mut Vec<Fault>) -> Option<Marked> {
-    match compose::compose(text, faults) {
+    let mut suspects: Vec<Fault> = suspect::tabs(text).collect();
+    let root = match compose::compose(text, faults) {
         Ok(root) => root,
         Err(scan) => {
-            let suspects = suspect::suspects(text, scan.place);
+            suspects.extend(suspect::unquoted(text));
             if suspects.is_empty() {
-                faults.push(scan.fault());
+                suspects.push(scan.fault());
             }
-            faults.extend(suspects);
             None
         }
-    }
+    };
+    faults.extend(suspects);
+    root
 }

@@ -160,9 +160,9 @@ pub(super) fn server(text: &str) -> Result<(IpAddr, Option<u16>), Wrong> {
     }
 }
 
-/// Splits off what follows the last colon, but leaves a bare IPv6 address whole.
+/// Splits off what follows the last colon, but leaves an IPv6 address whole, in brackets or not.
 fn split_port(text: &str) -> (&str, Option<&str>) {
-    if text.parse::<Ipv6Addr>().is_ok() {
+    if text.ends_with(']') || text.parse::<Ipv6Addr>().is_ok() {
         return (text, None);
     }
     text.rsplit_once(':').map_or((text, None), |(ip, port)| (ip, Some(port)))

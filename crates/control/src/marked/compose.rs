@@ -15,7 +15,7 @@ const NODES: usize = 2_000_000;
 
 /// The text is not YAML: nothing after this place could be read.
 pub(super) struct Scan {
-    pub(super) place: Place,
+    place: Place,
     sentence: String,
     remedy: &'static str,
 }

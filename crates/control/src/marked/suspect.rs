@@ -1,27 +1,29 @@
-//! When the text is not YAML: the usual causes, which the parser's own words do not name.
+//! What breaks YAML most often, in words that the parser does not have.
 
 use std::net::Ipv6Addr;
 
 use crate::fault::{Fault, Place};
 
-/// Looks through the text for what is known to break it. Tabs count up to the line at which
-/// the parser gave up, unquoted IPv6 addresses everywhere.
-pub(super) fn suspects(text: &str, broken: Place) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let number = index + 1;
-        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
-        if let Some(tab) = line[..indent].find('\t').filter(|_| number <= broken.line) {
-            let place = Place { line: number, column: tab + 1 };
-            faults.push(fault(place, "a tab in the indentation".to_owned(), "indent with spaces"));
-        }
-        if let Some((start, address)) = unquoted_ipv6(line) {
-            let place = Place { line: number, column: line[..start].chars().count() + 1 };
-            let sentence = format!("{address}: an IPv6 address without quotes");
-            faults.push(fault(place, sentence, &format!("quote it: \"{address}\"")));
-        }
-    }
-    faults
+/// Tabs that indent. The parser lets some pass, others not; here none do, so that what a file
+/// means never depends on how wide a tab is. Blank lines and comments may start as they like.
+pub(super) fn tabs(text: &str) -> impl Iterator<Item = Fault> {
+    text.lines().enumerate().filter_map(|(index, line)| {
+        let content = line.trim_start_matches([' ', '\t']);
+        let indent = &line[..line.len() - content.len()];
+        let tab = indent.find('\t').filter(|_| !content.is_empty() && !content.starts_with('#'))?;
+        let place = Place { line: index + 1, column: tab + 1 };
+        Some(fault(place, "a tab in the indentation".to_owned(), "indent with spaces"))
+    })
+}
+
+/// IPv6 addresses that YAML reads as the start of a list.
+pub(super) fn unquoted(text: &str) -> impl Iterator<Item = Fault> {
+    text.lines().enumerate().filter_map(|(index, line)| {
+        let (start, address) = unquoted_ipv6(line)?;
+        let place = Place { line: index + 1, column: line[..start].chars().count() + 1 };
+        let sentence = format!("{address}: an IPv6 address without quotes");
+        Some(fault(place, sentence, &format!("quote it: \"{address}\"")))
+    })
 }
 
 fn fault(place: Place, sentence: String, remedy: &str) -> Fault {
