@@ -138,7 +138,7 @@ impl Breath<'_> {
             None => table.find(&packet.tuple),
         };
         match found {
-            Some(found) if !reopens(packet, &found) => Ok(found),
+            Some(found) if !self.over(packet, &found) => Ok(found),
             Some(found) => {
                 self.end(&found);
                 self.admit(packet)
@@ -147,7 +147,15 @@ impl Breath<'_> {
         }
     }
 
-    /// Ends a connection before its time.
+    /// True if the packet comes too late for the connection, or opens a new one in its place.
+    #[inline]
+    fn over<A>(&self, packet: &Packet<A>, found: &Found<A>) -> bool {
+        let deadline = found.stamp.saturating_add(found.meta.timeout().into());
+        // Stamps are whole seconds, rounded down: nothing ends before its time.
+        self.now.seconds() > deadline || reopens(packet, found)
+    }
+
+    /// Ends a connection that is over.
     fn end<A: Family>(&self, found: &Found<A>) {
         if let Some(meta) = A::table(self.director).take(found) {
             self.director.closed(found.connection.server_id, meta.state());

@@ -210,7 +210,9 @@ fn expire<A: Family>(
     elapsed_ms: u64,
 ) {
     let entries = (table.pass(cursor) as u64 * elapsed_ms.min(1000)).div_ceil(1000);
-    table.sweep(cursor, now.seconds(), entries as usize, &mut |ended| {
+    // Stamps are rounded down: one second more, and nothing ends before its time.
+    let past = now.seconds().saturating_sub(1);
+    table.sweep(cursor, past, entries as usize, &mut |ended| {
         director.closed(ended.connection.server_id, ended.meta.state());
     });
 }

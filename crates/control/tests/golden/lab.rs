@@ -65,7 +65,7 @@ pub struct Lab {
 impl Lab {
     pub fn new(folder: &Path, case: &Case) -> Self {
         let services = Arc::new(services(folder, case));
-        let topology = Arc::new(topology(folder, case));
+        let topology = Arc::new(topology(folder, case, &services));
         let (resolve, _) = crossbeam_channel::bounded(16);
         let limits =
             Limits { connections_v4: 1024, connections_v6: 1024, servers: 64, ..Limits::default() };
@@ -191,7 +191,7 @@ fn services(folder: &Path, case: &Case) -> Services {
     control::compile::compile(&model, &mut control::compile::Ids::default())
 }
 
-fn topology(folder: &Path, case: &Case) -> Topology {
+fn topology(folder: &Path, case: &Case, services: &Services) -> Topology {
     let text = fs::read_to_string(folder.join("topology.json")).expect("the box is there");
     let the_box: TheBox = serde_json::from_str(&text).expect("well formed");
     let mtu = |at: usize, link: &Link| case.topology.as_ref().map_or(link.mtu, |t| t.mtu[at]);
@@ -215,6 +215,13 @@ fn topology(folder: &Path, case: &Case) -> Topology {
             source: interface.mac,
             mtu: interface.mtu,
         });
+    }
+    for server in services.servers.iter().flatten().filter(|server| server.mac.is_some()) {
+        // All servers of the tables are behind eth1.
+        let id = topology.hops.len() as u16;
+        topology.hop_of.insert((1, server.address), id);
+        let (source, mtu) = (interfaces[1].mac, interfaces[1].mtu);
+        topology.hops.push(Hop { port: 1, mac: server.mac, source, mtu });
     }
     let route = |leg: &Leg| {
         let (network, length) = leg.to.split_once('/').expect("a prefix");
