@@ -1,7 +1,6 @@
 //! Keeps the workers' topology equal to what the kernel has.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     io,
     net::IpAddr,
     sync::{
@@ -24,11 +23,12 @@ use super::{
     build::build,
     dump,
     hops::HopIds,
+    kept::Kept,
     monitor::{Heard, Monitor},
     state::{Effect, Keeper, Kernel},
-    wanted::{Neighbour, probe_needed, wanted},
+    wanted::wanted,
 };
-use crate::kernel::{frames, neighbours};
+use crate::kernel::neighbours;
 
 /// How long changes are gathered before one topology shows them all.
 const GATHER: Duration = Duration::from_millis(4);
@@ -39,13 +39,6 @@ const SETTLE: Duration = Duration::from_millis(120);
 
 /// Reading routes may take one part in so many of the time.
 const READING_SHARE: u32 = 4;
-
-/// How often wanted neighbours are looked after.
-const TEND: Duration = Duration::from_secs(1);
-
-/// A resolved neighbour that only we can ask for is asked again so many rounds later, so
-/// that the kernel never comes to doubt it (`base_reachable_time`, at least 15 s).
-const PROBE_ROUNDS: u32 = 5;
 
 /// What is to be mirrored.
 #[derive(Clone, Debug)]
@@ -109,11 +102,7 @@ pub struct Mirror {
     ids: HopIds,
     counters: Arc<Counters>,
     servers: Vec<IpAddr>,
-    vips: Vec<IpAddr>,
-    wanted: BTreeSet<Neighbour>,
-    /// Neighbours for which the last attempt to manage them failed: said once.
-    failing: BTreeMap<Neighbour, io::ErrorKind>,
-    round: u32,
+    kept: Kept,
     due: Due,
 }
 
@@ -156,10 +145,7 @@ impl Mirror {
             kernel,
             counters: Arc::default(),
             servers: Vec::new(),
-            vips: Vec::new(),
-            wanted: BTreeSet::new(),
-            failing: BTreeMap::new(),
-            round: 0,
+            kept: Kept::default(),
             due: Due::default(),
         })
     }
@@ -194,7 +180,7 @@ impl Mirror {
         mut requests: mpsc::Receiver<Request>,
         mut on_change: impl FnMut(Topology),
     ) -> Result<(), MirrorError> {
-        self.publish(&mut on_change).await;
+        self.publish(&mut on_change);
         loop {
             tokio::select! {
                 biased;
@@ -208,7 +194,7 @@ impl Mirror {
                 }
             }
         }
-        self.release().await;
+        self.kept.release(&self.handle, &self.kernel).await;
         Ok(())
     }
 
@@ -243,11 +229,10 @@ impl Mirror {
             self.read_routes().await?;
         }
         if passed(&mut self.due.publish, now) {
-            self.publish(on_change).await;
+            self.publish(on_change);
         }
         if passed(&mut self.due.tend, now) {
-            self.round = self.round.wrapping_add(1);
-            self.tend().await;
+            self.due.tend = self.kept.tend(&self.handle, &self.kernel).await;
         }
         Ok(())
     }
@@ -262,12 +247,13 @@ impl Mirror {
         Ok(())
     }
 
-    async fn publish(&mut self, on_change: &mut impl FnMut(Topology)) {
+    fn publish(&mut self, on_change: &mut impl FnMut(Topology)) {
         let topology = self.topology();
         self.count();
-        self.wanted = wanted(&topology, self.ids.lines(), &self.servers);
+        let wanted = wanted(&topology, self.ids.lines(), &self.servers);
+        self.kept.want(wanted.into_iter().take(self.settings.limits.neighbours).collect());
+        self.due.tend = Some(Instant::now());
         on_change(topology);
-        self.tend().await;
     }
 
     /// Notes what the limits refused; one log line when it begins, one when it ends.
@@ -297,7 +283,8 @@ impl Mirror {
     async fn request(&mut self, request: Request) {
         match request {
             Request::Servers { servers, vips } => {
-                (self.servers, self.vips) = (servers, vips);
+                self.servers = servers;
+                self.kept.know_vips(vips);
                 self.due.publish_soon();
             }
             Request::Resolve(port, ip) => {
@@ -312,72 +299,6 @@ impl Mirror {
                 }
             }
             Request::Stop => {}
-        }
-    }
-
-    /// Has the kernel keep fresh what is wanted and nothing else, and probes for it.
-    async fn tend(&mut self) {
-        for place in self.managed() {
-            if !self.wanted.contains(&place)
-                && let Err(error) = neighbours::unmanage(&self.handle, place.0, place.1).await
-            {
-                log::warn!("neighbour {}: cannot be given back to the kernel: {error}", place.1);
-            }
-        }
-        for place in self.wanted.clone() {
-            let known = self.kernel.neighbours.get(&place).copied();
-            if known.is_none_or(|neighbour| neighbour.keeper == Keeper::Ageing) {
-                self.manage(place).await;
-            }
-            let unresolved = known.is_none_or(|neighbour| neighbour.mac.is_none());
-            if unresolved || self.round.is_multiple_of(PROBE_ROUNDS) {
-                self.probe(place);
-            }
-        }
-        let rest = (!self.wanted.is_empty()).then(|| Instant::now() + TEND);
-        self.due.tend = self.due.tend.or(rest);
-    }
-
-    async fn manage(&mut self, place: Neighbour) {
-        match neighbours::manage(&self.handle, place.0, place.1).await {
-            Ok(()) => _ = self.failing.remove(&place),
-            Err(error) => {
-                if self.failing.insert(place, error.kind()) != Some(error.kind()) {
-                    log::warn!("neighbour {}: the kernel will not keep it: {error}", place.1);
-                }
-            }
-        }
-    }
-
-    fn probe(&self, place: Neighbour) {
-        let (Some(link), IpAddr::V4(target)) = (self.kernel.links.get(&place.0), place.1) else {
-            return;
-        };
-        if probe_needed(&self.kernel, place, &self.vips)
-            && let Err(error) = frames::probe(&link.name, target)
-        {
-            log::debug!("neighbour {target}: no ARP probe on {}: {error}", link.name);
-        }
-    }
-
-    /// The neighbours that carry our mark; also those that a killed run left behind.
-    fn managed(&self) -> Vec<Neighbour> {
-        let ours = self.kernel.neighbours.iter().filter(|(_, n)| n.keeper == Keeper::Us);
-        ours.map(|(place, _)| *place).collect()
-    }
-
-    /// Leaves nothing behind; also not what was asked for a moment ago and not yet heard of.
-    async fn release(&mut self) {
-        let mut ours: BTreeSet<Neighbour> = self.managed().into_iter().collect();
-        for place in &self.wanted {
-            if self.kernel.neighbours.get(place).is_none_or(|n| n.keeper != Keeper::Others) {
-                ours.insert(*place);
-            }
-        }
-        for (index, ip) in ours {
-            if let Err(error) = neighbours::unmanage(&self.handle, index, ip).await {
-                log::warn!("neighbour {ip}: cannot be given back to the kernel: {error}");
-            }
         }
     }
 }

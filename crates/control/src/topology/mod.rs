@@ -8,6 +8,7 @@ pub mod build;
 mod decode;
 mod dump;
 pub mod hops;
+mod kept;
 pub mod mirror;
 mod monitor;
 mod routes;
