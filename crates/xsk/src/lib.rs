@@ -3,12 +3,15 @@
 //! with `unsafe`; every block names the invariant that makes it sound.
 
 mod bpf;
+pub mod link;
 mod link_xdp;
 mod memory;
 mod port;
 mod program;
 mod rings;
+mod tap;
 mod umem;
+mod wait;
 
 pub use memory::{Line, Lines, PageKind, prefetch, prefetch_bytes};
 pub use port::{Mode, Port, PortConfig, PortStats};
@@ -17,4 +20,6 @@ pub use program::{
     MatchCounters, MatchMaps, Program, WhenDown, XdpMode,
 };
 pub use rings::{OpenError, probe_zero_copy};
+pub use tap::Tap;
 pub use umem::{Error, Frame, Ledger, Pool, Umem, UmemConfig};
+pub use wait::{WAIT_PORTS, Waker, wait};
