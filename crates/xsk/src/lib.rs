@@ -2,12 +2,24 @@
 //! match program, huge-page memory, the punt TAP, facts about interfaces. The only crate
 //! with `unsafe`; every block names the invariant that makes it sound.
 
+mod bpf;
+pub mod link;
+mod link_xdp;
 mod memory;
 mod port;
+mod program;
 mod rings;
+mod tap;
 mod umem;
+mod wait;
 
 pub use memory::{Line, Lines, PageKind, prefetch, prefetch_bytes};
 pub use port::{Mode, Port, PortConfig, PortStats};
+pub use program::{
+    Action, AddressFlags, AttachError, AttachMode, Attached, EndpointFlags, MatchCapacities,
+    MatchCounters, MatchMaps, Program, WhenDown, XdpMode,
+};
 pub use rings::{OpenError, probe_zero_copy};
+pub use tap::Tap;
 pub use umem::{Error, Frame, Ledger, Pool, Umem, UmemConfig};
+pub use wait::{WAIT_PORTS, Waker, wait};

@@ -482,6 +482,12 @@ impl Frame {
         self.len as usize
     }
 
+    /// How long the packet may become, in octets.
+    #[inline]
+    pub const fn room_len(&self) -> usize {
+        self.room as usize
+    }
+
     /// Whether there is no packet in it.
     #[inline]
     pub const fn is_empty(&self) -> bool {
