@@ -66,8 +66,8 @@ impl<'t, A: Address> Entry<'t, A> {
     }
 
     #[inline(always)]
-    pub(super) fn lines(self) -> [&'t Line; 2] {
-        [self.first, self.last]
+    pub(super) fn lines(self) -> impl Iterator<Item = &'t Line> {
+        [self.first, self.last].into_iter().take(Self::LINES)
     }
 
     #[inline(always)]

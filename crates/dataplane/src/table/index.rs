@@ -89,18 +89,16 @@ impl Index {
         prefetch(&self.buckets[self.alternate(hash)]);
     }
 
-    /// A word of the primary bucket with the hash's tag. No branch depends on the words:
-    /// each comparison ends in a conditional move.
+    /// A word of the primary bucket with the hash's tag.
     #[inline(always)]
     pub(super) fn candidate(&self, hash: u64) -> Option<Word> {
-        let bucket = &self.buckets[self.primary(hash)].0;
-        let tag = tag(hash);
-        let mut found = 0;
-        for word in bucket {
-            let word = word.load(Relaxed);
-            found = if (word ^ tag) >> 32 == 0 { word } else { found };
-        }
-        (found != 0).then_some(Word(found))
+        candidate(&self.buckets[self.primary(hash)], hash)
+    }
+
+    /// A word of the alternate bucket with the hash's tag.
+    #[inline]
+    pub(super) fn alternate_candidate(&self, hash: u64) -> Option<Word> {
+        candidate(&self.buckets[self.alternate(hash)], hash)
     }
 
     /// The first of the words with the hash's tag, in both buckets, for which `check`
@@ -159,6 +157,19 @@ impl Index {
     pub(super) fn len(&self) -> usize {
         self.buckets.iter().map(count).sum()
     }
+}
+
+/// A word with the hash's tag. No branch depends on the words: each comparison ends in a
+/// conditional move.
+#[inline(always)]
+fn candidate(bucket: &Line, hash: u64) -> Option<Word> {
+    let tag = tag(hash);
+    let mut found = 0;
+    for word in &bucket.0 {
+        let word = word.load(Relaxed);
+        found = if (word ^ tag) >> 32 == 0 { word } else { found };
+    }
+    (found != 0).then_some(Word(found))
 }
 
 /// The words taken in a bucket.

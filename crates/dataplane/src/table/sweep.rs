@@ -15,7 +15,7 @@ use std::sync::atomic::{
 pub(super) const BLOCK: usize = 64;
 
 /// "Nothing ends here."
-const NEVER: u32 = u32::MAX;
+pub(super) const NEVER: u32 = u32::MAX;
 
 /// The hints, one a block.
 pub(super) struct Due(Box<[AtomicU32]>);

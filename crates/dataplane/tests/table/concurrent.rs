@@ -66,7 +66,9 @@ impl<A: Family> World<A> {
 
     /// Checks that what was found is what was asked for, in one piece.
     fn find(&self, key: &Tuple<A>) -> Option<dataplane::table::Found<A>> {
-        let found = self.table.find(key)?;
+        let mut probe = self.table.probe(self.table.hash(key));
+        self.table.probe_again(&mut probe);
+        let found = self.table.find_at(&probe, key)?;
         let c = found.connection;
         let asked = match found.direction {
             Way::Forward => Some(c.forward_key()),

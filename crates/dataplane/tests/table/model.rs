@@ -116,7 +116,12 @@ impl<A: Family> World<A> {
         let drawn = self.draw();
         let all: Vec<_> = keys(&drawn).collect();
         let key = all[self.random.below(all.len())];
-        let found = self.table.find(&key);
+        let mut probe = self.table.probe(self.table.hash(&key));
+        if self.random.below(2) == 0 {
+            self.table.probe_again(&mut probe);
+        }
+        let found = self.table.find_at(&probe, &key);
+        assert_eq!(found, self.table.find(&key));
         let expected = self.owners.get(&key).map(|owner| self.records[owner]);
         assert_eq!(found.as_ref().map(Record::of), expected);
         let found = found?;
