@@ -2,8 +2,8 @@
 //!
 //! [`load::load`] reads the file: [`marked`] gives the YAML text places, [`mod@file`] is what an
 //! operator may write, [`resolve`] finds what cannot be true together, and every [`fault`] is
-//! reported at once. [`model::Model`] is what is true, [`compile::compile`] makes the datapath's services of it,
-//! [`matches::match_entries`] lists what the XDP program must recognise.
+//! reported at once. [`model::Model`] is what is true, [`compile::compile`] makes the datapath's
+//! services of it, [`matches::match_entries`] lists what the XDP program must recognise.
 #![forbid(unsafe_code)]
 
 pub mod compile;

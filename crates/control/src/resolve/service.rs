@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use dataplane::{
-    forward::{Forward, Protocol, ServiceKey},
+    forward::{Forward, ServiceKey},
     snapshot::{LocalAddress, MssClamp},
 };
 use hashbrown::HashMap;
@@ -59,10 +59,6 @@ fn mss_clamp(service: &file::Service, forward: Forward, faults: &mut Vec<Fault>)
             ),
             "lower the MSS on the servers instead (ip route ... advmss)",
         ));
-    }
-    let tcp = service.listen.iter().any(|put| put.value.protocol == Protocol::Tcp);
-    if !tcp && !service.listen.is_empty() {
-        faults.push(spot.fault("mss_clamp without a TCP listen element", "remove it"));
     }
 }
 
