@@ -105,12 +105,11 @@ impl<'lab> Client<'lab> {
         Ok(report["end"]["sum_received"]["bits_per_second"].as_f64().unwrap_or(0.0))
     }
 
-    /// Fetches `/who` that many times over one connection, moving this host's packets from
-    /// one TX queue to another in between; who answered, and the queues' packet counts of
-    /// the far end of the cable, when there is one in this lab.
+    /// Fetches `/who` that many times over one connection, whose packets reach the director
+    /// on another RX queue each time; who answered.
     ///
     /// # Errors
-    /// When a request fails, or packets did not move between two queues.
+    /// When a request fails, or there are not two queues.
     pub fn fetch_across_queues(&self, address: &str, times: usize) -> Outcome<Page> {
         self.across_queues("tcp", address, times)
     }
@@ -126,8 +125,9 @@ impl<'lab> Client<'lab> {
     fn across_queues(&self, protocol: &str, address: &str, times: usize) -> Outcome<Page> {
         let script = self.lab.file("keep_asking.py");
         fs::write(&script, KEEP_ASKING)?;
+        let (hop, interface) = self.lab.before_director()?;
         let mut python = self.host().command("/usr/bin/python3");
-        python.arg(&script).args([protocol, address, &times.to_string(), "eth0"]);
+        python.arg(&script).args([protocol, address, &times.to_string(), hop.name(), interface]);
         Ok(tally(&shell::output(&mut python)?))
     }
 }

@@ -55,6 +55,21 @@ const SYSCTLS: &[&str] = &[
 
 const FORWARDING: &[&str] = &["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"];
 
+/// What an interface is told. Checksums are computed by the sender: an AF_XDP socket would
+/// otherwise see the half-made sums that veth passes on in the belief that the other end is
+/// the same machine. And each packet's TX queue, which on veth is the RX queue at the other
+/// end, is chosen by its flow's hash, on every hop anew: a router would otherwise take the
+/// queue on which the packet came, less one, and everything would end up on the first
+/// (veth does not record the RX queue, skb_tx_hash reads the old TX queue as one).
+const TUNE: &str = "set -e
+ethtool -K $1 tx off
+cpus=$(cat /sys/devices/system/cpu/possible)
+mask=$(printf '%x' $(((1 << (${cpus##*-} + 1)) - 1)))
+for queue in /sys/class/net/$1/queues/tx-*; do
+    case $(echo /sys/class/net/$1/queues/tx-*) in *' '*) echo $mask >$queue/xps_cpus ;; esac
+done
+";
+
 impl Lab {
     /// Builds it, with that many RX and TX queues on every interface, and starts what the
     /// real servers run.
@@ -89,6 +104,22 @@ impl Lab {
     /// One of its hosts.
     pub fn host(&self, name: &str) -> Namespace {
         Namespace::of(self.run(), name)
+    }
+
+    /// The far end of the cable on the director's front interface: host and interface.
+    ///
+    /// # Errors
+    /// When the topology has no such cable.
+    pub fn before_director(&self) -> Outcome<(Namespace, &'static str)> {
+        let is_front = |end: &End| end.host == "director" && end.interface == "eth0";
+        for Link { a, b, .. } in self.topology.links() {
+            for (front, far) in [(a, b), (b, a)] {
+                if is_front(front) {
+                    return Ok((self.host(far.host), far.interface));
+                }
+            }
+        }
+        fail("no cable to the director's eth0")
     }
 
     /// The director's host.
@@ -136,9 +167,7 @@ impl Lab {
         Ok(())
     }
 
-    /// One cable: both ends in their namespaces, up, with addresses, and with checksums
-    /// computed by the sender. An AF_XDP socket would otherwise see the half-made sums that
-    /// veth passes on in the belief that the other end is the same machine.
+    /// One cable: both ends in their namespaces, up, with addresses.
     fn plug(&self, link: &Link, queues: u32) -> Outcome {
         let Link { a, b, mtu } = link;
         let there = self.host(b.host);
@@ -170,7 +199,7 @@ impl Lab {
         lines.push(format!("link set {interface} up"));
         let host = self.host(host);
         host.batch(&lines)?;
-        host.run(&format!("ethtool -K {interface} tx off")).map(drop)
+        shell::feed(host.command("sh").args(["-s", interface]), TUNE).map(drop)
     }
 
     fn add_routes(&self) -> Outcome {

@@ -32,6 +32,8 @@ selector = selectors.DefaultSelector()
 for port in map(int, sys.argv[2:]):
     for family, any_address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
         sock = socket.socket(family, socket.SOCK_DGRAM)
+        # A client on this host may ask from the same port; see udp_ask.py.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         else:
