@@ -1,0 +1,218 @@
+//! The product, running in the director's namespace as an operator starts it.
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{Config, Lab, Process};
+use crate::failure::{Outcome, fail};
+use crate::shell;
+
+/// A running `xlvs run`.
+#[derive(Debug)]
+pub struct Director<'lab> {
+    lab: &'lab Lab,
+    binary: PathBuf,
+    process: Process,
+}
+
+/// Where one worker's (or the box's) UMEM chunks are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ledger {
+    /// All that there are.
+    pub total: u64,
+    /// In the pool, at the kernel for receiving, at the kernel for sending, held.
+    pub places: [u64; 4],
+}
+
+/// The dev build beside the running test, or what the environment's `XLVS` names.
+///
+/// # Errors
+/// When it has not been built.
+pub fn debug_binary() -> Outcome<PathBuf> {
+    if let Some(named) = std::env::var_os("XLVS") {
+        return Ok(named.into());
+    }
+    let own = std::env::current_exe()?;
+    // target/debug/deps/lab-0123 for a test, target/debug/xtask for the tool.
+    let candidates = own.ancestors().skip(1).take(2).map(|place| place.join("xlvs"));
+    match candidates.into_iter().find(|path| path.is_file()) {
+        Some(found) => Ok(found),
+        None => fail("there is no xlvs beside this program: cargo build -p xlvs"),
+    }
+}
+
+impl<'lab> Director<'lab> {
+    /// Starts the dev build with a variation of the topology's own configuration, and
+    /// waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Self::start_with_file`].
+    pub fn start(lab: &'lab Lab, config: Config) -> Outcome<Self> {
+        let file = lab.file("xlvs.yaml");
+        fs::write(&file, config.yaml(lab.topology()))?;
+        Self::start_with_file(lab, &debug_binary()?, &file)
+    }
+
+    /// Starts a binary with a file and waits until `xlvs list` answers.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready within 20 s; with everything it logged.
+    pub fn start_with_file(lab: &'lab Lab, binary: &Path, file: &Path) -> Outcome<Self> {
+        let host = lab.director();
+        let mut run = host.command(&binary.to_string_lossy());
+        run.arg("run").arg(file).arg("--socket").arg(lab.file("xlvs.sock"));
+        let process = host.start(&mut run, &lab.file("xlvs.log"))?;
+        let mut director = Self { lab, binary: binary.to_owned(), process };
+        director.wait_until_ready()?;
+        Ok(director)
+    }
+
+    fn wait_until_ready(&mut self) -> Outcome {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(status) = self.process.ended()? {
+                return fail(format!("xlvs ended ({status}):\n{}", self.process.words()));
+            }
+            match self.list(&[]) {
+                Ok(_) => return Ok(()),
+                Err(why) if Instant::now() > deadline => {
+                    let words = self.process.words();
+                    return fail(format!("xlvs is not ready after 20 s: {why}\n{words}"));
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    /// The process, for signals.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// `xlvs list` with more words, as it prints it.
+    ///
+    /// # Errors
+    /// When it cannot reach the daemon.
+    pub fn list(&self, more: &[&str]) -> Outcome<String> {
+        let mut list = self.lab.director().command(&self.binary.to_string_lossy());
+        list.arg("list").args(more).arg("--socket").arg(self.lab.file("xlvs.sock"));
+        shell::output(&mut list)
+    }
+
+    /// `xlvs list --json`.
+    ///
+    /// # Errors
+    /// When it cannot reach the daemon, or the answer is no JSON.
+    pub fn json(&self) -> Outcome<Value> {
+        Ok(serde_json::from_str(&self.list(&["--json"])?)?)
+    }
+
+    /// How many packets each worker has received.
+    ///
+    /// # Errors
+    /// As [`Self::json`], and when a worker has no such count.
+    pub fn received_by_worker(&self) -> Outcome<Vec<u64>> {
+        let json = self.json()?;
+        let Some(workers) = json["workers"].as_array() else {
+            return fail(format!("no workers in {json}"));
+        };
+        let counts = workers.iter().map(|worker| worker["rx_packets"].as_u64());
+        match counts.collect() {
+            Some(counts) => Ok(counts),
+            None => fail(format!("a worker without rx_packets: {json}")),
+        }
+    }
+
+    /// Every frame ledger there is, the box's or one for each worker, once nothing moves
+    /// any more: a frame that is between two places at the time of asking is no loss.
+    ///
+    /// # Errors
+    /// As [`Self::json`], when there is no ledger, or when one does not come out even
+    /// within 3 s.
+    pub fn settled_ledgers(&self) -> Outcome<Vec<Ledger>> {
+        let deadline = Instant::now() + Duration::from_secs(3);
+        loop {
+            let mut ledgers = Vec::new();
+            collect_ledgers(&self.json()?, &mut ledgers)?;
+            match ledgers.iter().find(|ledger| !ledger.is_even()) {
+                None if ledgers.is_empty() => return fail("xlvs list --json has no ledger"),
+                None => return Ok(ledgers),
+                Some(odd) if Instant::now() > deadline => {
+                    return fail(format!("frames are missing: {odd:?}"));
+                }
+                Some(_) => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    /// SIGTERM, and the end within 10 s with code 0.
+    ///
+    /// # Errors
+    /// When it ends otherwise.
+    pub fn stop(self) -> Outcome {
+        let log = self.lab.file("xlvs.log");
+        let status = self.process.stop()?;
+        if status.success() {
+            return Ok(());
+        }
+        fail(format!("xlvs ended with {status}:\n{}", fs::read_to_string(log)?))
+    }
+}
+
+impl Ledger {
+    /// Whether every chunk is in one of the places.
+    pub fn is_even(&self) -> bool {
+        self.total > 0 && self.places.iter().sum::<u64>() == self.total
+    }
+}
+
+fn collect_ledgers(value: &Value, into: &mut Vec<Ledger>) -> Outcome {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                if name == "ledger" {
+                    into.push(ledger(field)?);
+                } else {
+                    collect_ledgers(field, into)?;
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                collect_ledgers(item, into)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn ledger(value: &Value) -> Outcome<Ledger> {
+    let place = |name: &str| value[name].as_u64();
+    let places = ["pool", "rx_lent", "tx_lent", "held"].map(place);
+    match (place("total"), places) {
+        (Some(total), [Some(pool), Some(rx), Some(tx), Some(held)]) => {
+            Ok(Ledger { total, places: [pool, rx, tx, held] })
+        }
+        _ => fail(format!("not a ledger: {value}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ledger, collect_ledgers};
+
+    #[test]
+    fn ledgers_are_found_at_any_depth_and_must_come_out_even() {
+        let json = serde_json::json!({"workers": [
+            {"worker": 0, "ledger": {"total": 10, "pool": 3, "rx_lent": 4, "tx_lent": 2, "held": 1}},
+            {"worker": 1, "ledger": {"total": 10, "pool": 3, "rx_lent": 4, "tx_lent": 2, "held": 0}},
+        ]});
+        let mut found = Vec::new();
+        collect_ledgers(&json, &mut found).unwrap();
+        assert_eq!(found[0], Ledger { total: 10, places: [3, 4, 2, 1] });
+        assert_eq!(found.iter().map(Ledger::is_even).collect::<Vec<_>>(), [true, false]);
+    }
+}

@@ -1,0 +1,106 @@
+//! Installing the Debian packages that the build and the lab need.
+//!
+//! It never asks and needs no terminal. nginx comes along as a program only: its service
+//! is neither started nor enabled, since the lab runs it with files of its own.
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::failure::{Outcome, fail};
+use crate::shell;
+
+/// What compiling the workspace takes.
+const BUILD: &[&str] = &[
+    "clang",
+    "m4",
+    "make",
+    "gcc",
+    "pkg-config",
+    "libelf-dev",
+    "zlib1g-dev",
+    "linux-libc-dev",
+    "libbpf-dev",
+];
+
+/// What the lab, the demo and the tests run.
+const LAB: &[&str] = &[
+    "nginx-light",
+    "iperf3",
+    "ethtool",
+    "nftables",
+    "iproute2",
+    "procps",
+    "kmod",
+    "curl",
+    "tcpdump",
+    "python3",
+    "python3-scapy",
+    "socat",
+    "valgrind",
+    "iputils-ping",
+    "arping",
+    "dnsutils",
+];
+
+/// invoke-rc.d asks this file whether it may start a service; 101 means no.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// Installs what is missing, and says so; silent about nothing to do but for one line.
+///
+/// # Errors
+/// Without apt-get, without root while something is missing, or when apt-get fails.
+pub fn run() -> Outcome {
+    let missing = missing();
+    if missing.is_empty() {
+        println!("setup: all {} packages are here", BUILD.len() + LAB.len());
+        return Ok(());
+    }
+    println!("setup: missing: {}", missing.join(" "));
+    if !Path::new("/usr/bin/apt-get").exists() {
+        return fail("this is no Debian: install the counterparts of those packages yourself");
+    }
+    if !shell::is_root() {
+        return fail(format!("needs root; as root: apt-get install {}", missing.join(" ")));
+    }
+    let service_is_new = missing.contains(&"nginx-light");
+    without_services(|| install(&missing))?;
+    if service_is_new {
+        // Fails where there is no systemd; then nothing would start it either.
+        let _ = shell::output(Command::new("systemctl").args(["disable", "--now", "nginx"]));
+    }
+    println!("setup: installed");
+    Ok(())
+}
+
+fn missing() -> Vec<&'static str> {
+    BUILD.iter().chain(LAB).copied().filter(|package| !is_installed(package)).collect()
+}
+
+fn is_installed(package: &str) -> bool {
+    let status = shell::output(Command::new("dpkg-query").args(["-W", "-f=${Status}", package]));
+    status.is_ok_and(|status| status.ends_with(" installed"))
+}
+
+fn install(packages: &[&str]) -> Outcome {
+    let apt = |words: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-y"]).args(words);
+        shell::stream(&mut command)
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "--no-install-recommends"], packages].concat())
+}
+
+/// Does something during which no package may start a service. A policy that is there
+/// already stays as it is: it is the operator's.
+fn without_services(work: impl FnOnce() -> Outcome) -> Outcome {
+    if Path::new(POLICY).exists() {
+        return work();
+    }
+    fs::write(POLICY, "#!/bin/sh\nexit 101\n")?;
+    fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755))?;
+    let outcome = work();
+    fs::remove_file(POLICY)?;
+    outcome
+}

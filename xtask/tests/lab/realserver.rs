@@ -1,0 +1,113 @@
+//! `scripts/realserver`: what it sets, what it refuses, and that nothing of it stays.
+use xtask::failure::Outcome;
+use xtask::lab::Lab;
+use xtask::shell;
+
+use crate::hops::who_has;
+use crate::stage;
+
+/// The script on `server1`, with a state of its own.
+fn script(lab: &Lab, words: &[&str]) -> Outcome<String> {
+    let mut sh = lab.host("server1").command("sh");
+    sh.env("XLVS_REALSERVER_STATE", lab.file("server1.realserver"));
+    shell::output(sh.arg(shell::repository().join("scripts/realserver")).args(words))
+}
+
+/// Everything that the script may touch.
+fn settings(lab: &Lab) -> Vec<String> {
+    let commands = [
+        "ip -o address",
+        "ip -4 route show",
+        "ip -6 route show",
+        "nft list ruleset",
+        "ip -br link show up",
+        "sysctl -a --pattern net.ipv4.conf.*(arp_ignore|arp_announce|rp_filter)",
+    ];
+    commands.iter().map(|command| lab.host("server1").run(command).unwrap()).collect()
+}
+
+#[test]
+fn nobody_answers_for_the_vip_and_stop_restores_everything() {
+    let lab = stage("dr", 1);
+    let [v4, v6] = lab.topology().vips;
+    let status = script(&lab, &["status"]).unwrap();
+    assert!(status.contains(&format!("{v4} on lo")) && status.contains(&format!("{v6} on lo")));
+    script(&lab, &["stop"]).unwrap();
+    let before = settings(&lab);
+    let server = lab.topology().servers[0];
+    let mac = lab.host("server1").mac("eth0").unwrap();
+    for method in ["sysctl", "nft"] {
+        let slashed = [format!("{v4}/32"), format!("{v6}/128")];
+        let words = ["start", "--method", method, &slashed[0], &slashed[1]];
+        script(&lab, &words).unwrap();
+        assert!(script(&lab, &words).unwrap_err().to_string().contains("started already"));
+        for vip in [v4, v6] {
+            assert_eq!(who_has(&lab, vip), [""; 0], "{vip} by {method}");
+        }
+        for own in server {
+            assert_eq!(who_has(&lab, own), [mac.as_str()], "{own} by {method}");
+        }
+        script(&lab, &["stop"]).unwrap();
+        assert_eq!(settings(&lab), before, "after {method}");
+        assert!(script(&lab, &["status"]).is_err());
+    }
+}
+
+#[test]
+fn what_it_refuses_it_explains_and_leaves_no_trace() {
+    let lab = stage("nat", 1);
+    let before = settings(&lab);
+    for (words, reason) in [
+        (["start", "--mode", "dr", "203.0.113.10/24"], "every address of that network"),
+        (["start", "--mode", "dr", "2001:db8:f::10/64"], "every address of that network"),
+        (["start", "--mode", "dr", "web.example"], "not an IP address"),
+        (["start", "--mode", "dr", "203.0.113.999"], "cannot add"),
+        (["start", "--interface", "eth7", "203.0.113.10"], "no interface eth7"),
+        (["start", "--method", "arptables", "203.0.113.10"], "apt-get install arptables"),
+        (["start", "--rp-filter", "1", "203.0.113.10"], "drops what comes out of the tunnel"),
+        (
+            ["start", "--mode", "tun", "203.0.113.10"],
+            "module ipip is neither built in nor loadable",
+        ),
+    ] {
+        if words[2] == "arptables" && lab.host("server1").run("arptables --version").is_ok() {
+            continue;
+        }
+        if words[2] == "tun" && lab.host("server1").run("ip link show tunl0").is_ok() {
+            continue;
+        }
+        let refusal = script(&lab, &words).expect_err(reason).to_string();
+        assert!(refusal.contains(reason), "{words:?}: {refusal}");
+        assert_eq!(settings(&lab), before, "{words:?}");
+        assert!(!lab.file("server1.realserver").exists(), "{words:?}");
+    }
+}
+
+/// A bridge by the name of the tunnel device stands in for it: what the script sets around
+/// the device is the same.
+#[test]
+fn tun_sets_the_device_the_filter_and_the_segment_size_and_restores_them() {
+    let lab = stage("nat", 1);
+    let host = lab.host("server1");
+    if host.run("ip link show tunl0").is_err() {
+        host.run("ip link add tunl0 type bridge").unwrap();
+    }
+    host.run("sysctl -q -w net.ipv4.conf.all.rp_filter=1").unwrap();
+    let before = settings(&lab);
+    let value = |key: &str| host.run(&format!("sysctl -n net.ipv4.conf.{key}")).unwrap();
+
+    script(&lab, &["start", "--mode", "tun", "203.0.113.10"]).unwrap();
+    assert!(host.run("ip -o address show dev tunl0 up").unwrap().contains("203.0.113.10/32"));
+    assert_eq!([value("all.rp_filter"), value("tunl0.rp_filter")], ["1\n", "2\n"]);
+    assert!(host.run("ip -4 route show default").unwrap().contains("advmss 1440"));
+    script(&lab, &["stop"]).unwrap();
+    assert_eq!(settings(&lab), before);
+
+    let words = ["start", "--mode", "tun", "--rp-filter", "0", "--advmss", "1300", "203.0.113.10"];
+    script(&lab, &words).unwrap();
+    assert_eq!([value("all.rp_filter"), value("tunl0.rp_filter")], ["0\n", "0\n"]);
+    assert_eq!(value("eth0.rp_filter"), "1\n", "strict before by `all`, strict now by its own");
+    assert!(host.run("ip -4 route show default").unwrap().contains("advmss 1300"));
+    script(&lab, &["stop"]).unwrap();
+    assert_eq!(settings(&lab), before);
+}
