@@ -225,7 +225,7 @@ def extension_headers(mode):
     """Harmless IPv6 extension headers before TCP stay where they are."""
     case = Case(
         f"{mode.name}_extension_headers",
-        "ip_vs_fill_iph_skb finds TCP behind extension headers; they are kept; routing without segments left is void "
+        "ip_vs_fill_iph_skb finds TCP behind extension headers; they stay; routing without segments left is void "
         "(RFC 8200 4.4).",
         mode.config,
     )
