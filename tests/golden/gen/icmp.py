@@ -217,7 +217,7 @@ def tunnel_too_big(mode, fam):
     report = error(outer, outer.router2, outer.local, kind, quoted)
     told = type(big)(quoted[outer.header :])
     answered = told_client(fam, "packet_too_big", quoted[outer.header :], told, mtu)
-    case.packet(BACK, report, [answered], mac=ROUTER2_MAC, drop_answered=1, answer_packet_too_big=1)
+    case.packet(BACK, report, [answered], mac=ROUTER2_MAC, drop_tunnel_error=1, answer_packet_too_big=1)
     over = data(mtu + 1)
     case.packet(
         FRONT,
@@ -267,7 +267,7 @@ def tunnel_relayed(mode, fam):
             error(outer, outer.router2, outer.local, kind, quoted),
             [told_client(fam, name, inner, None)],
             mac=ROUTER2_MAC,
-            drop_answered=1,
+            drop_tunnel_error=1,
             **{f"answer_{name}": 1},
         )
     return case
