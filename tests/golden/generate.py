@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Writes the golden tables of tests/golden, or checks that they are what it would write.
 
-    python3 tests/golden/generate.py            rewrite the tables
-    python3 tests/golden/generate.py --check    exit 1 if a table differs
-    python3 tests/golden/generate.py --pcap NAME [--to FILE]   one case for Wireshark
+python3 tests/golden/generate.py            rewrite the tables
+python3 tests/golden/generate.py --check    exit 1 if a table differs
+python3 tests/golden/generate.py --pcap NAME [--to FILE]   one case for Wireshark
 """
 
 import argparse
@@ -40,8 +40,7 @@ def rendered():
 def check(texts):
     """Names of files that differ from what is generated, or that nothing generates."""
     there = {str(p.relative_to(HERE)) for pattern in ("*.json", "configs/*.yaml") for p in HERE.glob(pattern)}
-    wrong = [name for name, text in texts.items()
-             if name not in there or (HERE / name).read_text() != text]
+    wrong = [name for name, text in texts.items() if name not in there or (HERE / name).read_text() != text]
     return sorted(wrong + [name for name in there if name not in texts])
 
 
@@ -49,6 +48,7 @@ def pcap(name, target):
     """Writes the frames of a case, in and out, one second a step."""
     from scapy.utils import wrpcap
     from scapy.layers.l2 import Ether
+
     cases = {case.name: case for cases in tables.tables().values() for case in cases}
     if name not in cases:
         sys.exit(f"no case {name}; there are: {' '.join(sorted(cases))}")

@@ -9,8 +9,13 @@ from .net import ETH, LOCAL_PORTS, arrives, leaves, version
 def hole(at, length, checksums=(), name=None, mask=None, within=None, other_than=None):
     """Octets of a frame that xlvs may choose, and the checksum fields that cover them."""
     entry = {"at": at, "len": length}
-    optional = {"checksums": list(checksums), "name": name, "mask": mask,
-                "within": within and list(within), "not": other_than}
+    optional = {
+        "checksums": list(checksums),
+        "name": name,
+        "mask": mask,
+        "within": within and list(within),
+        "not": other_than,
+    }
     entry.update({key: value for key, value in optional.items() if value not in (None, [])})
     return entry
 
@@ -35,7 +40,7 @@ def port_hole(packet, offset, name, **limits):
     protocol, check = l4_protocol(packet), {6: 16, 17: 6}
     covered = [transport + check[protocol]]
     raw = bytes(packet)
-    if protocol == 17 and raw[transport - ETH + 6:transport - ETH + 8] == b"\0\0":
+    if protocol == 17 and raw[transport - ETH + 6 : transport - ETH + 8] == b"\0\0":
         covered = []
     return hole(transport + offset, 2, covered, name, **limits)
 

@@ -10,12 +10,27 @@ from .configs import HEAD, service
 from .flows import SYN_OPTIONS, answer, open_tcp, send, tcp, udp, with_options
 from .modes import Dr, Nat, reply
 from .net import (
-    BACK, ETH, FAMILIES, FRONT, ROUTER_MAC, SERVER_MAC, V4, V6, arrives, fragments, icmp4, icmp6,
+    BACK,
+    ETH,
+    FAMILIES,
+    FRONT,
+    ROUTER_MAC,
+    SERVER_MAC,
+    V4,
+    V6,
+    arrives,
+    fragments,
+    icmp4,
+    icmp6,
 )
 
 # Kernel names of the kinds -> (IPv4 type and code, IPv6 type and code).
-KINDS = {"time_exceeded": ((11, 0), (3, 0)), "port_unreachable": ((3, 3), (1, 4)),
-         "packet_too_big": ((3, 4), (2, 0)), "host_unreachable": ((3, 1), (1, 3))}
+KINDS = {
+    "time_exceeded": ((11, 0), (3, 0)),
+    "port_unreachable": ((3, 3), (1, 4)),
+    "packet_too_big": ((3, 4), (2, 0)),
+    "host_unreachable": ((3, 1), (1, 3)),
+}
 
 
 def originated(fam, kind, about, src, dst, mtu=0):
@@ -25,10 +40,10 @@ def originated(fam, kind, about, src, dst, mtu=0):
     icmp6_send: hop limit 64, traffic class 0, at most 1280 octets in all.
     """
     if fam is V4:
-        quoted = bytes(about)[:576 - 28]
+        quoted = bytes(about)[: 576 - 28]
         tos = about.tos & 0x1E | 0xC0
         return fam.ip(src, dst, tos=tos, id=0, flags=0) / icmp4(*KINDS[kind][0], quoted, mtu), [ip_id()]
-    quoted = bytes(about)[:1280 - 48]
+    quoted = bytes(about)[: 1280 - 48]
     return fam.ip(src, dst) / icmp6(*KINDS[kind][1], quoted, mtu), [flow_label()]
 
 
@@ -64,24 +79,44 @@ def quoted_lport(mode, fam, about):
 
 
 def ttl_from_client(mode, fam):
-    case = Case(f"{mode.name}_ttl_1_{fam.name}", "A.2: TTL <= 1 gets time exceeded from the VIP and is "
-                "dropped; the connection exists nevertheless [K].", mode.config)
+    case = Case(
+        f"{mode.name}_ttl_1_{fam.name}",
+        "A.2: TTL <= 1 gets time exceeded from the VIP and is "
+        "dropped; the connection exists nevertheless [K].",
+        mode.config,
+    )
     for ttl in (1, 0):
         packet = tcp(fam, "S", ttl=ttl, options=SYN_OPTIONS)
-        case.packet(FRONT, packet, [to_client(fam, "time_exceeded", packet)],
-                    drop_ttl_exceeded=1, answer_time_exceeded=1)
+        case.packet(
+            FRONT,
+            packet,
+            [to_client(fam, "time_exceeded", packet)],
+            drop_ttl_exceeded=1,
+            answer_time_exceeded=1,
+        )
     send(case, mode, fam, tcp(fam, "A", 1001, 1, ttl=2))
     return case
 
 
 def ttl_from_server(mode, fam):
-    case = Case(f"{mode.name}_reply_ttl_1_{fam.name}", "ip_forward.c: an answer whose TTL runs out gets time "
-                "exceeded to the server, unchanged in the quote, from the address of the route back.", mode.config)
+    case = Case(
+        f"{mode.name}_reply_ttl_1_{fam.name}",
+        "ip_forward.c: an answer whose TTL runs out gets time "
+        "exceeded to the server, unchanged in the quote, from the address of the route back.",
+        mode.config,
+    )
     open_tcp(case, mode, fam)
     back = tcp(fam, "SA", 1, 1001, back=True, ttl=1)
     sent = mode.sent_by_server(fam, back, 80)
-    answer(case, mode, fam, back, outs=[to_server(fam, "time_exceeded", sent, holes=quoted_lport(mode, fam, sent))],
-           drop_ttl_exceeded=1, answer_time_exceeded=1)
+    answer(
+        case,
+        mode,
+        fam,
+        back,
+        outs=[to_server(fam, "time_exceeded", sent, holes=quoted_lport(mode, fam, sent))],
+        drop_ttl_exceeded=1,
+        answer_time_exceeded=1,
+    )
     return case
 
 
@@ -104,21 +139,41 @@ def room(mode, fam, mtu):
 
 def too_big_from_client(mode, fam):
     mtu = room(mode, fam, 1400)
-    case = Case(f"{mode.name}_too_big_{fam.name}", f"A.2 route MTU: 1500 octets do not fit 1400: the client gets "
-                f"{'3/4' if fam is V4 else 'packet too big'} with {mtu}; {mtu} octets pass.", mode.config, mtu=(1500, 1400))
+    case = Case(
+        f"{mode.name}_too_big_{fam.name}",
+        f"A.2 route MTU: 1500 octets do not fit 1400: the client gets "
+        f"{'3/4' if fam is V4 else 'packet too big'} with {mtu}; {mtu} octets pass.",
+        mode.config,
+        mtu=(1500, 1400),
+    )
     open_tcp(case, mode, fam)
     big = segment(fam, 1500)
-    case.packet(FRONT, big, [to_client(fam, "packet_too_big", big, mtu, [quoted_ttl(fam)])],
-                drop_too_big=1, answer_packet_too_big=1)
+    case.packet(
+        FRONT,
+        big,
+        [to_client(fam, "packet_too_big", big, mtu, [quoted_ttl(fam)])],
+        drop_too_big=1,
+        answer_packet_too_big=1,
+    )
     over = segment(fam, mtu + 1)
-    case.packet(FRONT, over, [to_client(fam, "packet_too_big", over, mtu, [quoted_ttl(fam)])],
-                drop_too_big=1, answer_packet_too_big=1)
+    case.packet(
+        FRONT,
+        over,
+        [to_client(fam, "packet_too_big", over, mtu, [quoted_ttl(fam)])],
+        drop_too_big=1,
+        answer_packet_too_big=1,
+    )
     return send(case, mode, fam, segment(fam, mtu))
 
 
 def too_big_from_server(mode, fam):
-    case = Case(f"{mode.name}_reply_too_big_{fam.name}", "ip_forward.c, ip6_forward: the server learns the MTU of the "
-                "way to the client, from the address of the route back.", mode.config, mtu=(1400, 1500))
+    case = Case(
+        f"{mode.name}_reply_too_big_{fam.name}",
+        "ip_forward.c, ip6_forward: the server learns the MTU of the "
+        "way to the client, from the address of the route back.",
+        mode.config,
+        mtu=(1400, 1500),
+    )
     open_tcp(case, mode, fam)
     big = segment(fam, 1500, back=True)
     sent = mode.sent_by_server(fam, big, 80)
@@ -129,8 +184,13 @@ def too_big_from_server(mode, fam):
 
 def no_df(mode):
     """IPv4 without DF is fragmented on the way out."""
-    case = Case(f"{mode.name}_fragmented_on_output", "A.2 [K]: without DF 1500 octets leave over MTU 1400 as the kernel's "
-                "ip_do_fragment cuts them (1396 + 124); TUN cuts the outer packet.", mode.config, mtu=(1500, 1400))
+    case = Case(
+        f"{mode.name}_fragmented_on_output",
+        "A.2 [K]: without DF 1500 octets leave over MTU 1400 as the kernel's "
+        "ip_do_fragment cuts them (1396 + 124); TUN cuts the outer packet.",
+        mode.config,
+        mtu=(1500, 1400),
+    )
     packet = datagram(V4, 1500, df=False)
     whole = mode.request(V4, packet, 53)[0]
     return case.packet(FRONT, packet, cut(whole, 1400, tunnel=mode.name.startswith("tun")))
@@ -152,8 +212,12 @@ def cut(whole, mtu, tunnel=False):
 
 
 def reply_no_df(mode):
-    case = Case(f"{mode.name}_reply_fragmented_on_output", "ip_do_fragment: an answer without DF is cut to the client's MTU.",
-                mode.config, mtu=(1400, 1500))
+    case = Case(
+        f"{mode.name}_reply_fragmented_on_output",
+        "ip_do_fragment: an answer without DF is cut to the client's MTU.",
+        mode.config,
+        mtu=(1400, 1500),
+    )
     send(case, mode, V4, udp(V4, b"q"))
     big = datagram(V4, 1500, back=True, df=False)
     return answer(case, mode, V4, big, outs=cut(reply(big), 1400))
@@ -161,8 +225,13 @@ def reply_no_df(mode):
 
 def no_df_options():
     mode = Nat()
-    case = Case("nat_fragmented_with_options", "ip_options_fragment: options without the copied bit become NOPs "
-                "in later fragments (RFC 791 3.1).", "nat", mtu=(1500, 1400))
+    case = Case(
+        "nat_fragmented_with_options",
+        "ip_options_fragment: options without the copied bit become NOPs "
+        "in later fragments (RFC 791 3.1).",
+        "nat",
+        mtu=(1500, 1400),
+    )
     packet = with_options(datagram(V4, 1480, df=False), bytes.fromhex("94040000" "1e04aabb"))
     whole = mode.request(V4, packet, 53)[0]
     later = [IPOption(bytes.fromhex("94040000" "01010101"))]
@@ -170,50 +239,99 @@ def no_df_options():
     return case.packet(FRONT, packet, [out(BACK, piece, SERVER_MAC[11]) for piece in pieces])
 
 
-NO_SERVER = HEAD + "services:\n" + "".join(
-    service(f"{name}{fam.version}", f"{listen}:{port}", "{forward}", [f'"{end}:{port.split("/")[0]}", weight: 0'])
-    for fam, listen, end in ((V4, V4.vip, V4.server[11]), (V6, f"[{V6.vip}]", f"[{V6.server[11]}]"))
-    for name, port in (("web", "80/tcp"), ("dns", "53/udp")))
+NO_SERVER = (
+    HEAD
+    + "services:\n"
+    + "".join(
+        service(
+            f"{name}{fam.version}",
+            f"{listen}:{port}",
+            "{forward}",
+            [f'"{end}:{port.split("/")[0]}", weight: 0'],
+        )
+        for fam, listen, end in ((V4, V4.vip, V4.server[11]), (V6, f"[{V6.vip}]", f"[{V6.server[11]}]"))
+        for name, port in (("web", "80/tcp"), ("dns", "53/udp"))
+    )
+)
 
 
 def no_server(forward, fam):
-    case = Case(f"{forward}_no_server_{fam.name}", "A.1, ip_vs_leave: without an available server the client gets ICMP "
-                "port unreachable (3/3, 1/4) for TCP too, never RST; the quote is untouched [K].",
-                NO_SERVER.replace("{forward}", forward))
-    for packet in (tcp(fam, "S", options=SYN_OPTIONS), udp(fam, b"long question " * 60), udp(fam, b"tos", tos=0x10)):
-        case.packet(FRONT, packet, [to_client(fam, "port_unreachable", packet)], drop_no_server=1, answer_port_unreachable=1)
+    case = Case(
+        f"{forward}_no_server_{fam.name}",
+        "A.1, ip_vs_leave: without an available server the client gets ICMP "
+        "port unreachable (3/3, 1/4) for TCP too, never RST; the quote is untouched [K].",
+        NO_SERVER.replace("{forward}", forward),
+    )
+    for packet in (
+        tcp(fam, "S", options=SYN_OPTIONS),
+        udp(fam, b"long question " * 60),
+        udp(fam, b"tos", tos=0x10),
+    ):
+        case.packet(
+            FRONT,
+            packet,
+            [to_client(fam, "port_unreachable", packet)],
+            drop_no_server=1,
+            answer_port_unreachable=1,
+        )
     return case.packet(FRONT, tcp(fam, "A", 5, 6), punt="no_connection")
 
 
 def rate_limit(fam):
-    case = Case(f"nat_no_server_rate_limit_{fam.name}", "icmp_ratelimit and inet_peer_xrlim_allow: a peer gets a burst of "
-                "six errors, then one a second (IPv6 with a default route: sixteen).", NO_SERVER.replace("{forward}", "nat"))
+    case = Case(
+        f"nat_no_server_rate_limit_{fam.name}",
+        "icmp_ratelimit and inet_peer_xrlim_allow: a peer gets a burst of "
+        "six errors, then one a second (IPv6 with a default route: sixteen).",
+        NO_SERVER.replace("{forward}", "nat"),
+    )
     packet = udp(fam)
     for index in range(8):
         if index < 6:
-            case.packet(FRONT, packet, [to_client(fam, "port_unreachable", packet)], drop_no_server=1, answer_port_unreachable=1)
+            case.packet(
+                FRONT,
+                packet,
+                [to_client(fam, "port_unreachable", packet)],
+                drop_no_server=1,
+                answer_port_unreachable=1,
+            )
         else:
             case.packet(FRONT, packet, drop_no_server=1, answer_rate_limited=1)
     other = udp(fam, client=fam.client2)
-    case.packet(FRONT, other, [to_client(fam, "port_unreachable", other)], drop_no_server=1, answer_port_unreachable=1)
-    return case.packet(FRONT, packet, [to_client(fam, "port_unreachable", packet)], at=1.5,
-                       drop_no_server=1, answer_port_unreachable=1)
+    case.packet(
+        FRONT, other, [to_client(fam, "port_unreachable", other)], drop_no_server=1, answer_port_unreachable=1
+    )
+    return case.packet(
+        FRONT,
+        packet,
+        [to_client(fam, "port_unreachable", packet)],
+        at=1.5,
+        drop_no_server=1,
+        answer_port_unreachable=1,
+    )
 
 
 def forbidden_error(fam):
     """An ICMP error whose TTL runs out is not answered."""
     mode = Nat()
-    case = Case(f"nat_icmp_error_ttl_1_{fam.name}", "RFC 1122 3.2.2, RFC 4443 2.4 e.1: no error about an error.", "nat")
+    case = Case(
+        f"nat_icmp_error_ttl_1_{fam.name}",
+        "RFC 1122 3.2.2, RFC 4443 2.4 e.1: no error about an error.",
+        "nat",
+    )
     open_tcp(case, mode, fam)
-    about = bytes(tcp(fam, "SA", 1, 1001, back=True))[:fam.header + 8]
+    about = bytes(tcp(fam, "SA", 1, 1001, back=True))[: fam.header + 8]
     icmp = icmp4(3, 1, about) if fam is V4 else icmp6(1, 0, about)
-    return case.packet(FRONT, fam.ip(fam.far_router, fam.vip, ttl=1) / icmp, drop_ttl_exceeded=1, answer_forbidden=1)
+    return case.packet(
+        FRONT, fam.ip(fam.far_router, fam.vip, ttl=1) / icmp, drop_ttl_exceeded=1, answer_forbidden=1
+    )
 
 
 def forbidden_fragment():
     """A later IPv4 fragment whose TTL runs out is not answered."""
     mode = Dr()
-    case = Case("dr_later_fragment_ttl_1", "RFC 1122 3.2.2: no error about a fragment that is not the first.", "dr")
+    case = Case(
+        "dr_later_fragment_ttl_1", "RFC 1122 3.2.2: no error about a fragment that is not the first.", "dr"
+    )
     first, later = fragments(datagram(V4, 1000, df=False), 600)
     case.packet(FRONT, first, mode.request(V4, first, 53))
     later.ttl = 1
@@ -221,8 +339,12 @@ def forbidden_fragment():
 
 
 def broadcast_frame():
-    case = Case("nat_link_broadcast", "ip_vs_in: a frame that is not for this host by its MAC (PACKET_HOST) is left to the "
-                "stack; nothing is answered (RFC 1122 3.2.2).", NO_SERVER.replace("{forward}", "nat"))
+    case = Case(
+        "nat_link_broadcast",
+        "ip_vs_in: a frame that is not for this host by its MAC (PACKET_HOST) is left to the "
+        "stack; nothing is answered (RFC 1122 3.2.2).",
+        NO_SERVER.replace("{forward}", "nat"),
+    )
     for mac in ("ffffffffffff", "01005e000001"):
         frame = bytes.fromhex(mac) + arrives(FRONT, udp(V4))[6:]
         case.frame(FRONT, frame, punt="unhandled")
@@ -238,20 +360,39 @@ def echo():
 def mss(mode, fam, mtu, offered, there, back):
     """SYN and SYN+ACK with an MSS option of `offered`; they leave with `there` and `back`."""
     label = f"{mode.name}_mss_{mtu[0]}_{mtu[1]}_{offered}_{fam.name}"
-    case = Case(label, "xt_TCPMSS --clamp-mss-to-pmtu: at most the smaller MTU of both directions less the headers, in SYN "
-                "and SYN+ACK; never raised.", f"{mode.name}_mss", mtu=mtu)
+    case = Case(
+        label,
+        "xt_TCPMSS --clamp-mss-to-pmtu: at most the smaller MTU of both directions less the headers, in SYN "
+        "and SYN+ACK; never raised.",
+        f"{mode.name}_mss",
+        mtu=mtu,
+    )
 
     def with_mss(flags, value, **more):
         ack = 1001 if "A" in flags else 0
-        return tcp(fam, flags, 1000, ack, options=[("NOP", None), ("NOP", None), ("SAckOK", b""), ("MSS", value)], **more)
+        return tcp(
+            fam,
+            flags,
+            1000,
+            ack,
+            options=[("NOP", None), ("NOP", None), ("SAckOK", b""), ("MSS", value)],
+            **more,
+        )
 
     case.packet(FRONT, with_mss("S", offered), mode.request(fam, with_mss("S", there), 80))
-    return answer(case, mode, fam, with_mss("SA", offered, back=True), outs=[reply(with_mss("SA", back, back=True))])
+    return answer(
+        case, mode, fam, with_mss("SA", offered, back=True), outs=[reply(with_mss("SA", back, back=True))]
+    )
 
 
 def no_mss(mode, fam):
-    case = Case(f"{mode.name}_mss_absent_{fam.name}", "A SYN without the option stays as it is (its sender takes 536 or 1220, RFC 9293 "
-                "3.7.1), and a data segment's options are not read.", f"{mode.name}_mss", mtu=(1500, 1400))
+    case = Case(
+        f"{mode.name}_mss_absent_{fam.name}",
+        "A SYN without the option stays as it is (its sender takes 536 or 1220, RFC 9293 "
+        "3.7.1), and a data segment's options are not read.",
+        f"{mode.name}_mss",
+        mtu=(1500, 1400),
+    )
     send(case, mode, fam, tcp(fam, "S", options=[("NOP", None), ("WScale", 7)]))
     return send(case, mode, fam, tcp(fam, "A", 1001, 1, options=[("MSS", 1460)]))
 

@@ -1,4 +1,4 @@
-"""Datagrams in fragments: they follow their first fragment, whichever comes first (design.md, law 1)."""
+"""Datagrams in fragments: they follow their first fragment, whichever comes first (design, law 1)."""
 
 from scapy.layers.inet import ICMP, UDP
 from scapy.packet import Raw
@@ -8,7 +8,14 @@ from .errors import NO_SERVER, datagram, to_client
 from .flows import send, tcp, udp
 from .modes import Nat
 from .net import (
-    BACK, FAMILIES, FRONT, ROUTER_MAC, V4, V6, fragments, hop,
+    BACK,
+    FAMILIES,
+    FRONT,
+    ROUTER_MAC,
+    V4,
+    V6,
+    fragments,
+    hop,
 )
 
 SIZE = 1500
@@ -32,13 +39,19 @@ def reply_pieces(mode, fam, whole):
     """The server's fragments with their holes and, for each, the frame that reaches the client."""
     arrived = fragments(mode.sent_by_server(fam, whole, 53), MTU, ident=0xFEEDBEEF)
     sent = fragments(whole, MTU, ident=0xFEEDBEEF)
-    return [(piece, mode.reply_holes(piece) if index == 0 else [], out(FRONT, hop(view), ROUTER_MAC))
-            for index, (piece, view) in enumerate(zip(arrived, sent))]
+    return [
+        (piece, mode.reply_holes(piece) if index == 0 else [], out(FRONT, hop(view), ROUTER_MAC))
+        for index, (piece, view) in enumerate(zip(arrived, sent))
+    ]
 
 
 def in_order(mode, fam):
-    case = Case(f"{mode.name}_fragments_{fam.name}", "A.4, design.md: each fragment is translated by itself and goes where the first went; the UDP checksum in "
-                "the first covers all.", mode.config)
+    case = Case(
+        f"{mode.name}_fragments_{fam.name}",
+        "A.4, design: each fragment is translated by itself and goes where the first went; the checksum in "
+        "the first covers all.",
+        mode.config,
+    )
     for piece, sent in request_pieces(mode, fam, datagram(fam, SIZE, df=False)):
         case.packet(FRONT, piece, [sent])
     if mode.two_way:
@@ -48,8 +61,12 @@ def in_order(mode, fam):
 
 
 def reversed_(mode, fam):
-    case = Case(f"{mode.name}_fragments_reversed_{fam.name}", "design.md: later fragments that come first are held; the first brings them out, itself in front, "
-                "the others as they came.", mode.config)
+    case = Case(
+        f"{mode.name}_fragments_reversed_{fam.name}",
+        "design: later fragments that come first are held; the first brings them out, itself in front, "
+        "the others as they came.",
+        mode.config,
+    )
     pieces = request_pieces(mode, fam, datagram(fam, SIZE, df=False))
     for piece, _ in pieces[:0:-1]:
         case.packet(FRONT, piece)
@@ -64,7 +81,11 @@ def reversed_(mode, fam):
 
 
 def no_checksum(mode):
-    case = Case(f"{mode.name}_fragments_udp_checksum_zero", "A fragment does not hold the octets that a checksum needs: 0 stays 0 (issue, part 3).", mode.config)
+    case = Case(
+        f"{mode.name}_fragments_udp_checksum_zero",
+        "A fragment does not hold the octets that a checksum needs: 0 stays 0.",
+        mode.config,
+    )
     whole = udp(V4, b"u" * 900, check=0, flags=0)
     for piece, sent in request_pieces(mode, V4, whole):
         case.packet(FRONT, piece, [sent])
@@ -73,8 +94,22 @@ def no_checksum(mode):
 
 def interleaved():
     mode = Nat()
-    case = Case("nat_fragments_interleaved", "RFC 791 3.2: source, destination, protocol and id tell datagrams apart.", "nat")
-    wholes = [udp(V4, bytes([65 + n]) * 900, flags=0, id=7 + (n == 1), cport=40000 + n, client=(V4.client2 if n == 2 else None)) for n in range(3)]
+    case = Case(
+        "nat_fragments_interleaved",
+        "RFC 791 3.2: source, destination, protocol and id tell datagrams apart.",
+        "nat",
+    )
+    wholes = [
+        udp(
+            V4,
+            bytes([65 + n]) * 900,
+            flags=0,
+            id=7 + (n == 1),
+            cport=40000 + n,
+            client=(V4.client2 if n == 2 else None),
+        )
+        for n in range(3)
+    ]
     all_pieces = [request_pieces(mode, V4, whole) for whole in wholes]
     for row in zip(*all_pieces):
         for piece, sent in row:
@@ -83,14 +118,22 @@ def interleaved():
 
 
 def held_expires():
-    case = Case("nat_fragment_without_first", "design.md: a later fragment is held for a second; then it is the kernel's, which sends its own time exceeded.", "nat")
+    case = Case(
+        "nat_fragment_without_first",
+        "design: a later fragment is held for a second; then it is the kernel's to answer.",
+        "nat",
+    )
     later = fragments(datagram(V4, 1000, df=False), MTU)[1]
     case.packet(FRONT, later)
     return case.idle(4.0, punt="fragment")
 
 
 def held_limit():
-    case = Case("nat_fragments_held_limit", "design.md: four later fragments of a datagram are held, the fifth is dropped by name.", "nat")
+    case = Case(
+        "nat_fragments_held_limit",
+        "design: four later fragments of a datagram are held, the fifth is dropped by name.",
+        "nat",
+    )
     mode = Nat()
     whole = udp(V4, b"u" * 2900, flags=0)
     pieces = request_pieces(mode, V4, whole)
@@ -101,10 +144,15 @@ def held_limit():
 
 
 def of_dropped(fam):
-    case = Case(f"nat_fragment_of_dropped_{fam.name}", "The first fragment found no server (3/3, 1/4 quotes it); the rest ends with a name of its own.",
-                NO_SERVER.replace("{forward}", "nat"))
+    case = Case(
+        f"nat_fragment_of_dropped_{fam.name}",
+        "The first fragment found no server (3/3, 1/4 quotes it); the rest ends with a name of its own.",
+        NO_SERVER.replace("{forward}", "nat"),
+    )
     first, later = fragments(datagram(fam, 1000, df=False), MTU)
-    case.packet(FRONT, first, [to_client(fam, "port_unreachable", first)], drop_no_server=1, answer_port_unreachable=1)
+    case.packet(
+        FRONT, first, [to_client(fam, "port_unreachable", first)], drop_no_server=1, answer_port_unreachable=1
+    )
     return case.packet(FRONT, later, drop_fragment_of_dropped=1)
 
 
@@ -117,7 +165,11 @@ def of_punted():
 
 
 def alien():
-    case = Case("nat_fragments_alien", "A fragmented datagram that a server sends for itself stays the kernel's.", "nat")
+    case = Case(
+        "nat_fragments_alien",
+        "A fragmented datagram that a server sends for itself stays the kernel's.",
+        "nat",
+    )
     whole = V4.ip(V4.server[11], V4.client, flags=0) / UDP(sport=5353, dport=53) / Raw(b"q" * 900)
     first, later = fragments(whole, MTU)
     case.packet(BACK, first, punt="alien")
@@ -125,17 +177,23 @@ def alien():
 
 
 def atomic():
-    case = Case("nat_atomic_fragment_v6", "RFC 6946: offset 0 without M is a whole packet; the header is kept.", "nat")
+    case = Case(
+        "nat_atomic_fragment_v6", "RFC 6946: offset 0 without M is a whole packet; the header is kept.", "nat"
+    )
     mode = Nat()
     whole = udp(V6, b"whole")
-    arrived, = fragments(whole, 1500)
-    sent, = fragments(mode.seen_by_server(V6, whole, 53), 1500)
+    (arrived,) = fragments(whole, 1500)
+    (sent,) = fragments(mode.seen_by_server(V6, whole, 53), 1500)
     return case.packet(FRONT, arrived, [out(BACK, hop(sent), mode.to_server_mac)])
 
 
 def tiny():
     """RFC 1858: the first fragment must hold the TCP header."""
-    case = Case("nat_tiny_first_fragment", "RFC 1858 3, RFC 7112 5: a first fragment without the whole transport header is dropped.", "nat")
+    case = Case(
+        "nat_tiny_first_fragment",
+        "RFC 1858 3, RFC 7112 5: a first fragment without the whole transport header is dropped.",
+        "nat",
+    )
     for fam in FAMILIES:
         whole = tcp(fam, "S", data=b"x" * 64, **({"flags_ip": 0} if fam is V4 else {}))
         first = fragments(whole, fam.header + 8 + (8 if fam is V6 else 0))[0]
@@ -144,14 +202,22 @@ def tiny():
 
 
 def beyond_64k():
-    case = Case("nat_fragment_beyond_64k", "ip_frag_queue: a fragment that ends beyond 65535 octets is dropped (ping of death).", "nat")
+    case = Case(
+        "nat_fragment_beyond_64k",
+        "ip_frag_queue: a fragment that ends beyond 65535 octets is dropped (ping of death).",
+        "nat",
+    )
     packet = V4.ip(V4.client, V4.vip, flags=0, frag=8189, proto=17) / Raw(b"x" * 64)
     return case.packet(FRONT, packet, drop_malformed=1)
 
 
 def tcp_fragments(mode, fam):
     """A data segment of an open connection, in fragments."""
-    case = Case(f"{mode.name}_tcp_fragments_{fam.name}", "A.4: a fragmented segment follows its connection.", mode.config)
+    case = Case(
+        f"{mode.name}_tcp_fragments_{fam.name}",
+        "A.4: a fragmented segment follows its connection.",
+        mode.config,
+    )
     send(case, mode, fam, tcp(fam, "S"))
     whole = tcp(fam, "PA", 1001, 1, b"d" * 900, **({"flags_ip": 0} if fam is V4 else {}))
     arrived, sent = fragments(whole, MTU), fragments(mode.seen_by_server(fam, whole, 80), MTU)

@@ -4,7 +4,13 @@ import struct
 
 from scapy.layers.inet import IP, TCP, UDP, IPOption
 from scapy.layers.inet6 import (
-    IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, Jumbo, PadN, RouterAlert,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
+    Jumbo,
+    PadN,
+    RouterAlert,
 )
 from scapy.packet import Raw
 from scapy.utils import checksum
@@ -26,7 +32,7 @@ def patched(packet, *changes, fix=True):
     """A packet with octets exchanged; `fix` makes the IPv4 header checksum right again."""
     raw = bytearray(packet)
     for at, octets in changes:
-        raw[at:at + len(octets)] = octets
+        raw[at : at + len(octets)] = octets
     if fix and raw[0] >> 4 == 4 and 20 <= (raw[0] & 15) * 4 <= len(raw):
         head = (raw[0] & 15) * 4
         raw[10:12] = b"\0\0"
@@ -46,57 +52,101 @@ def u16(number):
 
 # name, why, frames, outcome ("drop_x" or the punt's reason)
 def frames_table():
-    lengths = "RFC 791, RFC 1122 3.2.1: a length that contradicts another; the kernel's ip_rcv_core drops (InHdrErrors)."
+    lengths = "RFC 791, RFC 1122 3.2.1: a length contradicts another; ip_rcv_core drops (InHdrErrors)."
     yield "runts", lengths, [framed(SYN4)[:size] for size in (0, 1, 13, 14, 15, 24, 33)] + [
-        framed(SYN6)[:size] for size in (14, 15, 40, 53)], "drop_malformed"
+        framed(SYN6)[:size] for size in (14, 15, 40, 53)
+    ], "drop_malformed"
     yield "ethertype_unknown", "Not IP: LLDP, ARP, an 802.3 length and a loopback test are the kernel's.", [
-        framed(SYN4, kind) for kind in (0x88CC, 0x0806, 0x0060, 0x9000)], "unhandled"
+        framed(SYN4, kind) for kind in (0x88CC, 0x0806, 0x0060, 0x9000)
+    ], "unhandled"
     yield "bad_version", "ip_rcv_core, ip6_rcv_core: the version must be that of the Ethernet type.", [
-        framed(patched(SYN4, (0, b"\x55")), 0x0800), framed(patched(SYN4, (0, b"\x65"), fix=False), 0x0800), framed(SYN6, 0x0800),
-        framed(SYN4, 0x86DD), framed(patched(SYN6, (0, b"\x50")), 0x86DD)], "drop_malformed"
-    yield "ihl_too_small", lengths, [framed(patched(SYN4, (0, bytes([0x40 | ihl])), fix=False)) for ihl in (0, 1, 4)], "drop_malformed"
-    yield "ihl_beyond_packet", lengths, [framed(patched(UDP4[:28], (0, b"\x4f"), (2, u16(28)))),
-                                         framed(patched(UDP4[:24], (0, b"\x47"), (2, u16(24)), fix=False))], "drop_malformed"
-    yield "total_length_beyond_frame", lengths, [framed(patched(SYN4, (2, u16(len(SYN4) + more)))) for more in (1, 100, 60000)], "drop_malformed"
-    yield "total_length_below_header", lengths, [framed(patched(SYN4, (2, u16(size)))) for size in (0, 19)], "drop_malformed"
+        framed(patched(SYN4, (0, b"\x55")), 0x0800),
+        framed(patched(SYN4, (0, b"\x65"), fix=False), 0x0800),
+        framed(SYN6, 0x0800),
+        framed(SYN4, 0x86DD),
+        framed(patched(SYN6, (0, b"\x50")), 0x86DD),
+    ], "drop_malformed"
+    yield "ihl_too_small", lengths, [
+        framed(patched(SYN4, (0, bytes([0x40 | ihl])), fix=False)) for ihl in (0, 1, 4)
+    ], "drop_malformed"
+    yield "ihl_beyond_packet", lengths, [
+        framed(patched(UDP4[:28], (0, b"\x4f"), (2, u16(28)))),
+        framed(patched(UDP4[:24], (0, b"\x47"), (2, u16(24)), fix=False)),
+    ], "drop_malformed"
+    yield "total_length_beyond_frame", lengths, [
+        framed(patched(SYN4, (2, u16(len(SYN4) + more)))) for more in (1, 100, 60000)
+    ], "drop_malformed"
+    yield "total_length_below_header", lengths, [
+        framed(patched(SYN4, (2, u16(size)))) for size in (0, 19)
+    ], "drop_malformed"
     yield "payload_length_beyond_frame_v6", "ip6_rcv_core: payload length beyond the frame.", [
-        framed(patched(SYN6, (4, u16(len(SYN6) - 40 + more)))) for more in (1, 60000)], "drop_malformed"
-    yield "payload_length_zero_v6", "RFC 8200 3: payload length 0 without a jumbo option holds no TCP header.", [
-        framed(patched(SYN6, (4, u16(0))))], "drop_malformed"
+        framed(patched(SYN6, (4, u16(len(SYN6) - 40 + more)))) for more in (1, 60000)
+    ], "drop_malformed"
+    yield "payload_length_zero_v6", "RFC 8200 3: length 0 without a jumbo option holds no TCP.", [
+        framed(patched(SYN6, (4, u16(0))))
+    ], "drop_malformed"
     yield "bad_ip_checksum", "RFC 1122 3.2.1.2: silently discarded; A.2: dropped by the stack.", [
         framed(patched(packet, (10, u16(int.from_bytes(packet[10:12], "big") ^ flip)), fix=False))
-        for packet in (SYN4, UDP4) for flip in (1, 0x8000)], "drop_bad_ip_checksum"
+        for packet in (SYN4, UDP4)
+        for flip in (1, 0x8000)
+    ], "drop_bad_ip_checksum"
     yield "land", "CERT CA-1997-28: source and destination are the same.", [
-        framed(fam_packet) for fam in FAMILIES for fam_packet in (
+        framed(fam_packet)
+        for fam in FAMILIES
+        for fam_packet in (
             bytes(fam.ip(fam.vip, fam.vip) / TCP(sport=80, dport=80, flags="S")),
-            bytes(fam.ip(fam.vip, fam.vip) / UDP(sport=53, dport=53) / Raw(b"loop")))], "drop_land"
-    yield "bad_source", "RFC 1122 3.2.1.3, RFC 4291 2.5.2, 2.7: no host has these; the kernel calls them martian.", [
+            bytes(fam.ip(fam.vip, fam.vip) / UDP(sport=53, dport=53) / Raw(b"loop")),
+        )
+    ], "drop_land"
+    yield "bad_source", "RFC 1122 3.2.1.3, RFC 4291 2.5.2, 2.7: martians; no host has these.", [
         framed(bytes(V4.ip(src, V4.vip) / TCP(sport=CPORT, dport=80, flags="S")))
-        for src in ("0.0.0.0", "127.0.0.1", "127.255.0.1", "224.0.0.1", "239.1.2.3", "255.255.255.255")] + [
-        framed(bytes(V6.ip(src, V6.vip) / TCP(sport=CPORT, dport=80, flags="S"))) for src in ("::", "::1", "ff02::1", "ff0e::5")], "drop_bad_source"
-    yield "vlan_tag", "design.md: tagged frames pass to the kernel until supported (802.1Q, 802.1ad).", [
-        framed(SYN4)[:12] + tag + framed(SYN4)[12:] for tag in (b"\x81\0\0\x05", b"\x88\xa8\0\x05", b"\x81\0\0\0")], "unhandled"
-    yield "truncated_tcp", "RFC 9293 3.1: less than the 20 octets of a TCP header (IPVS: NF_DROP when the header cannot be read).", [
-        framed(patched(SYN4[:20 + size], (2, u16(20 + size)))) for size in (0, 1, 4, 13, 19)] + [
-        framed(patched(SYN6[:40 + size], (4, u16(size)))) for size in (1, 4, 13, 19)], "drop_malformed"
+        for src in ("0.0.0.0", "127.0.0.1", "127.255.0.1", "224.0.0.1", "239.1.2.3", "255.255.255.255")
+    ] + [
+        framed(bytes(V6.ip(src, V6.vip) / TCP(sport=CPORT, dport=80, flags="S")))
+        for src in ("::", "::1", "ff02::1", "ff0e::5")
+    ], "drop_bad_source"
+    yield "vlan_tag", "design: tagged frames pass to the kernel until supported (802.1Q, 802.1ad).", [
+        framed(SYN4)[:12] + tag + framed(SYN4)[12:]
+        for tag in (b"\x81\0\0\x05", b"\x88\xa8\0\x05", b"\x81\0\0\0")
+    ], "unhandled"
+    yield "truncated_tcp", "RFC 9293 3.1: less than a TCP header (IPVS: NF_DROP if it cannot be read).", [
+        framed(patched(SYN4[: 20 + size], (2, u16(20 + size)))) for size in (0, 1, 4, 13, 19)
+    ] + [framed(patched(SYN6[: 40 + size], (4, u16(size)))) for size in (1, 4, 13, 19)], "drop_malformed"
     yield "truncated_udp", "RFC 768: less than the 8 octets of a UDP header.", [
-        framed(patched(UDP4[:20 + size], (2, u16(20 + size)))) for size in (0, 1, 4, 7)] + [
-        framed(patched(UDP6[:40 + size], (4, u16(size)))) for size in (1, 4, 7)], "drop_malformed"
-    yield "tcp_data_offset", "RFC 9293 3.1: a data offset below 5 or beyond the segment (tcp_v4_rcv drops both).", [
-        framed(patched(packet, (head + 12, bytes([words << 4])))) for packet, head in ((SYN4, 20), (SYN6, 40))
-        for words in (0, 4, 15)], "drop_malformed"
-    yield "udp_length", "RFC 768: a length below 8 or beyond the packet (udp_rcv drops both); 0 in IPv6 would be a jumbogram.", [
-        framed(patched(packet, (head + 4, u16(size)))) for packet, head in ((UDP4, 20), (UDP6, 40)) for size in (0, 7, 17, 65535)], "drop_malformed"
+        framed(patched(UDP4[: 20 + size], (2, u16(20 + size)))) for size in (0, 1, 4, 7)
+    ] + [framed(patched(UDP6[: 40 + size], (4, u16(size)))) for size in (1, 4, 7)], "drop_malformed"
+    yield "tcp_data_offset", "RFC 9293 3.1: below 5 or beyond the segment (tcp_v4_rcv drops both).", [
+        framed(patched(packet, (head + 12, bytes([words << 4]))))
+        for packet, head in ((SYN4, 20), (SYN6, 40))
+        for words in (0, 4, 15)
+    ], "drop_malformed"
+    yield "udp_length", "RFC 768: below 8 or beyond the packet (udp_rcv drops both); 0 in IPv6: jumbo.", [
+        framed(patched(packet, (head + 4, u16(size))))
+        for packet, head in ((UDP4, 20), (UDP6, 40))
+        for size in (0, 7, 17, 65535)
+    ], "drop_malformed"
     yield "other_protocols", "AH, ESP, GRE, SCTP, and protocol 0 are not services: the kernel's.", [
-        framed(bytes(V4.ip(V4.client, V4.vip, proto=proto) / Raw(b"\0" * 32))) for proto in (51, 50, 47, 132, 0, 255)] + [
-        framed(bytes(V6.ip(V6.client, V6.vip, nh=proto) / Raw(b"\0" * 32))) for proto in (50, 47, 132, 59, 255)] + [
-        framed(bytes(V6.ip(V6.client, V6.vip, nh=51) / Raw(b"\x06\x04" + b"\0" * 22) / tcp(V6, "S")[TCP]))], "unhandled"
-    yield "not_a_service", "design.md, match contract: another port of the VIP, another address, multicast and broadcast are the kernel's.", [
-        framed(bytes(packet)) for packet in (
-            V4.ip(V4.client, V4.vip) / TCP(sport=CPORT, dport=22, flags="S"), V4.ip(V4.client, V4.vip) / UDP(sport=CPORT, dport=80) / Raw(b"x"),
-            V4.ip(V4.client, V4.front) / TCP(sport=CPORT, dport=80, flags="S"), V4.ip(V4.client, "10.0.2.12") / TCP(sport=CPORT, dport=80, flags="S"),
-            V4.ip(V4.client, "255.255.255.255") / UDP(sport=68, dport=67) / Raw(b"x"), V4.ip(V4.client, "224.0.0.251") / UDP(sport=5353, dport=5353) / Raw(b"x"),
-            V6.ip(V6.client, V6.vip) / TCP(sport=CPORT, dport=22, flags="S"), V6.ip(V6.client, "ff02::fb") / UDP(sport=5353, dport=5353) / Raw(b"x"))], "alien"
+        framed(bytes(V4.ip(V4.client, V4.vip, proto=proto) / Raw(b"\0" * 32)))
+        for proto in (51, 50, 47, 132, 0, 255)
+    ] + [
+        framed(bytes(V6.ip(V6.client, V6.vip, nh=proto) / Raw(b"\0" * 32)))
+        for proto in (50, 47, 132, 59, 255)
+    ] + [
+        framed(bytes(V6.ip(V6.client, V6.vip, nh=51) / Raw(b"\x06\x04" + b"\0" * 22) / tcp(V6, "S")[TCP]))
+    ], "unhandled"
+    yield "not_a_service", "design, match contract: other ports and addresses, multicast, broadcast.", [
+        framed(bytes(packet))
+        for packet in (
+            V4.ip(V4.client, V4.vip) / TCP(sport=CPORT, dport=22, flags="S"),
+            V4.ip(V4.client, V4.vip) / UDP(sport=CPORT, dport=80) / Raw(b"x"),
+            V4.ip(V4.client, V4.front) / TCP(sport=CPORT, dport=80, flags="S"),
+            V4.ip(V4.client, "10.0.2.12") / TCP(sport=CPORT, dport=80, flags="S"),
+            V4.ip(V4.client, "255.255.255.255") / UDP(sport=68, dport=67) / Raw(b"x"),
+            V4.ip(V4.client, "224.0.0.251") / UDP(sport=5353, dport=5353) / Raw(b"x"),
+            V6.ip(V6.client, V6.vip) / TCP(sport=CPORT, dport=22, flags="S"),
+            V6.ip(V6.client, "ff02::fb") / UDP(sport=5353, dport=5353) / Raw(b"x"),
+        )
+    ], "alien"
     yield from options_table()
 
 
@@ -105,26 +155,60 @@ def options_table():
         packet = tcp(V4, "S")
         packet.options = [IPOption(octets)]
         raw = bytes(packet)
-        assert raw[20:20 + len(octets)] == octets
+        assert raw[20 : 20 + len(octets)] == octets
         return framed(raw)
 
-    yield "source_route", "RFC 7126 4.3, 4.4: loose and strict source routes are dropped, wherever they stand among the options.", [
-        with_options(bytes.fromhex(text)) for text in ("830704c0000201" "00", "890704c0000201" "00", "01010101" "830704c0000201" "00", "94040000" "01890704c0000201" "000000")
+    yield "source_route", "RFC 7126 4.3, 4.4: loose and strict, wherever they stand among the options.", [
+        with_options(bytes.fromhex(text))
+        for text in (
+            "830704c0000201" "00",
+            "890704c0000201" "00",
+            "01010101" "830704c0000201" "00",
+            "94040000" "01890704c0000201" "000000",
+        )
     ], "drop_source_route"
-    yield "broken_options", "RFC 1122 3.2.1.8, ip_options_compile: an option whose length is 0, 1 or leads beyond the header is dropped.", [
+    yield "broken_options", "ip_options_compile: an option's length is 0, 1 or leads beyond the header.", [
         framed(patched(SYN4[:20] + octets + SYN4[20:], (0, b"\x46"), (2, u16(len(SYN4) + 4))))
-        for octets in (b"\x94\x00\0\0", b"\x94\x01\0\0", b"\x94\x05\0\0", b"\x01\x01\x01\x94")], "drop_malformed"
-    yield "jumbogram", "RFC 2675, ipv6_hop_jumbo: a jumbo length that is not above 65535 or that the frame cannot hold.", [
-        framed(patched(bytes(V6.ip(V6.client, V6.vip) / IPv6ExtHdrHopByHop(options=[Jumbo(jumboplen=size)]) / tcp(V6, "S")[TCP]), (4, u16(0))))
-        for size in (28, 70000)], "drop_malformed"
+        for octets in (b"\x94\x00\0\0", b"\x94\x01\0\0", b"\x94\x05\0\0", b"\x01\x01\x01\x94")
+    ], "drop_malformed"
+    yield "jumbogram", "RFC 2675, ipv6_hop_jumbo: a length not above 65535 or beyond the frame.", [
+        framed(
+            patched(
+                bytes(
+                    V6.ip(V6.client, V6.vip)
+                    / IPv6ExtHdrHopByHop(options=[Jumbo(jumboplen=size)])
+                    / tcp(V6, "S")[TCP]
+                ),
+                (4, u16(0)),
+            )
+        )
+        for size in (28, 70000)
+    ], "drop_malformed"
     chain = V6.ip(V6.client, V6.vip) / IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 4)])
     whole = bytes(chain / tcp(V6, "S")[TCP])
     yield "extension_header_cut", "RFC 8200 4: an extension header that ends beyond the packet.", [
-        framed(patched(whole, (41, b"\x08"))), framed(patched(whole[:41], (4, u16(1)))), framed(patched(whole[:47], (4, u16(7))))], "drop_malformed"
-    yield "routing_type_0", "RFC 5095: type 0 with segments left must not be followed; named as the source route that it is.", [
-        framed(bytes(V6.ip(V6.client, V6.vip) / IPv6ExtHdrRouting(addresses=["2001:db8::9"], segleft=1) / tcp(V6, "S")[TCP]))], "drop_source_route"
-    yield "routing_type_4", "RFC 8200 4.4: other routing headers with segments left are for the node that knows the type: the kernel.", [
-        framed(bytes(V6.ip(V6.client, V6.vip) / IPv6ExtHdrRouting(type=4, addresses=["2001:db8::9"], segleft=1) / tcp(V6, "S")[TCP]))], "unhandled"
+        framed(patched(whole, (41, b"\x08"))),
+        framed(patched(whole[:41], (4, u16(1)))),
+        framed(patched(whole[:47], (4, u16(7)))),
+    ], "drop_malformed"
+    yield "routing_type_0", "RFC 5095: with segments left it must not be followed: a source route.", [
+        framed(
+            bytes(
+                V6.ip(V6.client, V6.vip)
+                / IPv6ExtHdrRouting(addresses=["2001:db8::9"], segleft=1)
+                / tcp(V6, "S")[TCP]
+            )
+        )
+    ], "drop_source_route"
+    yield "routing_type_4", "RFC 8200 4.4: with segments left it is for who knows the type: the kernel.", [
+        framed(
+            bytes(
+                V6.ip(V6.client, V6.vip)
+                / IPv6ExtHdrRouting(type=4, addresses=["2001:db8::9"], segleft=1)
+                / tcp(V6, "S")[TCP]
+            )
+        )
+    ], "unhandled"
 
 
 def from_table(name, why, frames, outcome):
@@ -139,11 +223,24 @@ def from_table(name, why, frames, outcome):
 
 def extension_headers(mode):
     """Harmless IPv6 extension headers before TCP stay where they are."""
-    case = Case(f"{mode.name}_extension_headers", "ip_vs_fill_iph_skb (ipv6_find_hdr) finds TCP behind extension headers; they are kept. A routing header without segments left is ignored "
-                "(RFC 8200 4.4).", mode.config)
+    case = Case(
+        f"{mode.name}_extension_headers",
+        "ip_vs_fill_iph_skb finds TCP behind extension headers; they stay; routing without segments left is void "
+        "(RFC 8200 4.4).",
+        mode.config,
+    )
     pad = PadN(optdata=b"\0" * 4)
-    chains = [[IPv6ExtHdrHopByHop(options=[pad])], [IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 12)])], [IPv6ExtHdrRouting(addresses=["2001:db8::9"], segleft=0)],
-              [IPv6ExtHdrHopByHop(options=[RouterAlert()]), IPv6ExtHdrDestOpt(options=[pad]), IPv6ExtHdrRouting(addresses=[], segleft=0), IPv6ExtHdrDestOpt(options=[pad])]]
+    chains = [
+        [IPv6ExtHdrHopByHop(options=[pad])],
+        [IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 12)])],
+        [IPv6ExtHdrRouting(addresses=["2001:db8::9"], segleft=0)],
+        [
+            IPv6ExtHdrHopByHop(options=[RouterAlert()]),
+            IPv6ExtHdrDestOpt(options=[pad]),
+            IPv6ExtHdrRouting(addresses=[], segleft=0),
+            IPv6ExtHdrDestOpt(options=[pad]),
+        ],
+    ]
     for index, chain in enumerate(chains):
         inner = tcp(V6, "S", cport=CPORT + index, options=SYN_OPTIONS)
         sent = mode.seen_by_server(V6, inner, 80)
@@ -152,8 +249,8 @@ def extension_headers(mode):
 
 
 def chained(packet, chain):
-    """The packet with extension headers; scapy computes the checksum over the final destination, which with no
-    segments left is that of the IPv6 header."""
+    """The packet with extension headers; with no segments left
+    the checksum covers the destination of the IPv6 header."""
     plain = IPv6(bytes(packet))
     made = IPv6(src=packet.src, dst=packet.dst, hlim=packet.hlim, tc=packet.tc)
     for header in chain:
@@ -163,7 +260,11 @@ def chained(packet, chain):
 
 def short_udp_length():
     """The IP packet has more octets than the UDP length says: both are kept."""
-    case = Case("nat_udp_length_below_packet", "udp_rcv: a UDP length below the packet's is legal; the rest is carried along, outside of the checksum.", "nat")
+    case = Case(
+        "nat_udp_length_below_packet",
+        "udp_rcv: a UDP length below the packet's is legal; the rest is carried, outside of the checksum.",
+        "nat",
+    )
     for fam in FAMILIES:
         whole = udp(fam, b"datagram")
         sent = hop(readdress(whole, dst=fam.server[11], dport=5353))
@@ -175,7 +276,7 @@ def short_udp_length():
 def tailed(packet, tail=b"tail"):
     raw = bytes(packet) + tail
     at = 2 if raw[0] >> 4 == 4 else 4
-    return patched(raw, (at, u16(int.from_bytes(raw[at:at + 2], "big") + len(tail))))
+    return patched(raw, (at, u16(int.from_bytes(raw[at : at + 2], "big") + len(tail))))
 
 
 def raw_out(octets):
@@ -184,7 +285,9 @@ def raw_out(octets):
 
 
 def reserved_bit():
-    case = Case("nat_reserved_flag", "RFC 791, RFC 3514: the kernel ignores the reserved flag and keeps it.", "nat")
+    case = Case(
+        "nat_reserved_flag", "RFC 791, RFC 3514: the kernel ignores the reserved flag and keeps it.", "nat"
+    )
     return send(case, Nat(), V4, tcp(V4, "S", flags_ip="evil+DF"))
 
 
@@ -192,14 +295,20 @@ def spoofed_outer():
     """IP in IP towards the box is not a service."""
     case = Case("tun_ipip_to_the_box", "No service has protocol 4 or 41: the kernel's.", "tun")
     for fam in FAMILIES:
-        case.packet(FRONT, V4.ip(V4.client, V4.local, proto=4 if fam is V4 else 41) / tcp(fam, "S"), punt="unhandled")
+        case.packet(
+            FRONT, V4.ip(V4.client, V4.local, proto=4 if fam is V4 else 41) / tcp(fam, "S"), punt="unhandled"
+        )
     return case
 
 
 def fullnat_strangers():
     """To a FullNAT port without a connection, or from the wrong server."""
     mode = FullNat()
-    case = Case("fullnat_stranger_to_local_port", "A local port is one connection's with one server port: anybody else meets no connection.", "fullnat")
+    case = Case(
+        "fullnat_stranger_to_local_port",
+        "A local port is one connection's with one server port: anybody else meets no connection.",
+        "fullnat",
+    )
     send(case, mode, V4, tcp(V4, "S"))
     view = tcp(V4, "SA", 1, 1001, back=True)
     right = mode.sent_by_server(V4, view, 80)

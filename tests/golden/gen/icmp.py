@@ -8,19 +8,34 @@ from .errors import originated, quoted_ttl, to_client
 from .flows import open_tcp, send, tcp, udp
 from .modes import Nat, Tun, encapsulate
 from .net import (
-    BACK, ETH, FAMILIES, FRONT, ROUTER2_MAC, ROUTER_MAC, V4, V6, hop, icmp4, icmp6, quote,
+    BACK,
+    ETH,
+    FAMILIES,
+    FRONT,
+    ROUTER2_MAC,
+    ROUTER_MAC,
+    V4,
+    V6,
+    hop,
+    icmp4,
+    icmp6,
+    quote,
 )
 
 # (type, code, MTU) that IPVS handles; in IPv4 3, 4 and 11, in IPv6 every error.
-HANDLED = {4: [(3, 0, 0), (3, 1, 0), (3, 3, 0), (3, 4, 1300), (3, 13, 0), (4, 0, 0), (11, 0, 0), (11, 1, 0)],
-           6: [(1, 0, 0), (1, 1, 0), (1, 3, 0), (1, 4, 0), (2, 0, 1300), (3, 0, 0), (3, 1, 0), (4, 1, 40)]}
+HANDLED = {
+    4: [(3, 0, 0), (3, 1, 0), (3, 3, 0), (3, 4, 1300), (3, 13, 0), (4, 0, 0), (11, 0, 0), (11, 1, 0)],
+    6: [(1, 0, 0), (1, 1, 0), (1, 3, 0), (1, 4, 0), (2, 0, 1300), (3, 0, 0), (3, 1, 0), (4, 1, 40)],
+}
 
 
 def error(fam, src, dst, kind, quoted, ttl=60):
     """An ICMP error packet from `src`; precedence as routers set it (RFC 1812 4.3.2.5)."""
     number, code, info = kind
     body = icmp4(number, code, quoted, info) if fam is V4 else icmp6(number, code, quoted, info)
-    return fam.ip(src, dst, ttl=ttl, tos=0xC0 if fam is V4 else 0, **({"flags": 0} if fam is V4 else {})) / body
+    return (
+        fam.ip(src, dst, ttl=ttl, tos=0xC0 if fam is V4 else 0, **({"flags": 0} if fam is V4 else {})) / body
+    )
 
 
 def icmp_lport(mode, fam, inner, offset):
@@ -40,9 +55,12 @@ def pair(proto, fam):
 
 def about_answers(mode, fam, proto):
     """A router between the VIP and the client reports about the server's packets."""
-    case = Case(f"{mode.name}_icmp_from_client_side_{proto}_{fam.name}",
-                "A.3: the error goes to the server; NAT translates the quoted packet (its transport checksum stays), FullNAT "
-                "the source too; DR and TUN forward it as it is.", mode.config)
+    case = Case(
+        f"{mode.name}_icmp_from_client_side_{proto}_{fam.name}",
+        "A.3: the error goes to the server; NAT translates the quote (its transport checksum stays), FullNAT "
+        "the source too; DR and TUN forward it as it is.",
+        mode.config,
+    )
     request, back = pair(proto, fam)
     vport = 80 if proto == "tcp" else 53
     send(case, mode, fam, request)
@@ -62,9 +80,12 @@ def about_answers(mode, fam, proto):
 
 def about_requests(mode, fam, proto):
     """The server, or a router before it, reports about the client's packets."""
-    case = Case(f"{mode.name}_icmp_from_server_side_{proto}_{fam.name}",
-                "A.3: the error goes to the client from the VIP, whoever sent it; the quote shows the VIP again, its "
-                "transport checksum stays.", mode.config)
+    case = Case(
+        f"{mode.name}_icmp_from_server_side_{proto}_{fam.name}",
+        "A.3: the error goes to the client from the VIP, whoever sent it; the quote shows the VIP again, its "
+        "transport checksum stays.",
+        mode.config,
+    )
     request, _ = pair(proto, fam)
     vport = 80 if proto == "tcp" else 53
     send(case, mode, fam, request)
@@ -75,14 +96,19 @@ def about_requests(mode, fam, proto):
         target = fam.local if mode.name == "fullnat" else fam.client
         arrived = error(fam, source, target, kind, quote(seen, octets=size))
         sent = hop(error(fam, fam.vip, fam.client, kind, quote(request, seen, size)))
-        case.packet(BACK, arrived, [out(FRONT, sent, ROUTER_MAC)], mac=mac,
-                    holes=icmp_lport(mode, fam, seen, "s"))
+        case.packet(
+            BACK, arrived, [out(FRONT, sent, ROUTER_MAC)], mac=mac, holes=icmp_lport(mode, fam, seen, "s")
+        )
     return case
 
 
 def not_handled(fam):
     """Kinds of ICMP that are the kernel's, although they quote a connection."""
-    case = Case(f"nat_icmp_other_kinds_{fam.name}", "A.3: redirects, parameter problems (IPv4) and queries are the local stack's.", "nat")
+    case = Case(
+        f"nat_icmp_other_kinds_{fam.name}",
+        "A.3: redirects, parameter problems (IPv4) and queries are the local stack's.",
+        "nat",
+    )
     mode = Nat()
     request, back = pair("tcp", fam)
     send(case, mode, fam, request)
@@ -95,7 +121,11 @@ def not_handled(fam):
 
 
 def without_connection(fam):
-    case = Case(f"nat_icmp_without_connection_{fam.name}", "A.3, schedule_icmp=0: an error about no connection is passed to the stack.", "nat")
+    case = Case(
+        f"nat_icmp_without_connection_{fam.name}",
+        "A.3, schedule_icmp=0: an error about no connection is passed to the stack.",
+        "nat",
+    )
     _, back = pair("tcp", fam)
     kind = HANDLED[fam.version][1]
     return case.packet(FRONT, error(fam, fam.far_router, fam.vip, kind, quote(back)), punt="icmp")
@@ -103,9 +133,13 @@ def without_connection(fam):
 
 def broken_quotes(fam):
     """Errors whose quote cannot be matched."""
-    case = Case(f"nat_icmp_broken_quote_{fam.name}", "ip_vs_in_icmp: 'the packet looks wrong, ignore': a quote without a whole IP header, with "
-                "another version, without ports, or of a later fragment goes to the stack, which ignores it; an ICMP header cut "
-                "short is malformed (NF_DROP).", "nat")
+    case = Case(
+        f"nat_icmp_broken_quote_{fam.name}",
+        "ip_vs_in_icmp: 'the packet looks wrong, ignore': a quote without a whole IP header, with "
+        "another version, without ports, or of a later fragment goes to the stack; an ICMP header cut "
+        "short is malformed (NF_DROP).",
+        "nat",
+    )
     mode = Nat()
     request, back = pair("udp", fam)
     send(case, mode, fam, request)
@@ -117,7 +151,7 @@ def broken_quotes(fam):
         later = bytearray(whole[:6] + b"\x2c" + whole[7:40] + b"\x11\0\0\x28\0\0\0\1" + whole[40:])
     other = bytearray(whole)
     other[0] = other[0] & 15 | (0x60 if fam is V4 else 0x40)
-    for quoted in (b"", whole[:fam.header - 1], whole[:fam.header + 2], bytes(other), bytes(later)):
+    for quoted in (b"", whole[: fam.header - 1], whole[: fam.header + 2], bytes(other), bytes(later)):
         case.packet(FRONT, error(fam, fam.far_router, fam.vip, kind, quoted), punt="icmp")
     cut = fam.ip(fam.far_router, fam.vip, **({"proto": 1} if fam is V4 else {"nh": 58})) / b"\x03\x01\xfc\xfe"
     return case.packet(FRONT, cut, drop_malformed=1)
@@ -125,7 +159,11 @@ def broken_quotes(fam):
 
 def bad_checksum(mode, fam):
     """NAT drops an error with a wrong checksum; DR and TUN do not look."""
-    case = Case(f"{mode.name}_icmp_bad_checksum_{fam.name}", "A.3: bad ICMP checksum: dropped in NAT, not checked in DR and TUN.", mode.config)
+    case = Case(
+        f"{mode.name}_icmp_bad_checksum_{fam.name}",
+        "A.3: bad ICMP checksum: dropped in NAT, not checked in DR and TUN.",
+        mode.config,
+    )
     request, back = pair("tcp", fam)
     send(case, mode, fam, request)
     packet = error(fam, fam.far_router, fam.vip, HANDLED[fam.version][1], quote(back))
@@ -142,7 +180,9 @@ def bad_checksum(mode, fam):
 def quote_with_options():
     """The quoted header has options: ports stand further back."""
     mode = Nat()
-    case = Case("nat_icmp_quoted_options", "RFC 791 3.1: the quoted header's IHL tells where its ports are.", "nat")
+    case = Case(
+        "nat_icmp_quoted_options", "RFC 791 3.1: the quoted header's IHL tells where its ports are.", "nat"
+    )
     request, back = pair("tcp", V4)
     send(case, mode, V4, request)
     back.options = [IPOption(b"\x94\x04\0\0")]
@@ -157,9 +197,13 @@ def tunnel_too_big(mode, fam):
     """A router in the tunnel says that the outer packet is too big."""
     outer = mode.outer_family(fam)
     mtu = 1400 - outer.header
-    case = Case(f"{mode.name}_tunnel_mtu_{fam.name}", f"A.3: the outer header is stripped and the client told {mtu} (1400 - {outer.header}), from the VIP; "
-                "the next packet over it is refused at once. (The kernel's very first message still says the old MTU; RFC 2473 "
-                "7.1 and RFC 2003 5.1 want the new one.)", mode.config)
+    case = Case(
+        f"{mode.name}_tunnel_mtu_{fam.name}",
+        f"A.3: the outer header is stripped and the client told {mtu} (1400 - {outer.header}), from the VIP; "
+        "the next packet over it is refused at once. (The kernel's first still says the old MTU; RFC 2473 "
+        "7.1 and RFC 2003 5.1 want the new one.)",
+        mode.config,
+    )
     open_tcp(case, mode, fam)
 
     def data(size):
@@ -169,13 +213,19 @@ def tunnel_too_big(mode, fam):
     case.packet(FRONT, big, mode.request(fam, big, 80))
     carried, _ = encapsulate(hop(big), outer)
     kind = (3, 4, 1400) if outer is V4 else (2, 0, 1400)
-    quoted = quote(carried)[:548 if outer is V4 else 1232]
+    quoted = quote(carried)[: 548 if outer is V4 else 1232]
     report = error(outer, outer.router2, outer.local, kind, quoted)
-    told = type(big)(quoted[outer.header:])
-    answered = told_client(fam, "packet_too_big", quoted[outer.header:], told, mtu)
-    case.packet(BACK, report, [answered], mac=ROUTER2_MAC, drop_answered=1, answer_packet_too_big=1)
+    told = type(big)(quoted[outer.header :])
+    answered = told_client(fam, "packet_too_big", quoted[outer.header :], told, mtu)
+    case.packet(BACK, report, [answered], mac=ROUTER2_MAC, drop_tunnel_error=1, answer_packet_too_big=1)
     over = data(mtu + 1)
-    case.packet(FRONT, over, [to_client(fam, "packet_too_big", over, mtu, [quoted_ttl(fam)])], drop_too_big=1, answer_packet_too_big=1)
+    case.packet(
+        FRONT,
+        over,
+        [to_client(fam, "packet_too_big", over, mtu, [quoted_ttl(fam)])],
+        drop_too_big=1,
+        answer_packet_too_big=1,
+    )
     return send(case, mode, fam, data(mtu))
 
 
@@ -198,16 +248,28 @@ class Octets(bytes):
 def tunnel_relayed(mode, fam):
     """Other errors about the outer packet reach the client with the same type and code."""
     outer = mode.outer_family(fam)
-    case = Case(f"{mode.name}_tunnel_errors_{fam.name}", "A.3: other codes are relayed with the same meaning, from the VIP (mixed families: RFC 2473 8).",
-                mode.config)
+    case = Case(
+        f"{mode.name}_tunnel_errors_{fam.name}",
+        "A.3: other codes are relayed with the same meaning, from the VIP (mixed families: RFC 2473 8).",
+        mode.config,
+    )
     open_tcp(case, mode, fam)
     carried, _ = encapsulate(hop(tcp(fam, "A", 1001, 1)), outer)
     send(case, mode, fam, tcp(fam, "A", 1001, 1))
     quoted = quote(carried)
-    for kind, name in (((3, 1, 0) if outer is V4 else (1, 3, 0), "host_unreachable"), ((11, 0, 0) if outer is V4 else (3, 0, 0), "time_exceeded")):
-        inner = quoted[outer.header:]
-        case.packet(BACK, error(outer, outer.router2, outer.local, kind, quoted), [told_client(fam, name, inner, None)], mac=ROUTER2_MAC,
-                    drop_answered=1, **{f"answer_{name}": 1})
+    for kind, name in (
+        ((3, 1, 0) if outer is V4 else (1, 3, 0), "host_unreachable"),
+        ((11, 0, 0) if outer is V4 else (3, 0, 0), "time_exceeded"),
+    ):
+        inner = quoted[outer.header :]
+        case.packet(
+            BACK,
+            error(outer, outer.router2, outer.local, kind, quoted),
+            [told_client(fam, name, inner, None)],
+            mac=ROUTER2_MAC,
+            drop_tunnel_error=1,
+            **{f"answer_{name}": 1},
+        )
     return case
 
 

@@ -9,7 +9,16 @@ from scapy.layers.inet6 import IPv6
 
 from .case import flow_label, ip_id, local_port, out
 from .net import (
-    BACK, FRONT, LOCAL_PORTS, ROUTER2_MAC, ROUTER_MAC, SERVER_MAC, arrives, hop, readdress, version,
+    BACK,
+    FRONT,
+    LOCAL_PORTS,
+    ROUTER2_MAC,
+    ROUTER_MAC,
+    SERVER_MAC,
+    arrives,
+    hop,
+    readdress,
+    version,
 )
 
 SERVICE = {"tcp": (80, 8080), "udp": (53, 5353)}
@@ -43,8 +52,13 @@ class Nat:
     def reply_step(self, case, fam, packet, vport, outs=None, **rest):
         """A step: the server's version of `packet` arrives, the client's leaves."""
         sent = self.sent_by_server(fam, packet, vport)
-        case.frame(BACK, arrives(BACK, sent), [reply(packet)] if outs is None else outs,
-                   holes=self.reply_holes(sent), **rest)
+        case.frame(
+            BACK,
+            arrives(BACK, sent),
+            [reply(packet)] if outs is None else outs,
+            holes=self.reply_holes(sent),
+            **rest
+        )
 
 
 def reply(packet):
@@ -58,12 +72,14 @@ class FullNat(Nat):
     name, config = "fullnat", "fullnat"
 
     def seen_by_server(self, fam, packet, vport):
-        return readdress(packet, src=fam.local, sport=LOCAL_PORTS[0], dst=fam.server[11],
-                         dport=self.server_port(vport))
+        return readdress(
+            packet, src=fam.local, sport=LOCAL_PORTS[0], dst=fam.server[11], dport=self.server_port(vport)
+        )
 
     def sent_by_server(self, fam, packet, vport):
-        return readdress(packet, src=fam.server[11], sport=self.server_port(vport),
-                         dst=fam.local, dport=LOCAL_PORTS[0])
+        return readdress(
+            packet, src=fam.server[11], sport=self.server_port(vport), dst=fam.local, dport=LOCAL_PORTS[0]
+        )
 
     def request_holes(self, packet):
         return [local_port(packet)]
@@ -120,6 +136,16 @@ def encapsulate(inner, outer):
         packet = IPv6(src=outer.local, dst=outer.remote[11], hlim=ttl, tc=tos, nh=protocol) / inner
         return packet, [flow_label()]
     df = not v6_inside and bool(inner.flags.DF)
-    packet = IP(src=outer.local, dst=outer.remote[11], ttl=ttl, tos=tos, proto=protocol, id=0,
-                flags="DF" if df else 0) / inner
+    packet = (
+        IP(
+            src=outer.local,
+            dst=outer.remote[11],
+            ttl=ttl,
+            tos=tos,
+            proto=protocol,
+            id=0,
+            flags="DF" if df else 0,
+        )
+        / inner
+    )
     return packet, [] if df else [ip_id()]

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import (
-    ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6ParamProblem, ICMPv6TimeExceeded,
-    IPv6, IPv6ExtHdrFragment,
+    ICMPv6DestUnreach,
+    ICMPv6PacketTooBig,
+    ICMPv6ParamProblem,
+    ICMPv6TimeExceeded,
+    IPv6,
+    IPv6ExtHdrFragment,
 )
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
@@ -52,20 +56,44 @@ class Family:
 
 
 V4 = Family(
-    4, "192.0.2.10", "192.0.2.20", "203.0.113.10", "203.0.113.11", "198.51.100.1",
-    "198.51.100.254", "192.0.2.1", "10.0.2.1", {n: f"10.0.2.{n}" for n in (11, 12, 13)},
-    "10.0.2.254", {n: f"10.0.4.{n}" for n in (11, 12, 13)}, 20)
+    4,
+    "192.0.2.10",
+    "192.0.2.20",
+    "203.0.113.10",
+    "203.0.113.11",
+    "198.51.100.1",
+    "198.51.100.254",
+    "192.0.2.1",
+    "10.0.2.1",
+    {n: f"10.0.2.{n}" for n in (11, 12, 13)},
+    "10.0.2.254",
+    {n: f"10.0.4.{n}" for n in (11, 12, 13)},
+    20,
+)
 V6 = Family(
-    6, "2001:db8:1::10", "2001:db8:1::20", "2001:db8:f::10", "2001:db8:f::11", "2001:db8:2::1",
-    "2001:db8:2::fe", "2001:db8:1::1", "fd00:2::1", {n: f"fd00:2::{n}" for n in (11, 12, 13)},
-    "fd00:2::fe", {n: f"fd00:4::{n}" for n in (11, 12, 13)}, 40)
+    6,
+    "2001:db8:1::10",
+    "2001:db8:1::20",
+    "2001:db8:f::10",
+    "2001:db8:f::11",
+    "2001:db8:2::1",
+    "2001:db8:2::fe",
+    "2001:db8:1::1",
+    "fd00:2::1",
+    {n: f"fd00:2::{n}" for n in (11, 12, 13)},
+    "fd00:2::fe",
+    {n: f"fd00:4::{n}" for n in (11, 12, 13)},
+    40,
+)
 FAMILIES = (V4, V6)
 
 
 def arrives(port, packet, mac=None):
     """The frame of `packet` as it arrives on a port, from the router or a server."""
-    return bytes(Ether(dst=OUR_MAC[port], src=mac or (ROUTER_MAC, SERVER_MAC[11])[port],
-                       type=ethertype(packet)) / packet)
+    return bytes(
+        Ether(dst=OUR_MAC[port], src=mac or (ROUTER_MAC, SERVER_MAC[11])[port], type=ethertype(packet))
+        / packet
+    )
 
 
 def leaves(port, packet, mac):
@@ -116,7 +144,7 @@ def fragments(packet, mtu, ident=0x0BADCAFE, options_after_first=None):
     base, more = IP(whole).frag, IP(whole).flags.MF
     while at < len(payload):
         last = len(payload) - at <= room
-        piece = payload[at:] if last else payload[at:at + room // 8 * 8]
+        piece = payload[at:] if last else payload[at : at + room // 8 * 8]
         header = IP(whole[:head])
         if options_after_first is not None and at:
             header.options = options_after_first
@@ -132,7 +160,7 @@ def fragments6(packet, mtu, ident):
     payload, room, pieces, at = whole[40:], mtu - 48, [], 0
     while at < len(payload):
         last = len(payload) - at <= room
-        piece = payload[at:] if last else payload[at:at + room // 8 * 8]
+        piece = payload[at:] if last else payload[at : at + room // 8 * 8]
         header = IPv6(whole[:40])
         header.nh, header.plen = 44, 8 + len(piece)
         ext = IPv6ExtHdrFragment(nh=whole[6], offset=at // 8, m=0 if last else 1, id=ident)

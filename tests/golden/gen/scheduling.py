@@ -40,8 +40,11 @@ PICKS = [
 def picks(fam, scheduler, weights, compat, expected):
     """One SYN from a new port for each expected pick."""
     label = "_".join(map(str, weights))
-    why = ("A.14 golden picks [K]: the newest server first, wrr with its warm-up." if compat == "lvs"
-           else "design.md: servers stand in file order.")
+    why = (
+        "A.14 golden picks [K]: the newest server first, wrr with its warm-up."
+        if compat == "lvs"
+        else "design: servers stand in file order."
+    )
     case = Case(f"{scheduler}_{label}_{compat}_{fam.name}", why, three(fam, scheduler, weights, compat))
     for index, server in enumerate(expected):
         packet = tcp(fam, "S", cport=CPORT + index)
@@ -51,8 +54,12 @@ def picks(fam, scheduler, weights, compat, expected):
 
 def stays(fam):
     """Later packets of a connection do not move the scheduler."""
-    case = Case(f"rr_connection_stays_{fam.name}", "A.6: an existing connection keeps its server, also for a repeated SYN; only "
-                "new ones are scheduled.", three(fam, "rr", (1, 1, 1), "none"))
+    case = Case(
+        f"rr_connection_stays_{fam.name}",
+        "A.6: an existing connection keeps its server, also for a repeated SYN; only "
+        "new ones are scheduled.",
+        three(fam, "rr", (1, 1, 1), "none"),
+    )
     for cport, server in ((1, 11), (2, 12)):
         for flags in ("S", "S", "A", "PA"):
             packet = tcp(fam, flags, cport=CPORT + cport)
@@ -63,8 +70,11 @@ def stays(fam):
 
 def odd_openers():
     """Flag combinations that open a connection in LVS."""
-    case = Case("rr_syn_ack_and_syn_fin_schedule", "A.1 [K]: SYN+ACK and SYN+FIN are scheduled; no flags, FIN or URG alone are not.",
-                three(V4, "rr", (1, 1, 1), "none"))
+    case = Case(
+        "rr_syn_ack_and_syn_fin_schedule",
+        "A.1 [K]: SYN+ACK and SYN+FIN are scheduled; no flags, FIN or URG alone are not.",
+        three(V4, "rr", (1, 1, 1), "none"),
+    )
     for index, (flags, server) in enumerate((("SA", 11), ("SF", 12), ("SPUFA", 13))):
         packet = tcp(V4, flags, cport=CPORT + index)
         case.packet(FRONT, packet, [out(BACK, hop(packet), SERVER_MAC[server])])
@@ -76,21 +86,36 @@ def odd_openers():
 def shared(fam, proto):
     """Two VIPs, one server port, one client port."""
     port, server_port = (80, 8080) if proto == "tcp" else (53, 5353)
-    config = HEAD + "services:\n" + "".join(
-        service(f"s{n}", listen(fam, vip, port, proto), "nat", [end(fam, 11, server_port)])
-        for n, vip in enumerate((fam.vip, fam.vip2)))
-    case = Case(f"nat_two_vips_one_server_{proto}_{fam.name}", "design.md: the second connection keeps its pick and its source port moves to a free one; "
-                "answers go out from the right VIP (the kernel crosses them, A.6).", config)
+    config = (
+        HEAD
+        + "services:\n"
+        + "".join(
+            service(f"s{n}", listen(fam, vip, port, proto), "nat", [end(fam, 11, server_port)])
+            for n, vip in enumerate((fam.vip, fam.vip2))
+        )
+    )
+    case = Case(
+        f"nat_two_vips_one_server_{proto}_{fam.name}",
+        "design: the second connection keeps its pick and its source port moves to a free one; "
+        "answers go out from the right VIP (the kernel crosses them, A.6).",
+        config,
+    )
 
     def request(vip, flags, data):
         return tcp(fam, flags, 1000, 0, vip=vip) if proto == "tcp" else udp(fam, data, vip=vip)
 
     def to_server(packet, moved):
         sent = hop(readdress(packet, dst=fam.server[11], dport=server_port))
-        return out(BACK, sent, SERVER_MAC[11], *([source_port(sent, "moved", other_than=CPORT)] if moved else []))
+        return out(
+            BACK, sent, SERVER_MAC[11], *([source_port(sent, "moved", other_than=CPORT)] if moved else [])
+        )
 
     def answered(vip, moved):
-        view = tcp(fam, "SA", 1, 1001, back=True, vip=vip) if proto == "tcp" else udp(fam, b"from " + vip.encode(), back=True, vip=vip)
+        view = (
+            tcp(fam, "SA", 1, 1001, back=True, vip=vip)
+            if proto == "tcp"
+            else udp(fam, b"from " + vip.encode(), back=True, vip=vip)
+        )
         sent = readdress(view, src=fam.server[11], sport=server_port)
         holes = [{**source_port(sent, "moved"), "at": source_port(sent, "moved")["at"] + 2}] if moved else []
         case.packet(BACK, sent, [out(FRONT, hop(view), ROUTER_MAC)], holes=holes)
@@ -113,21 +138,29 @@ def error_about_moved(case, server_port):
     kind = (3, 1, 0)
     arrived = error(V4, V4.server[11], V4.client, kind, quote(seen)[:28])
     view = hop(error(V4, V4.vip2, V4.client, kind, quote(request)[:28]))
-    case.packet(BACK, arrived, [out(FRONT, view, ROUTER_MAC)], holes=[hole(ETH + 28 + 20, 2, [ETH + 22], "moved")])
+    case.packet(
+        BACK, arrived, [out(FRONT, view, ROUTER_MAC)], holes=[hole(ETH + 28 + 20, 2, [ETH + 22], "moved")]
+    )
 
 
 def next_hop_by_server():
     """A server behind another router, and one with `mac:`."""
     text = service("web", "203.0.113.10:80/tcp", "dr", ['10.0.2.12, mac: "02:00:00:00:09:09"'])
-    case = Case("dr_fixed_mac", "design.md: `mac:` overrides neighbour resolution.", HEAD + "services:\n" + text)
+    case = Case("dr_fixed_mac", "design: `mac:` overrides neighbour resolution.", HEAD + "services:\n" + text)
     packet = tcp(V4, "S")
     return case.packet(FRONT, packet, [out(BACK, hop(packet), "02:00:00:00:09:09")])
 
 
 def udp_expires():
     """A UDP connection is forgotten after its time."""
-    config = HEAD + "services:\n" + service("dns", "203.0.113.10:53/udp", "dr", [end(V4, n, 53) for n in (11, 12)])
-    case = Case("udp_timeout_300", "A.9: UDP 300 s, refreshed by every packet; design.md: expiry at most 2 s late.", config)
+    config = (
+        HEAD + "services:\n" + service("dns", "203.0.113.10:53/udp", "dr", [end(V4, n, 53) for n in (11, 12)])
+    )
+    case = Case(
+        "udp_timeout_300",
+        "A.9: UDP 300 s, refreshed by every packet; design: expiry at most 2 s late.",
+        config,
+    )
     packet = udp(V4)
     for at, server in ((0.0, 11), (299.0, 11), (598.0, 11), (901.0, 12), (902.0, 12)):
         case.packet(FRONT, packet, [out(BACK, hop(packet), SERVER_MAC[server])], at=at)
@@ -140,24 +173,50 @@ def tcp_lives():
 
     def step(case, flags, at, server):
         packet = tcp(V4, flags)
-        return case.packet(FRONT, packet, [out(BACK, hop(packet), SERVER_MAC[server])] if server else [], at=at,
-                           **({} if server else {"punt": "no_connection"}))
+        return case.packet(
+            FRONT,
+            packet,
+            [out(BACK, hop(packet), SERVER_MAC[server])] if server else [],
+            at=at,
+            **({} if server else {"punt": "no_connection"}),
+        )
 
-    half = Case("dr_syn_recv_expires", "A.8 INPUT-ONLY: SYN -> SYN_RECV 60 s; then an ACK belongs to nothing.", config)
+    half = Case(
+        "dr_syn_recv_expires", "A.8 INPUT-ONLY: SYN -> SYN_RECV 60 s; then an ACK belongs to nothing.", config
+    )
     step(half, "S", 0.0, 11)
     step(half, "S", 59.0, 11)
     step(half, "A", 122.0, None)
-    done = Case("dr_fin_wait_lives_120", "A.8 INPUT-ONLY: the client's FIN -> FIN_WAIT 120 s, where ACKs keep it.", config)
+    done = Case(
+        "dr_fin_wait_lives_120",
+        "A.8 INPUT-ONLY: the client's FIN -> FIN_WAIT 120 s, where ACKs keep it.",
+        config,
+    )
     for flags, at in (("S", 0.0), ("A", 1.0), ("FA", 800.0), ("A", 918.0), ("A", 1036.0)):
         step(done, flags, at, 11)
     step(done, "A", 1160.0, None)
-    reset = Case("dr_rst_closes_in_10", "A.8: RST -> CLOSE 10 s, refreshed by packets; then an ACK belongs to nothing and a SYN opens anew.", config)
-    for flags, at, server in (("S", 0.0, 11), ("A", 0.5, 11), ("R", 1.0, 11), ("A", 9.0, 11), ("A", 22.0, None), ("S", 23.0, 12)):
+    reset = Case(
+        "dr_rst_closes_in_10",
+        "A.8: RST -> CLOSE 10 s, refreshed by packets; then an ACK belongs to nothing and a SYN opens anew.",
+        config,
+    )
+    for flags, at, server in (
+        ("S", 0.0, 11),
+        ("A", 0.5, 11),
+        ("R", 1.0, 11),
+        ("A", 9.0, 11),
+        ("A", 22.0, None),
+        ("S", 23.0, 12),
+    ):
         step(reset, flags, at, server)
-    early = Case("dr_rst_in_syn_recv", "A.8 [K]: a client's RST in SYN_RECV does not close the connection.", config)
+    early = Case(
+        "dr_rst_in_syn_recv", "A.8 [K]: a client's RST in SYN_RECV does not close the connection.", config
+    )
     for flags, at in (("S", 0.0), ("R", 1.0), ("A", 55.0)):
         step(early, flags, at, 11)
-    reused = Case("dr_syn_in_close_reschedules", "A.6 conn_reuse_mode 1: a SYN in CLOSE is scheduled anew.", config)
+    reused = Case(
+        "dr_syn_in_close_reschedules", "A.6 conn_reuse_mode 1: a SYN in CLOSE is scheduled anew.", config
+    )
     for flags, at, server in (("S", 0.0, 11), ("A", 0.5, 11), ("R", 1.0, 11), ("S", 2.0, 12), ("A", 2.1, 12)):
         step(reused, flags, at, server)
     return [half, done, reset, early, reused]

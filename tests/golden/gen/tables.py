@@ -7,8 +7,7 @@ from .net import V4, V6
 
 __all__ = ["CONFIGS", "tables"]
 
-MODES = {"nat": [Nat()], "fullnat": [FullNat()], "dr": [Dr()],
-         "tun": [Tun(), Tun(outer={4: V6, 6: V4})]}
+MODES = {"nat": [Nat()], "fullnat": [FullNat()], "dr": [Dr()], "tun": [Tun(), Tun(outer={4: V6, 6: V4})]}
 
 PARTS = (flows.common, errors.from_both_sides, icmp.common, fragments.common)
 

@@ -35,7 +35,7 @@ def frame(octets, where, bad_checksum):
         return
     payload = packet[head:]
     if protocol == 17:  # octets behind the UDP length are not part of the datagram
-        payload = payload[:int.from_bytes(payload[4:6], "big")]
+        payload = payload[: int.from_bytes(payload[4:6], "big")]
     pseudo = ends + len(payload).to_bytes(4, "big") + protocol.to_bytes(4, "big")
     if protocol in (6, 17, 58):
         if not (protocol == 17 and payload[6:8] == b"\0\0"):
