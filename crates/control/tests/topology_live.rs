@@ -2,6 +2,8 @@
 //! and neighbours of real namespaces. Needs root.
 
 mod topology_lab;
+#[path = "topology_lab/watch.rs"]
+mod watch;
 
 use std::{
     net::IpAddr,
@@ -14,7 +16,8 @@ use std::{
 
 use control::topology::{Limits, Request};
 use dataplane::topology::{HopId, Mac, NextHop, Route, RouteKind, Topology};
-use topology_lab::{Watch, in_lab};
+use topology_lab::in_lab;
+use watch::Watch;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
