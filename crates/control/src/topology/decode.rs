@@ -133,7 +133,9 @@ fn neighbour(message: &NeighbourMessage) -> Option<(IpAddr, Neighbour)> {
         false => Keeper::Ageing,
     };
     let mac = lladdr.filter(|mac| usable && unicast(*mac));
-    Some((ip?, Neighbour { mac, keeper }))
+    let ip: IpAddr = ip?;
+    // The kernel lists the groups that it joined, too.
+    (!ip.is_multicast()).then_some((ip, Neighbour { mac, keeper }))
 }
 
 fn mac(bytes: &[u8]) -> Option<Mac> {

@@ -13,25 +13,34 @@ use super::{
 };
 use crate::kernel::{frames, neighbours};
 
-/// How often neighbours are looked after, and an attempt is repeated.
+/// How often neighbours are looked after, and a request is repeated that had no effect.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// Requests to the kernel in one turn, and the pause before the next turn, so that
+/// When a request is repeated that the kernel refused: it looked for room in a full table.
+const REFUSED: Duration = Duration::from_secs(10);
+
+/// The longest turn of requests to the kernel. The pause after it is as long, so that
 /// thousands of neighbours do not keep the mirror from its events.
-const TURN: usize = 64;
-const PAUSE: Duration = Duration::from_millis(1);
+const TURN: Duration = Duration::from_millis(2);
 
 /// A resolved neighbour that only we can ask for is asked again so many rounds later, so
 /// that the kernel never comes to doubt it (`base_reachable_time`, at least 15 s).
 const PROBE_ROUNDS: u32 = 5;
 
+/// What is asked of the kernel for one neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Wish {
+    Keep,
+    GiveBack,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     wanted: BTreeSet<Neighbour>,
     vips: Vec<IpAddr>,
-    /// When the kernel was last asked for something about a neighbour: its answer comes as
-    /// an event, later.
-    asked: HashMap<Neighbour, Instant>,
+    /// What the kernel was asked for, and when it may be asked again: that it did it is
+    /// heard as an event, later.
+    asked: HashMap<(Wish, Neighbour), Instant>,
     /// Neighbours that the kernel refused to keep; said once.
     refused: HashMap<Neighbour, io::ErrorKind>,
     rounds: u32,
@@ -53,53 +62,63 @@ impl Kept {
     /// Does what there is to do now, and says when to come again.
     pub(super) async fn tend(&mut self, handle: &Handle, kernel: &Kernel) -> Option<Instant> {
         let now = Instant::now();
-        self.asked.retain(|_, at| now < *at + ROUND);
-        let unasked = |place: &Neighbour| !self.asked.contains_key(place);
-        let stray = |place: &Neighbour| !self.wanted.contains(place) && unasked(place);
-        let give_back: Vec<Neighbour> = managed(kernel).filter(stray).take(TURN).collect();
-        let room = TURN - give_back.len();
-        let ageing = |place: &Neighbour| {
-            kernel.neighbours.get(place).is_none_or(|known| known.keeper == Keeper::Ageing)
-        };
-        let lacking = self.wanted.iter().filter(|place| ageing(place) && unasked(place));
-        let ask_for: Vec<Neighbour> = lacking.take(room).copied().collect();
-        let more = give_back.len() + ask_for.len() == TURN;
-        for place in give_back {
-            self.asked.insert(place, now);
-            unmanage(handle, place).await;
-        }
-        for place in ask_for {
-            self.asked.insert(place, now);
-            self.manage(handle, place).await;
+        self.asked.retain(|_, until| now < *until);
+        for (wish, place) in self.wishes(kernel) {
+            let again = match (wish, self.ask(handle, wish, place).await) {
+                (Wish::Keep, false) => REFUSED,
+                _ => ROUND,
+            };
+            self.asked.insert((wish, place), now + again);
+            if now.elapsed() > TURN {
+                return Some(Instant::now() + TURN);
+            }
         }
         if self.next_round.is_none_or(|at| at <= now) {
             self.probe(kernel);
             self.next_round = Some(now + ROUND);
         }
-        if more {
-            return Some(now + PAUSE);
-        }
         self.next_round.filter(|_| !self.wanted.is_empty())
+    }
+
+    /// What to ask the kernel for, and was not just asked for.
+    fn wishes(&self, kernel: &Kernel) -> Vec<(Wish, Neighbour)> {
+        let ageing = |place: &&Neighbour| {
+            kernel.neighbours.get(*place).is_none_or(|known| known.keeper == Keeper::Ageing)
+        };
+        let strays = managed(kernel).filter(|place| !self.wanted.contains(place));
+        let lacking = self.wanted.iter().filter(ageing).copied();
+        let all = strays.map(|place| (Wish::GiveBack, place));
+        all.chain(lacking.map(|place| (Wish::Keep, place)))
+            .filter(|wish| !self.asked.contains_key(wish))
+            .collect()
+    }
+
+    /// True if the kernel agreed.
+    async fn ask(&mut self, handle: &Handle, wish: Wish, place: Neighbour) -> bool {
+        let answer = match wish {
+            Wish::Keep => neighbours::manage(handle, place.0, place.1).await,
+            Wish::GiveBack => neighbours::unmanage(handle, place.0, place.1).await,
+        };
+        match answer {
+            Ok(()) => _ = self.refused.remove(&place),
+            Err(error) => {
+                if self.refused.insert(place, error.kind()) != Some(error.kind()) {
+                    log::warn!("neighbour {}: the kernel will not {wish}: {error}", place.1);
+                }
+                return false;
+            }
+        }
+        true
     }
 
     /// Leaves nothing behind; also not what was asked for a moment ago and not yet heard of.
     pub(super) async fn release(&mut self, handle: &Handle, kernel: &Kernel) {
         let mut ours: BTreeSet<Neighbour> = managed(kernel).collect();
         let known = |place: &Neighbour| kernel.neighbours.get(place).map(|known| known.keeper);
-        ours.extend(self.asked.keys().filter(|place| known(place) != Some(Keeper::Others)));
+        let asked = self.asked.keys().filter(|(wish, _)| *wish == Wish::Keep);
+        ours.extend(asked.map(|(_, at)| at).filter(|at| known(at) != Some(Keeper::Others)));
         for place in ours {
-            unmanage(handle, place).await;
-        }
-    }
-
-    async fn manage(&mut self, handle: &Handle, place: Neighbour) {
-        match neighbours::manage(handle, place.0, place.1).await {
-            Ok(()) => _ = self.refused.remove(&place),
-            Err(error) => {
-                if self.refused.insert(place, error.kind()) != Some(error.kind()) {
-                    log::warn!("neighbour {}: the kernel will not keep it: {error}", place.1);
-                }
-            }
+            self.ask(handle, Wish::GiveBack, place).await;
         }
     }
 
@@ -127,8 +146,11 @@ fn managed(kernel: &Kernel) -> impl Iterator<Item = Neighbour> {
     kernel.neighbours.iter().filter(|(_, known)| known.keeper == Keeper::Us).map(|(at, _)| *at)
 }
 
-async fn unmanage(handle: &Handle, place: Neighbour) {
-    if let Err(error) = neighbours::unmanage(handle, place.0, place.1).await {
-        log::warn!("neighbour {}: cannot be given back to the kernel: {error}", place.1);
+impl std::fmt::Display for Wish {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Keep => "keep it fresh",
+            Self::GiveBack => "take it back",
+        })
     }
 }
