@@ -30,6 +30,8 @@ pub struct Config {
     pub xdp: XdpMode,
     /// Which of a server's addresses is used.
     pub servers: Inside,
+    /// Whether xlvs adds and removes the VIPs itself.
+    pub managed: bool,
 }
 
 /// Port and protocol of each service, and how many of the servers are behind it: iperf3
@@ -55,13 +57,13 @@ impl Config {
             interfaces.map(|name| format!("{{name: {name}, mode: {mode}}}")).collect();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "interfaces: [{}]", interfaces.join(", "));
-        let _ = writeln!(text, "vips:");
-        for vip in topology.vips {
-            let length = if vip.contains(':') { 128 } else { 32 };
-            let _ = writeln!(
-                text,
-                "  - {{address: \"{vip}/{length}\", interface: eth0, managed: true}}"
-            );
+        if self.managed {
+            let [v4, v6] = topology.vips;
+            let _ = writeln!(text, "vips:");
+            for vip in [format!("{v4}/32"), format!("{v6}/128")] {
+                let _ =
+                    writeln!(text, "  - {{address: \"{vip}\", interface: eth0, managed: true}}");
+            }
         }
         if topology.forward == "fullnat" {
             let [v4, v6] = topology.local;
@@ -108,7 +110,8 @@ mod tests {
     #[test]
     fn variations_change_the_mode_and_the_servers_family() {
         let tun = Topology::named("tun").unwrap();
-        let text = Config { xdp: XdpMode::Generic, servers: Inside::Other }.yaml(tun);
+        let text =
+            Config { xdp: XdpMode::Generic, servers: Inside::Other, managed: true }.yaml(tun);
         for line in [
             "interfaces: [{name: eth0, mode: generic}, {name: eth1, mode: generic}]",
             "  - {address: \"2001:db8:f::10/128\", interface: eth0, managed: true}",

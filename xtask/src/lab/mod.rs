@@ -87,6 +87,7 @@ impl Lab {
             lab.plug(link, queues).map_err(|failure| failure.during(&format!("{link:?}")))?;
         }
         lab.add_routes()?;
+        lab.give_vips()?;
         servers::start(&lab)?;
         Ok(lab)
     }
@@ -210,6 +211,28 @@ impl Lab {
             self.host(name).batch(&lines)?;
         }
         Ok(())
+    }
+
+    /// The VIPs as ordinary addresses of the director's front interface. For IPv6 they are
+    /// deprecated at once, so that the kernel speaks for itself by its own address.
+    fn give_vips(&self) -> Outcome {
+        let [v4, v6] = self.topology.vips;
+        self.director().batch(&[
+            format!("address add {v4}/32 dev eth0"),
+            format!("address add {v6}/128 dev eth0 nodad preferred_lft 0"),
+        ])
+    }
+
+    /// Takes the VIPs from the director's host again, for a test of who puts them there.
+    ///
+    /// # Errors
+    /// When they are gone already.
+    pub fn withdraw_vips(&self) -> Outcome {
+        let [v4, v6] = self.topology.vips;
+        self.director().batch(&[
+            format!("address del {v4}/32 dev eth0"),
+            format!("address del {v6}/128 dev eth0"),
+        ])
     }
 
     /// The last lines of every log, for a test that failed.

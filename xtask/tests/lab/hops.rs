@@ -28,6 +28,22 @@ fn only_the_director_answers_for_the_vip_on_the_shared_subnet() {
     director.stop().unwrap();
 }
 
+#[test]
+fn managed_vips_come_and_go_with_the_director() {
+    let lab = stage("dr", 1);
+    lab.withdraw_vips().unwrap();
+    let addresses = || lab.director().run("ip -o address show dev eth0").unwrap();
+    let before = addresses();
+    let config = Config { managed: true, ..Config::default() };
+    let director = Director::start(&lab, config).unwrap();
+    for vip in lab.topology().vips {
+        assert!(addresses().contains(vip), "{}", addresses());
+        lab.client().fetch(vip, 30).unwrap();
+    }
+    director.stop().unwrap();
+    assert_eq!(addresses(), before);
+}
+
 /// The servers believe in 1500 until the hop in front of the visitor tells the VIP; the
 /// director must tell the server.
 fn narrow_hop_in_front_of_the_client(mode: &str) {
