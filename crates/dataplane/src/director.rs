@@ -15,7 +15,7 @@ use crate::{
     clock::Now,
     forward::{V4, V6},
     fragment::FragmentTable,
-    limiter::Limiter,
+    limiter::{self, Limiter},
     snapshot::{ServerId, ServiceId, Services},
     table::{Secret, Table, TableConfig},
     tcp,
@@ -36,6 +36,8 @@ pub struct Limits {
     pub fragments: usize,
     /// Frames that one worker holds for a neighbour or a first fragment.
     pub held_frames: usize,
+    /// ICMP errors that the box originates in a second.
+    pub icmp_rate: u32,
     /// Services.
     pub services: usize,
     /// Real servers, counted once for each service that they serve.
@@ -50,6 +52,7 @@ impl Default for Limits {
             half_open: u32::MAX,
             fragments: 16_384,
             held_frames: 64,
+            icmp_rate: limiter::BOX_PER_SECOND,
             services: 1024,
             servers: 8192,
         }
@@ -169,7 +172,7 @@ impl Director {
             v4: Table::new(TableConfig { capacity: limits.connections_v4, secret: Secret::random() })?,
             v6: Table::new(TableConfig { capacity: limits.connections_v6, secret: Secret::random() })?,
             fragments: FragmentTable::new(limits.fragments),
-            limiter: Limiter::default(),
+            limiter: Limiter::new(limits.icmp_rate),
             servers: (0..limits.servers).map(|_| ServerRecord::default()).collect(),
             services: (0..limits.services).map(|_| Mutex::new(None)).collect(),
             half_open: AtomicU32::new(0),

@@ -18,9 +18,9 @@ const PEER_INTERVAL_V4_MS: u64 = 1000;
 /// `net.ipv6.icmp.ratelimit`, milliseconds.
 const PEER_INTERVAL_V6_MS: u64 = 100;
 /// `net.ipv4.icmp_msgs_per_sec`.
-const BOX_PER_SECOND: u64 = 1000;
+pub const BOX_PER_SECOND: u32 = 1000;
 /// `net.ipv4.icmp_msgs_burst`.
-const BOX_BURST: u64 = 50;
+const BOX_BURST: u32 = 50;
 /// Peers that are remembered at a time; two that share a place share its allowance.
 const PEERS: usize = 4096;
 
@@ -29,45 +29,25 @@ pub struct Limiter {
     /// Each word: 24 bits of the peer's hash, 40 bits of the time (ms) up to which
     /// its allowance is spent.
     peers: Box<[AtomicU64]>,
-    /// The time (us) up to which the box's allowance is spent.
-    spent_us: AtomicU64,
+    all: Bucket,
     hasher: RandomState,
 }
 
-impl Default for Limiter {
-    fn default() -> Self {
+impl Limiter {
+    /// An allowance of `per_second` errors for the box (`net.ipv4.icmp_msgs_per_sec`).
+    pub fn new(per_second: u32) -> Self {
         Self {
             peers: (0..PEERS).map(|_| AtomicU64::new(0)).collect(),
-            spent_us: AtomicU64::new(0),
+            all: Bucket::new(per_second, BOX_BURST),
             hasher: RandomState::new(),
         }
     }
-}
 
-impl Limiter {
     /// True if one more error may go to `peer` now; then it is counted.
     pub fn allow(&self, peer: IpAddr, now: Now) -> bool {
         let interval =
             if peer.is_ipv4() { PEER_INTERVAL_V4_MS } else { PEER_INTERVAL_V6_MS };
-        self.allow_box(now) && self.allow_peer(peer, interval, now)
-    }
-
-    fn allow_box(&self, now: Now) -> bool {
-        const INTERVAL_US: u64 = 1_000_000 / BOX_PER_SECOND;
-        let now_us = now.millis * 1000;
-        let mut spent = self.spent_us.load(Ordering::Relaxed);
-        loop {
-            let Some(next) = spend(spent, now_us, INTERVAL_US, BOX_BURST) else { return false };
-            match self.spent_us.compare_exchange_weak(
-                spent,
-                next,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return true,
-                Err(seen) => spent = seen,
-            }
-        }
+        self.all.take(now) && self.allow_peer(peer, interval, now)
     }
 
     fn allow_peer(&self, peer: IpAddr, interval: u64, now: Now) -> bool {
@@ -90,6 +70,30 @@ impl Limiter {
     }
 }
 
+/// A rate with a burst, shared by threads.
+#[derive(Debug)]
+pub struct Bucket {
+    /// The time (us) up to which it is spent.
+    spent_us: AtomicU64,
+    interval_us: u64,
+    burst: u64,
+}
+
+impl Bucket {
+    /// `per_second` tokens a second (at least 1), up to `burst` of them at once.
+    pub fn new(per_second: u32, burst: u32) -> Self {
+        let interval_us = 1_000_000 / u64::from(per_second.clamp(1, 1_000_000));
+        Self { spent_us: AtomicU64::new(0), interval_us, burst: burst.max(1).into() }
+    }
+
+    /// Takes a token, if there is one.
+    pub fn take(&self, now: Now) -> bool {
+        let now_us = now.millis * 1000;
+        let next = |spent| spend(spent, now_us, self.interval_us, self.burst);
+        self.spent_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+}
+
 /// A token bucket in one number: the time up to which its tokens are spent.
 fn spend(spent: u64, now: u64, interval: u64, burst: u64) -> Option<u64> {
     let next = spent.max(now) + interval;
@@ -102,7 +106,7 @@ mod tests {
 
     #[test]
     fn six_at_once_then_one_a_second() {
-        let limiter = Limiter::default();
+        let limiter = Limiter::new(BOX_PER_SECOND);
         let peer = IpAddr::from([192, 0, 2, 1]);
         let sent = |from_ms: u64, count: usize| {
             (0..count).filter(|_| limiter.allow(peer, Now { millis: from_ms })).count()
@@ -115,7 +119,7 @@ mod tests {
 
     #[test]
     fn fifty_at_once_for_the_box() {
-        let limiter = Limiter::default();
+        let limiter = Limiter::new(BOX_PER_SECOND);
         let allowed = (0..200u8)
             .filter(|i| limiter.allow(IpAddr::from([10, 0, 0, *i]), Now { millis: 5_000 }))
             .count();

@@ -1,0 +1,144 @@
+//! A worker's thread: breathe while there is something to do, sleep when it is quiet.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use xsk::{Port, PortStats, Waker, wait};
+
+use crate::{
+    clock::Clock,
+    rings::Rings,
+    stats::Stats,
+    topology::PortId,
+    worker::Worker,
+};
+
+/// What control tells a worker; looked at once a breath.
+pub enum Order {
+    /// Serve this queue of that interface.
+    Attach(PortId, Port),
+    /// Let go of the interface; the sender is dropped when that is done.
+    Detach(PortId, Sender<()>),
+    /// Send the kernel's statistics of every socket: interface, queue, counters.
+    Report(Sender<Vec<(PortId, u32, PortStats)>>),
+    /// Return.
+    Stop,
+}
+
+/// What a worker does when there is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Spin for a moment, then sleep until a packet comes.
+    Adaptive,
+    /// Spin always.
+    Poll,
+}
+
+/// Control's handle of a worker.
+#[derive(Clone)]
+pub struct Handle {
+    /// Orders; call [`Waker::wake`] after sending one.
+    pub orders: Sender<Order>,
+    /// Ends the worker's sleep.
+    pub waker: Waker,
+    /// Its counters.
+    pub stats: Arc<Stats>,
+}
+
+impl Handle {
+    /// Gives an order; false if the worker is gone.
+    pub fn order(&self, order: Order) -> bool {
+        let sent = self.orders.send(order).is_ok();
+        self.waker.wake();
+        sent
+    }
+}
+
+/// Breaths without a packet before a worker sleeps: some 50 us.
+const PATIENCE: u32 = 256;
+/// Sleep at most, in milliseconds: the table is swept and snapshots are acknowledged then.
+const SLEEP_MS: i32 = 250;
+/// Sleep at most while frames are held: what they wait for is another worker's or control's.
+const HELD_SLEEP_MS: i32 = 1;
+/// Breaths between two publications of the ledger.
+const LEDGER_EVERY: u32 = 1024;
+
+/// The thread's main loop. Returns on [`Order::Stop`].
+pub struct Engine {
+    /// The worker.
+    pub worker: Worker<xsk::Frame>,
+    /// Its ports.
+    pub rings: Rings,
+    /// The clock that all workers share.
+    pub clock: Clock,
+    /// What to do when it is quiet.
+    pub idle: Idle,
+    /// Control's orders.
+    pub orders: Receiver<Order>,
+    /// Control's bell.
+    pub waker: Waker,
+}
+
+impl Engine {
+    /// Runs until it is told to stop.
+    pub fn run(mut self) {
+        let mut quiet = 0u32;
+        for breath in 0u32.. {
+            let now = self.clock.tick();
+            self.rings.tick(now);
+            if !self.orders.is_empty() && !self.obey() {
+                break;
+            }
+            let moved = self.worker.breathe(&mut self.rings, now);
+            quiet = if moved > 0 { 0 } else { quiet.saturating_add(1) };
+            if breath % LEDGER_EVERY == 0 {
+                self.publish_ledger();
+            }
+            if self.idle == Idle::Adaptive && quiet >= PATIENCE {
+                self.publish_ledger();
+                self.sleep();
+            }
+        }
+        for id in 0..self.rings.interfaces() {
+            self.rings.detach(id);
+        }
+        self.publish_ledger();
+    }
+
+    /// Carries out what control ordered; false to stop.
+    fn obey(&mut self) -> bool {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Attach(id, port) => self.rings.attach(id, port),
+                Order::Detach(id, done) => {
+                    self.rings.detach(id);
+                    drop(done);
+                }
+                Order::Report(to) => {
+                    let stats = |(id, port): (PortId, &Port)| {
+                        Some((id, port.queue(), port.stats().ok()?))
+                    };
+                    let _ = to.send(self.rings.sockets().filter_map(stats).collect());
+                }
+                Order::Stop => return false,
+            }
+        }
+        true
+    }
+
+    fn sleep(&self) {
+        let timeout = if self.worker.held() > 0 { HELD_SLEEP_MS } else { SLEEP_MS };
+        let sockets: Vec<&Port> = self.rings.sockets().map(|(_, port)| port).collect();
+        if let Err(error) = wait(&sockets, &self.waker, timeout) {
+            log::error!("worker: poll: {error}");
+        }
+    }
+
+    fn publish_ledger(&self) {
+        let ledger = self.rings.ledger();
+        let gauges = [ledger.total, ledger.pool, ledger.rx_lent, ledger.tx_lent, ledger.held];
+        for (gauge, value) in self.worker.stats().ledger.iter().zip(gauges) {
+            gauge.set(value as u64);
+        }
+    }
+}
