@@ -178,6 +178,61 @@ fn ipv6_churn() {
     run::<V6>(100..130);
 }
 
+/// Ends the readers of a test, also when it fails.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Everyone opens the same connections at once: each is there once, with its two keys.
+#[test]
+fn no_twins() {
+    for seed in 0..40 {
+        let table = table::<V4>(4000, seed);
+        let inserted = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    for n in 0..2000 {
+                        let result = table.insert(&connection(n, Forward::Nat), 0, 9, 0);
+                        inserted.fetch_add(usize::from(result.is_ok()), Relaxed);
+                    }
+                });
+            }
+        });
+        let inserted = inserted.load(Relaxed);
+        assert_eq!((inserted, table.len(), table.keys()), (2000, 2000, 4000), "seed {seed}");
+    }
+}
+
+/// Keys that meet in the same few buckets do not overwrite each other.
+#[test]
+fn neighbours_keep_their_words() {
+    for seed in 0..20 {
+        let table = table::<V6>(THREADS, seed);
+        thread::scope(|scope| {
+            for worker in 0..THREADS as u32 {
+                let table = &table;
+                scope.spawn(move || {
+                    for round in 0..3000 {
+                        let own = connection(worker + 4 * (round % 50), Forward::FullNat);
+                        table.insert(&own, 0, 9, 0).expect("room for one each");
+                        for key in keys(&own) {
+                            let found = table.find(&key).expect("own key");
+                            assert_eq!(found.connection, own);
+                        }
+                        assert!(table.remove(&table.find(&own.forward_key()).expect("own")));
+                    }
+                });
+            }
+        });
+        assert_eq!((table.len(), table.keys()), (0, 0));
+    }
+}
+
 /// One slot, used again and again, while others read it without a pause.
 #[test]
 fn reuse_under_readers() {
@@ -199,13 +254,13 @@ fn reuse_under_readers() {
                 }
             });
         }
+        let _ending = Ending(&over);
         for serial in 0..100_000 {
             let reference = table.insert(&life(serial % 3, serial), 0, 1, 0).expect("empty");
             let found = table.get(reference).expect("there");
             assert!(table.remove(&found));
             assert!(table.get(reference).is_none());
         }
-        over.store(true, Relaxed);
     });
     assert_eq!(table.keys(), 0);
 }
