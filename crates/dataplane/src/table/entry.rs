@@ -231,3 +231,78 @@ fn port_pair(high: u16, low: u16) -> u32 {
 fn stamp_word<A>(connection: &Connection<A>, stamp: u32) -> u64 {
     u64::from(stamp) << 32 | u64::from(connection.server_id) << 8 | u64::from(connection.flags)
 }
+
+#[cfg(test)]
+mod tests {
+    use xsk::Lines;
+
+    use super::*;
+    use crate::forward::{V4, V6};
+
+    fn connection<A: Address>(n: u16) -> Connection<A> {
+        let address = |high: u64| A::from_words([high + u64::from(n), 3 * high].map(|w| w & LOW));
+        Connection {
+            client: address(1 << 8),
+            cport: n,
+            vip: address(1 << 16),
+            vport: n + 1,
+            server: address(1 << 24),
+            rport: n + 2,
+            local: address(0xdead_0000),
+            lport: n + 3,
+            protocol: if n == 0 { Protocol::Tcp } else { Protocol::Udp },
+            forward: Forward::from_u8(n as u8),
+            server_id: 0x00ff_ff00 + u32::from(n),
+            flags: 0x80 + n as u8,
+        }
+    }
+
+    /// The entry's life ends, and another one begins, after the reader saw it alive: the
+    /// interleaving that threads meet too rarely to rely on them.
+    fn reused_while_read<A: Address>() {
+        let lines = Lines::new(4).expect("memory");
+        let entry = Entry::<A>::at(&lines, 1);
+        assert_eq!(entry.read(1), None);
+        let first = Meta::new(1, 7, 9);
+        entry.publish(&connection(0), first, 5);
+        let found = entry.read(1).expect("alive");
+        assert_eq!((found.connection, found.meta, found.stamp), (connection(0), first, 5));
+
+        let end = || entry.change(first, Meta::new(2, 0, 0)).is_ok();
+        assert_eq!(entry.read_if(1, FORWARD, end), None, "it ended");
+        assert_eq!(entry.read(1), None);
+
+        let second = Meta::new(3, 7, 9);
+        entry.publish(&connection(1), second, 6);
+        let replace = || {
+            entry.change(second, Meta::new(4, 0, 0)).expect("alive");
+            entry.publish(&connection(2), Meta::new(5, 7, 9), 7);
+            true
+        };
+        assert_eq!(entry.read_if(1, FORWARD, replace), None, "it is another one");
+        assert_eq!(entry.read(1).map(|found| found.connection), Some(connection(2)));
+    }
+
+    #[test]
+    fn a_read_that_lost_a_race_is_a_miss() {
+        reused_while_read::<V4>();
+        reused_while_read::<V6>();
+    }
+
+    /// Whoever still holds what was found in an earlier life changes nothing in this one.
+    #[test]
+    fn the_stale_hand_has_no_effect() {
+        let lines = Lines::new(1).expect("memory");
+        let entry = Entry::<V4>::at(&lines, 0);
+        entry.publish(&connection(0), Meta::new(1, 0, 9), 5);
+        let stale = entry.read(0).expect("alive");
+        entry.change(stale.meta, Meta::new(2, 0, 0)).expect("alive");
+        entry.publish(&connection(1), Meta::new(3, 0, 9), 5);
+        entry.restamp(&stale.connection, stale.stamp, 99);
+        assert!(!entry.change_hops(stale.hops, Hops::new(1, 1, 1, 1)));
+        assert_eq!(entry.change(stale.meta, Meta::new(1, 1, 1)), Err(Meta::new(3, 0, 9)));
+        let found = entry.read(0).expect("alive");
+        assert_eq!((found.connection, found.stamp), (connection(1), 5));
+        assert_eq!(found.hops, Hops::unknown(3));
+    }
+}
