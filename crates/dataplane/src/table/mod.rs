@@ -8,6 +8,11 @@
 //!   full? second bucket
 //! ```
 //!
+//! A burst is looked up in stages, each for all of its packets before the next, so that
+//! memory is fetched for many at a time: [`Table::prefetch`] (bucket), [`Table::probe`]
+//! (entry), [`Table::probe_again`] (entry by the second bucket), [`Table::find_at`]. An IPv4
+//! connection costs 64 bytes of entry, 30 of index and a sixteenth of a hint: 94 in all.
+//!
 //! Any worker finds any connection without a lock: it reads a word of a bucket, then the
 //! entry, and takes the entry only if its generation was alive and the same before and
 //! after. A find that loses such a race is a miss. Packets of a live connection write
