@@ -300,12 +300,13 @@ fn nothing_is_lost_when_the_kernel_is_faster() {
                 std::thread::sleep(Duration::from_millis(5));
             }
         };
-        let limits = Limits { routes: 6000, neighbours: 4000 };
+        // Few neighbours: the kernel's table of them is one for all namespaces.
+        let limits = Limits { routes: 6000, neighbours: 4 };
         let watch = Watch::with(&["eth0"], limits, slow);
         held.store(true, Ordering::Relaxed);
         lab.near("ip route add 10.9.0.0/16 via 10.0.0.2; sleep 0.1");
         lab.near(
-            "for i in $(seq 0 29999); do a=$((i/250%40)).$((i%250+1));
+            "for i in $(seq 0 29999); do a=0.$((i%10+2));
                echo \"route add 10.$((100+i/10000)).$((i%10000/200)).$((i%200))/32 via 10.0.$a\"; done | ip -batch -",
         );
         held.store(false, Ordering::Relaxed);
@@ -315,7 +316,7 @@ fn nothing_is_lost_when_the_kernel_is_faster() {
         });
         assert!(watch.counters.neighbours_refused.load(Ordering::Relaxed) > 0);
         assert!(watch.counters.overruns.load(Ordering::Relaxed) > 0);
-        lab.near("ip route flush via 10.0.1.0/24; ip route flush root 10.100.0.0/14");
+        lab.near("ip route flush root 10.100.0.0/14");
         watch.within(Duration::from_secs(2), "back within the limits", |t| t.routes_v4.len() < 20);
         assert_eq!(refused(), 0);
         watch.stop();

@@ -37,8 +37,9 @@ const GATHER: Duration = Duration::from_millis(4);
 /// kernel tells of an interface before it takes its routes away (`dev_close_many`).
 const SETTLE: Duration = Duration::from_millis(120);
 
-/// Reading routes may take one part in so many of the time.
-const READING_SHARE: u32 = 4;
+/// After reading routes they rest four times as long as that took, but no longer than
+/// this, if reading was not longer still: a large table must not take all the time.
+const REST: Duration = Duration::from_millis(300);
 
 /// What is to be mirrored.
 #[derive(Clone, Debug)]
@@ -243,7 +244,8 @@ impl Mirror {
         if self.kernel.replace_routes(routes) {
             self.due.publish = Some(begun);
         }
-        self.due.routes_rest = Some(Instant::now() + begun.elapsed() * READING_SHARE);
+        let took = begun.elapsed();
+        self.due.routes_rest = Some(Instant::now() + (took * 4).min(REST).max(took));
         Ok(())
     }
 

@@ -43,7 +43,8 @@ pub(super) struct Monitor {
 pub(super) enum Heard {
     /// One event.
     Event(Event),
-    /// The kernel had to leave events out (`ENOBUFS`): everything must be read again.
+    /// The kernel had to leave events out (`ENOBUFS`): everything must be read again. What
+    /// it tells from here on is heard.
     Overrun,
 }
 
@@ -68,7 +69,25 @@ impl Monitor {
             self.datagram.clear();
             match self.socket.recv(&mut self.datagram).await {
                 Ok(()) => self.events.extend(events(&self.datagram)),
-                Err(error) if error.raw_os_error() == Some(ENOBUFS) => return Ok(Heard::Overrun),
+                Err(error) if error.raw_os_error() == Some(ENOBUFS) => {
+                    self.discard()?;
+                    return Ok(Heard::Overrun);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Empties the socket. Until it was empty once, the kernel leaves out everything further
+    /// without another error (`NETLINK_S_CONGESTED`).
+    fn discard(&mut self) -> io::Result<()> {
+        self.events.clear();
+        loop {
+            self.datagram.clear();
+            match self.socket.socket_ref().recv(&mut self.datagram, 0) {
+                Ok(_) => {}
+                Err(error) if error.raw_os_error() == Some(ENOBUFS) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
