@@ -43,7 +43,11 @@ pub fn run(options: &Options) -> Outcome {
     Ok(())
 }
 
+/// The release build, or what the environment's `XLVS` names.
 fn build() -> Outcome<PathBuf> {
+    if let Some(named) = std::env::var_os("XLVS") {
+        return Ok(named.into());
+    }
     println!("build: cargo build --release -p xlvs");
     shell::stream(shell::cargo().args(["build", "--quiet", "--release", "--package", "xlvs"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
@@ -68,8 +72,9 @@ fn show(topology: &Topology, binary: &Path, options: &Options) -> Outcome {
         println!("    {line}");
     }
     if options.keep {
+        let socket = lab.file("xlvs.sock");
         print!("\n{}", how_to_play(&lab));
-        println!("  {} list --socket {}", binary.display(), lab.file("xlvs.sock").display());
+        println!("  {} list --socket {}", binary.display(), socket.display());
         return lab.keep();
     }
     director.stop()

@@ -50,8 +50,11 @@ fn narrow_hop_in_front_of_the_client(mode: &str) {
     let lab = stage(mode, 2);
     let director = Director::start(&lab, Config::default()).unwrap();
     for (family, vip) in lab.topology().vips.into_iter().enumerate() {
+        // Three in a row: round robin takes each server once.
         for _ in 0..3 {
             lab.visitor().download(vip).unwrap();
+        }
+        for _ in 0..3 {
             lab.visitor().upload(vip).unwrap();
         }
         for (name, _) in lab.topology().servers() {

@@ -1,6 +1,6 @@
 //! What stays with the kernel while NAT is under load, and nothing of it through the VIP.
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xtask::failure::Outcome;
 use xtask::lab::{Config, Director, Lab, Page, Process, ask_from, fetch_from};
@@ -16,24 +16,36 @@ fn under_load(check: impl FnOnce(&Lab)) {
     let lab = stage("nat", 2);
     let director = Director::start(&lab, Config::default()).unwrap();
     let mut load: Vec<Process> = lab.topology().vips.map(|vip| fetch_for_ever(&lab, vip)).into();
-    std::thread::sleep(Duration::from_millis(500));
+    for process in &mut load {
+        more_pages(process);
+    }
     check(&lab);
     for process in &mut load {
-        assert!(process.ended().unwrap().is_none(), "the load failed: {}", process.words());
+        more_pages(process);
         process.signal("TERM").unwrap();
         process.wait(Duration::from_secs(5)).unwrap();
-        let served = process.words().lines().filter(|line| line.starts_with("server")).count();
-        assert!(served > 50, "only {served} pages");
     }
     director.settled_ledgers().unwrap();
     director.stop().unwrap();
+}
+
+/// Waits until 50 more pages have come than are there now: the load goes on.
+fn more_pages(load: &mut Process) {
+    let pages =
+        |load: &Process| load.words().lines().filter(|line| line.starts_with("server")).count();
+    let (before, deadline) = (pages(load), Instant::now() + Duration::from_secs(10));
+    while pages(load) < before + 50 {
+        assert!(load.ended().unwrap().is_none(), "the load failed: {}", load.words());
+        assert!(Instant::now() < deadline, "{} pages, and no more", pages(load));
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn fetch_for_ever(lab: &Lab, vip: &str) -> Process {
     let host = lab.host("client");
     let url = if vip.contains(':') { format!("http://[{vip}]") } else { format!("http://{vip}") };
     let mut curl = host.command("curl");
-    // --no-buffer: the words are counted while it runs. 1 MB a second: a load, no flood.
+    // --no-buffer: the pages are counted while it runs.
     curl.args(["-sS", "--fail", "--fail-early", "--no-buffer", "--max-time", "5"]);
     curl.args(["-H", "Connection: close", &format!("{url}/who?[1-1000000]")]);
     host.start(&mut curl, &lab.file(&format!("load-{}.log", vip.replace(':', "-")))).unwrap()
@@ -80,11 +92,13 @@ fn a_server_queries_dns_and_ntp_from_its_service_ports() {
 #[test]
 fn a_server_reaches_outside_by_the_boxs_own_masquerading() {
     under_load(|lab| {
-        let rules = "table inet outside { chain after {
-            type nat hook postrouting priority srcnat;
-            oifname \"eth0\" ip saddr 10.0.2.0/24 masquerade
-            oifname \"eth0\" ip6 saddr fd00:2::/64 masquerade
-        } }";
+        let rules = "table inet outside {
+            chain after {
+                type nat hook postrouting priority srcnat
+                oifname \"eth0\" ip saddr 10.0.2.0/24 masquerade
+                oifname \"eth0\" ip6 saddr fd00:2::/64 masquerade
+            }
+        }\n";
         shell::feed(lab.director().command("nft").args(["-f", "-"]), rules).unwrap();
         for family in [0, 1] {
             let pages = fetch_from(&lab.host("server3"), VISITOR[family], 20).unwrap();
