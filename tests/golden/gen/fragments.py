@@ -4,7 +4,8 @@ from scapy.layers.inet import ICMP, UDP
 from scapy.packet import Raw
 
 from .case import Case, out
-from .errors import NO_SERVER, datagram, to_client
+from .configs import weightless
+from .errors import datagram, to_client
 from .flows import send, tcp, udp
 from .modes import Nat
 from .net import (
@@ -147,7 +148,7 @@ def of_dropped(fam):
     case = Case(
         f"nat_fragment_of_dropped_{fam.name}",
         "The first fragment found no server (3/3, 1/4 quotes it); the rest ends with a name of its own.",
-        NO_SERVER.replace("{forward}", "nat"),
+        weightless("nat"),
     )
     first, later = fragments(datagram(fam, 1000, df=False), MTU)
     case.packet(
