@@ -46,8 +46,8 @@ def check(texts):
 
 def pcap(name, target):
     """Writes the frames of a case, in and out, one second a step."""
-    from scapy.utils import wrpcap
     from scapy.layers.l2 import Ether
+    from scapy.utils import wrpcap
 
     cases = {case.name: case for cases in tables.tables().values() for case in cases}
     if name not in cases:

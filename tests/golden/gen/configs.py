@@ -14,44 +14,36 @@ def service(name, listen, forward, servers, **more):
     )
 
 
-def four(forward, server4, server6, ports=(80, 53), web_only=None, **more):
+def ends(address4, address6, port):
+    """`address:port` texts for the IPv4 and the IPv6 service; either may be of the other family."""
+    return [f'"[{a}]:{port}"' if ":" in a else f'"{a}:{port}"' for a in (address4, address6)]
+
+
+def four(forward, server4, server6, ports=(80, 53), weight="", web_only=None, **more):
     """web and dns on both VIPs, with one server each; `web_only` are keys of TCP services."""
-    for_web = {**more, **(web_only or {})}
-    web, dns = ports
-    six = server6 if "." in server6 else f"[{server6}]"
-    four_ = f"[{server4}]" if ":" in server4 else server4
-
-    def end(address, port):
-        return f'"{address}:{port}"'
-
-    return (
-        HEAD
-        + (LOCAL if forward == "fullnat" else "")
-        + "services:\n"
-        + "".join(
-            [
-                service("web4", "203.0.113.10:80/tcp", forward, [end(four_, web)], **for_web),
-                service("dns4", "203.0.113.10:53/udp", forward, [end(four_, dns)], **more),
-                service("web6", "[2001:db8:f::10]:80/tcp", forward, [end(six, web)], **for_web),
-                service("dns6", "[2001:db8:f::10]:53/udp", forward, [end(six, dns)], **more),
-            ]
-        )
-    )
+    if forward == "fullnat":
+        more["local_addresses"] = "dmz"
+    text = HEAD + (LOCAL if forward == "fullnat" else "") + "services:\n"
+    webs, dnses = (ends(server4, server6, port) for port in ports)
+    for number, vip, web, dns in zip((4, 6), ("203.0.113.10", "[2001:db8:f::10]"), webs, dnses):
+        text += service(f"web{number}", f"{vip}:80/tcp", forward, [web + weight], **more, **(web_only or {}))
+        text += service(f"dns{number}", f"{vip}:53/udp", forward, [dns + weight], **more)
+    return text
 
 
+def weightless(forward):
+    """A service whose only server takes nothing."""
+    return four(forward, "10.0.2.11", "fd00:2::11", weight=", weight: 0")
+
+
+NAT_PORTS = (8080, 5353)
+CLAMP = {"mss_clamp": "path"}
 CONFIGS = {
-    "nat": four("nat", "10.0.2.11", "fd00:2::11", (8080, 5353)),
-    "fullnat": four("fullnat", "10.0.2.11", "fd00:2::11", (8080, 5353), local_addresses="dmz"),
+    "nat": four("nat", "10.0.2.11", "fd00:2::11", NAT_PORTS),
+    "fullnat": four("fullnat", "10.0.2.11", "fd00:2::11", NAT_PORTS),
     "dr": four("dr", "10.0.2.11", "fd00:2::11"),
     "tun": four("tun", "10.0.4.11", "fd00:4::11"),
     "tun_mixed": four("tun", "fd00:4::11", "10.0.4.11"),
-    "nat_mss": four("nat", "10.0.2.11", "fd00:2::11", (8080, 5353), web_only={"mss_clamp": "path"}),
-    "fullnat_mss": four(
-        "fullnat",
-        "10.0.2.11",
-        "fd00:2::11",
-        (8080, 5353),
-        local_addresses="dmz",
-        web_only={"mss_clamp": "path"},
-    ),
+    "nat_mss": four("nat", "10.0.2.11", "fd00:2::11", NAT_PORTS, web_only=CLAMP),
+    "fullnat_mss": four("fullnat", "10.0.2.11", "fd00:2::11", NAT_PORTS, web_only=CLAMP),
 }

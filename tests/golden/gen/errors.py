@@ -6,7 +6,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from .case import Case, flow_label, hole, ip_id, out
-from .configs import HEAD, service
+from .configs import weightless
 from .flows import SYN_OPTIONS, answer, open_tcp, send, tcp, udp, with_options
 from .modes import Dr, Nat, reply
 from .net import (
@@ -239,28 +239,12 @@ def no_df_options():
     return case.packet(FRONT, packet, [out(BACK, piece, SERVER_MAC[11]) for piece in pieces])
 
 
-NO_SERVER = (
-    HEAD
-    + "services:\n"
-    + "".join(
-        service(
-            f"{name}{fam.version}",
-            f"{listen}:{port}",
-            "{forward}",
-            [f'"{end}:{port.split("/")[0]}", weight: 0'],
-        )
-        for fam, listen, end in ((V4, V4.vip, V4.server[11]), (V6, f"[{V6.vip}]", f"[{V6.server[11]}]"))
-        for name, port in (("web", "80/tcp"), ("dns", "53/udp"))
-    )
-)
-
-
 def no_server(forward, fam):
     case = Case(
         f"{forward}_no_server_{fam.name}",
         "A.1, ip_vs_leave: without an available server the client gets ICMP "
         "port unreachable (3/3, 1/4) for TCP too, never RST; the quote is untouched [K].",
-        NO_SERVER.replace("{forward}", forward),
+        weightless(forward),
     )
     for packet in (
         tcp(fam, "S", options=SYN_OPTIONS),
@@ -282,7 +266,7 @@ def rate_limit(fam):
         f"nat_no_server_rate_limit_{fam.name}",
         "icmp_ratelimit and inet_peer_xrlim_allow: a peer gets a burst of "
         "six errors, then one a second (IPv6 with a default route: sixteen).",
-        NO_SERVER.replace("{forward}", "nat"),
+        weightless("nat"),
     )
     packet = udp(fam)
     for index in range(8):
@@ -343,7 +327,7 @@ def broadcast_frame():
         "nat_link_broadcast",
         "ip_vs_in: a frame that is not for this host by its MAC (PACKET_HOST) is left to the "
         "stack; nothing is answered (RFC 1122 3.2.2).",
-        NO_SERVER.replace("{forward}", "nat"),
+        weightless("nat"),
     )
     for mac in ("ffffffffffff", "01005e000001"):
         frame = bytes.fromhex(mac) + arrives(FRONT, udp(V4))[6:]

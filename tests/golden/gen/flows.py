@@ -4,7 +4,7 @@ from scapy.layers.inet import TCP, UDP, IPOption
 from scapy.packet import Raw
 
 from .case import Case, out
-from .modes import reply
+from .modes import Nat, reply
 from .net import (
     BACK,
     FAMILIES,
@@ -225,6 +225,31 @@ def no_udp_checksum(mode):
             BACK, arrives(BACK, sent), [reply(udp(V4, b"nor here", back=True))], holes=mode.reply_holes(sent)
         )
     return case
+
+
+def no_udp_checksum_v6():
+    """IPv6 UDP without a checksum."""
+    mode = Nat()
+    case = Case(
+        "nat_udp_checksum_zero_v6",
+        "udp_dnat_handler: checksum 0 takes the full computation, in IPv6 too (RFC 8200 8.1).",
+        "nat",
+    )
+    return case.packet(FRONT, udp(V6, b"none", check=0), mode.request(V6, udp(V6, b"none"), 53))
+
+
+def checksum_of_ffff(mode, fam):
+    """A datagram whose translated checksum comes out as 0."""
+    case = Case(
+        f"{mode.name}_udp_checksum_ffff_{fam.name}",
+        "RFC 768: a computed checksum of zero is sent as all ones (CSUM_MANGLED_0), also after an update.",
+        mode.config,
+    )
+    seen = mode.seen_by_server(fam, udp(fam, b"\0\0"), 53)
+    filler = type(seen)(bytes(seen))[UDP].chksum.to_bytes(2, "big")
+    result = mode.seen_by_server(fam, udp(fam, filler), 53)
+    assert type(seen)(bytes(result))[UDP].chksum == 0xFFFF
+    return send(case, mode, fam, udp(fam, filler))
 
 
 def no_connection(mode, fam):

@@ -4,9 +4,10 @@ from scapy.layers.inet import ICMP, UDP
 from scapy.packet import Raw
 
 from .case import Case, out
-from .errors import NO_SERVER, datagram, to_client
+from .configs import weightless
+from .errors import datagram, quoted_ttl, to_client
 from .flows import send, tcp, udp
-from .modes import Nat
+from .modes import Dr, Nat
 from .net import (
     BACK,
     FAMILIES,
@@ -147,7 +148,7 @@ def of_dropped(fam):
     case = Case(
         f"nat_fragment_of_dropped_{fam.name}",
         "The first fragment found no server (3/3, 1/4 quotes it); the rest ends with a name of its own.",
-        NO_SERVER.replace("{forward}", "nat"),
+        weightless("nat"),
     )
     first, later = fragments(datagram(fam, 1000, df=False), MTU)
     case.packet(
@@ -227,6 +228,34 @@ def tcp_fragments(mode, fam):
     return case
 
 
+def cut_again(mode):
+    """Fragments that are still too large for the way out."""
+    case = Case(
+        f"{mode.name}_fragments_cut_again",
+        "ip_do_fragment: a fragment over the MTU is cut; offsets count from the datagram, MF stays.",
+        mode.config,
+        mtu=(1500, 1400),
+    )
+    whole = udp(V4, b"u" * 1992, flags=0)
+    arrived = fragments(whole, SIZE)
+    for piece, seen in zip(arrived, fragments(mode.seen_by_server(V4, whole, 53), SIZE)):
+        sent = [out(BACK, part, mode.to_server_mac) for part in fragments(hop(seen), 1400)]
+        case.packet(FRONT, piece, sent)
+    return case
+
+
+def first_too_big_v6():
+    case = Case(
+        "nat_fragment_too_big_v6",
+        "ensure_mtu_is_adequate: a first IPv6 fragment over the MTU gets packet too big.",
+        "nat",
+        mtu=(1500, 1400),
+    )
+    first = fragments(udp(V6, b"u" * 1992), SIZE)[0]
+    about = to_client(V6, "packet_too_big", first, 1400, [quoted_ttl(V6)])
+    return case.packet(FRONT, first, [about], drop_too_big=1, answer_packet_too_big=1)
+
+
 def common(mode):
     for fam in FAMILIES:
         yield in_order(mode, fam)
@@ -238,6 +267,9 @@ def common(mode):
 
 def single():
     yield interleaved()
+    yield cut_again(Nat())
+    yield cut_again(Dr())
+    yield first_too_big_v6()
     yield held_expires()
     yield held_limit()
     for fam in FAMILIES:

@@ -200,15 +200,6 @@ def options_table():
             )
         )
     ], "drop_source_route"
-    yield "routing_type_4", "RFC 8200 4.4: with segments left it is for who knows the type: the kernel.", [
-        framed(
-            bytes(
-                V6.ip(V6.client, V6.vip)
-                / IPv6ExtHdrRouting(type=4, addresses=["2001:db8::9"], segleft=1)
-                / tcp(V6, "S")[TCP]
-            )
-        )
-    ], "unhandled"
 
 
 def from_table(name, why, frames, outcome):
@@ -225,7 +216,7 @@ def extension_headers(mode):
     """Harmless IPv6 extension headers before TCP stay where they are."""
     case = Case(
         f"{mode.name}_extension_headers",
-        "ip_vs_fill_iph_skb finds TCP behind extension headers; they stay; routing without segments left is void "
+        "ip_vs_fill_iph_skb finds TCP behind extension headers; they stay; a list without segments left is void "
         "(RFC 8200 4.4).",
         mode.config,
     )
@@ -306,14 +297,14 @@ def fullnat_strangers():
     mode = FullNat()
     case = Case(
         "fullnat_stranger_to_local_port",
-        "A local port is one connection's with one server port: anybody else meets no connection.",
+        "A local port is one connection's with one server port; what others send there is the kernel's.",
         "fullnat",
     )
     send(case, mode, V4, tcp(V4, "S"))
     view = tcp(V4, "SA", 1, 1001, back=True)
     right = mode.sent_by_server(V4, view, 80)
     for wrong in (readdress(right, sport=8081), readdress(right, src=V4.server[12])):
-        case.packet(BACK, wrong, punt="no_connection", holes=mode.reply_holes(wrong))
+        case.packet(BACK, wrong, punt="alien", holes=mode.reply_holes(wrong))
     return case
 
 

@@ -1,10 +1,23 @@
 """Which server a connection gets, and connections that share a server."""
 
-from .case import Case, hole, out, source_port
+from .case import Case, hole, local_port, out, source_port
 from .configs import HEAD, service
 from .flows import CPORT, tcp, udp
-from .net import BACK, ETH, FAMILIES, FRONT, ROUTER_MAC, SERVER_MAC, V4, V6, hop, quote, readdress
 from .icmp import error
+from .modes import FullNat
+from .net import (
+    BACK,
+    ETH,
+    FAMILIES,
+    FRONT,
+    ROUTER_MAC,
+    SERVER_MAC,
+    V4,
+    V6,
+    hop,
+    quote,
+    readdress,
+)
 
 
 def listen(fam, address, port, proto):
@@ -151,6 +164,60 @@ def next_hop_by_server():
     return case.packet(FRONT, packet, [out(BACK, hop(packet), "02:00:00:00:09:09")])
 
 
+def one_armed(forward):
+    """A server behind the clients' router: in and out by one port."""
+    server = "172.16.0.9"
+    port = 8080 if forward == "nat" else 80
+    text = service("web", "203.0.113.10:80/tcp", forward, [f'"{server}:{port}"'])
+    case = Case(
+        f"{forward}_one_armed",
+        "The route decides: the server is behind the default route, so the packet leaves where it came from.",
+        HEAD + "services:\n" + text,
+    )
+    packet = tcp(V4, "S")
+    seen = readdress(packet, dst=server, dport=port) if forward == "nat" else packet
+    case.packet(FRONT, packet, [out(FRONT, hop(seen), ROUTER_MAC)])
+    if forward == "nat":
+        view = tcp(V4, "SA", 1, 1001, back=True)
+        case.packet(FRONT, readdress(view, src=server, sport=port), [out(FRONT, hop(view), ROUTER_MAC)])
+    return case
+
+
+def few_local_ports(fam):
+    """A FullNAT range of two ports."""
+    listed = "".join(
+        service(
+            f"s{port}",
+            listen(fam, fam.vip, port, "tcp"),
+            "fullnat",
+            [end(fam, server, 8080)],
+            local_addresses="few",
+        )
+        for port, server in ((80, 11), (81, 12))
+    )
+    local = f'local_addresses: {{few: {{addresses: ["{fam.local}"], ports: 10000-10001}}}}\n'
+    case = Case(
+        f"fullnat_local_ports_{fam.name}",
+        "design: a local port is unique for its address and server: two for each, then a named drop.",
+        HEAD + local + "services:\n" + listed,
+    )
+    mode = FullNat()
+    for port, server in ((80, 11), (81, 12)):
+        for index, name in enumerate(("one", "two", None)):
+            packet = tcp(fam, "S", cport=CPORT + index)
+            packet["TCP"].dport = port
+            if name is None:
+                case.packet(FRONT, packet, drop_local_ports_exhausted=1)
+                continue
+            sent = hop(mode.seen_by_server(fam, packet, 80))
+            sent.dst = fam.server[server]
+            hole_ = local_port(sent, name=f"{name}{port}")
+            case.packet(
+                FRONT, packet, [out(BACK, sent, SERVER_MAC[server], {**hole_, "within": [10000, 10001]})]
+            )
+    return case
+
+
 def udp_expires():
     """A UDP connection is forgotten after its time."""
     config = (
@@ -233,5 +300,9 @@ def table():
         yield shared(fam, "udp")
     yield odd_openers()
     yield next_hop_by_server()
+    yield one_armed("nat")
+    yield one_armed("dr")
+    for fam in FAMILIES:
+        yield few_local_ports(fam)
     yield udp_expires()
     yield from tcp_lives()

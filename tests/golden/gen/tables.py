@@ -17,6 +17,7 @@ def tables():
     result = {}
     for name, modes in MODES.items():
         result[name] = [case for mode in modes for part in PARTS for case in part(mode)]
+    result["nat"] += [flows.no_udp_checksum_v6(), *(flows.checksum_of_ffff(Nat(), fam) for fam in (V4, V6))]
     result["nat"] += [flows.aliens(Nat()), flows.reply_routes_unlike_request()]
     result["errors"] = [*errors.single(), errors.forbidden_fragment()]
     result["icmp"] = list(icmp.single())
