@@ -253,3 +253,18 @@ pub(crate) fn run_once(program: &OwnedFd, frame: &[u8]) -> io::Result<u32> {
     check(unsafe { sys::bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) })?;
     Ok(options.retval)
 }
+
+/// Runs an XDP program `count` times on copies of a frame that really go where it sends
+/// them (`BPF_F_TEST_XDP_LIVE_FRAMES`).
+pub(crate) fn run_live(program: &OwnedFd, frame: &[u8], count: u32, batch: u32) -> io::Result<()> {
+    // SAFETY: all zeroes is a valid option struct.
+    let mut options: sys::bpf_test_run_opts = unsafe { std::mem::zeroed() };
+    options.sz = size_of_val(&options);
+    options.data_in = frame.as_ptr().cast();
+    options.data_size_in = frame.len() as u32;
+    options.repeat = count.min(i32::MAX as u32) as i32;
+    options.flags = sys::BPF_F_TEST_XDP_LIVE_FRAMES;
+    options.batch_size = batch;
+    // SAFETY: as in `run_once`; the kernel sends copies in pages of its own.
+    check(unsafe { sys::bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) }).map(drop)
+}

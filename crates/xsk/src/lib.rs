@@ -3,6 +3,7 @@
 //! with `unsafe`; every block names the invariant that makes it sound.
 
 mod bpf;
+mod generator;
 pub mod link;
 mod link_xdp;
 mod memory;
@@ -13,6 +14,7 @@ mod tap;
 mod umem;
 mod wait;
 
+pub use generator::Generator;
 pub use memory::{Line, Lines, PageKind, prefetch, prefetch_bytes};
 pub use port::{Mode, Port, PortConfig, PortStats};
 pub use program::{
