@@ -129,9 +129,10 @@ pub(crate) struct Object {
     log: Vec<u8>,
 }
 
-// SAFETY: the object is owned alone, libbpf keeps no thread-local state for it, and `&self`
-// methods only read it or make system calls.
+// SAFETY: the object is owned alone, and libbpf keeps no thread-local state for it.
 unsafe impl Send for Object {}
+// SAFETY: `&self` methods only read it, or make system calls.
+unsafe impl Sync for Object {}
 
 impl Object {
     /// Parses a compiled object.
@@ -169,7 +170,7 @@ impl Object {
     }
 
     /// Before loading: the contents of a section of constants.
-    pub(crate) fn constants(&self, section: &CStr, words: &[u32]) -> io::Result<()> {
+    pub(crate) fn constants(&mut self, section: &CStr, words: &[u32]) -> io::Result<()> {
         let map = self.map(section)?;
         // SAFETY: libbpf copies the octets and checks that their number is the section's.
         check(unsafe {

@@ -54,7 +54,8 @@ impl Generator {
         })
     }
 
-    /// Sends `count` frames from this CPU, `batch` (1 to 256) at a time.
+    /// Sends `count` frames from this CPU, `batch` (1 to 256) at a time. Setting a run up
+    /// takes the kernel some 20 ms, so let it be large.
     ///
     /// # Errors
     /// What bpf(2) reports; `EINTR` if a signal came.

@@ -79,9 +79,7 @@ fn each_frame_is_of_the_next_flow_and_valid() {
         let program = Program::load(&maps, mac, WhenDown::Pass).unwrap();
         program.set_socket(0, &port).unwrap();
         let _attached = program.attach("a0", AttachMode::Native, None).unwrap();
-        let name = std::ffi::CString::new("a1").unwrap();
-        // SAFETY: the name is a C string.
-        let out = unsafe { libc::if_nametoindex(name.as_ptr()) };
+        let out = link::index("a1").unwrap();
         let v4 = (IpAddr::from([10, 1, 0, 5]), IpAddr::from([10, 2, 0, 5]));
         let v6 = ("fd00::ff05".parse().unwrap(), "fd00:2::5".parse().unwrap());
         for (source, destination) in [v4, v6] {
