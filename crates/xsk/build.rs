@@ -5,7 +5,7 @@ use std::{env, path::Path, process::Command};
 fn main() {
     println!("cargo::rerun-if-changed=bpf");
     println!("cargo::rerun-if-env-changed=CLANG");
-    for program in ["match"] {
+    for program in ["match", "generator"] {
         if let Err(reason) = compile(program) {
             println!("cargo::error={reason}");
         }

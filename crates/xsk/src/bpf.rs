@@ -129,9 +129,10 @@ pub(crate) struct Object {
     log: Vec<u8>,
 }
 
-// SAFETY: the object is owned alone, libbpf keeps no thread-local state for it, and `&self`
-// methods only read it or make system calls.
+// SAFETY: the object is owned alone, and libbpf keeps no thread-local state for it.
 unsafe impl Send for Object {}
+// SAFETY: `&self` methods only read it, or make system calls.
+unsafe impl Sync for Object {}
 
 impl Object {
     /// Parses a compiled object.
@@ -169,7 +170,7 @@ impl Object {
     }
 
     /// Before loading: the contents of a section of constants.
-    pub(crate) fn constants(&self, section: &CStr, words: &[u32]) -> io::Result<()> {
+    pub(crate) fn constants(&mut self, section: &CStr, words: &[u32]) -> io::Result<()> {
         let map = self.map(section)?;
         // SAFETY: libbpf copies the octets and checks that their number is the section's.
         check(unsafe {
@@ -252,4 +253,19 @@ pub(crate) fn run_once(program: &OwnedFd, frame: &[u8]) -> io::Result<u32> {
     // reads the frame, as no output buffer is given.
     check(unsafe { sys::bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) })?;
     Ok(options.retval)
+}
+
+/// Runs an XDP program `count` times on copies of a frame that really go where it sends
+/// them (`BPF_F_TEST_XDP_LIVE_FRAMES`).
+pub(crate) fn run_live(program: &OwnedFd, frame: &[u8], count: u32, batch: u32) -> io::Result<()> {
+    // SAFETY: all zeroes is a valid option struct.
+    let mut options: sys::bpf_test_run_opts = unsafe { std::mem::zeroed() };
+    options.sz = size_of_val(&options);
+    options.data_in = frame.as_ptr().cast();
+    options.data_size_in = frame.len() as u32;
+    options.repeat = count.min(i32::MAX as u32) as i32;
+    options.flags = sys::BPF_F_TEST_XDP_LIVE_FRAMES;
+    options.batch_size = batch;
+    // SAFETY: as in `run_once`; the kernel sends copies in pages of its own.
+    check(unsafe { sys::bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) }).map(drop)
 }

@@ -3,9 +3,12 @@
 //! with `unsafe`; every block names the invariant that makes it sound.
 
 mod bpf;
+mod frame;
+mod generator;
 pub mod link;
 mod link_xdp;
 mod memory;
+mod pool;
 mod port;
 mod program;
 mod rings;
@@ -13,7 +16,10 @@ mod tap;
 mod umem;
 mod wait;
 
+pub use frame::Frame;
+pub use generator::Generator;
 pub use memory::{Line, Lines, PageKind, prefetch, prefetch_bytes};
+pub use pool::{Ledger, Pool};
 pub use port::{Mode, Port, PortConfig, PortStats};
 pub use program::{
     Action, AddressFlags, AttachError, AttachMode, Attached, EndpointFlags, MatchCapacities,
@@ -21,5 +27,19 @@ pub use program::{
 };
 pub use rings::{OpenError, probe_zero_copy};
 pub use tap::Tap;
-pub use umem::{Error, Frame, Ledger, Pool, Umem, UmemConfig};
+pub use umem::{Error, Umem, UmemConfig};
 pub use wait::{WAIT_PORTS, Waker, wait};
+
+/// What crosses threads: control opens, workers run.
+const fn crosses_threads<T: Send>() {}
+const fn is_shared<T: Send + Sync>() {}
+const _: () = {
+    crosses_threads::<Port>();
+    crosses_threads::<Pool>();
+    is_shared::<Frame>();
+    is_shared::<Umem>();
+    is_shared::<MatchMaps>();
+    is_shared::<Program>();
+    is_shared::<Attached>();
+    is_shared::<Waker>();
+};

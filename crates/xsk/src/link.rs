@@ -76,6 +76,16 @@ fn interface_call(ifname: &str, number: libc::Ioctl) -> io::Result<InterfaceRequ
     Ok(request)
 }
 
+/// The index of an interface.
+///
+/// # Errors
+/// `ENODEV` if there is no such interface.
+pub fn index(ifname: &str) -> io::Result<u32> {
+    let request = interface_call(ifname, libc::SIOCGIFINDEX)?;
+    // SAFETY: SIOCGIFINDEX fills this member.
+    Ok(unsafe { request.0.ifr_ifru.ifru_ifindex } as u32)
+}
+
 /// The largest packet of an interface without its Ethernet header, in octets.
 ///
 /// # Errors

@@ -2,8 +2,10 @@
 //! [`Pool`] and returns them; the pool that is passed in must be the same one each time.
 
 use crate::{
+    frame::Frame,
+    pool::{Pool, State},
     rings::{self, OpenError, Rings, Rules},
-    umem::{Frame, Pool, Shared, State, UMEM_RING, Umem},
+    umem::{Shared, UMEM_RING, Umem},
 };
 use std::{
     ffi::CString,
@@ -87,6 +89,8 @@ pub struct Port {
     staged: Vec<xsk_rs::FrameDesc>,
     /// Free places of the transmit ring beyond the staged ones, as last seen.
     tx_free: u32,
+    /// Left on the transmit ring, as last seen.
+    unsent: u32,
     scratch: [xsk_rs::FrameDesc; BATCH],
 }
 
@@ -129,6 +133,7 @@ impl Port {
             filled: 0,
             staged: Vec::with_capacity(config.tx as usize),
             tx_free: config.tx,
+            unsent: 0,
             scratch: [xsk_rs::FrameDesc::default(); BATCH],
         })
     }
@@ -219,7 +224,8 @@ impl Port {
     fn waiting(&mut self) -> u32 {
         let free = self.rings.tx.nb_free_exact();
         self.tx_free = free.saturating_sub(self.staged.len() as u32);
-        self.config.tx - free
+        self.unsent = self.config.tx - free;
+        self.unsent
     }
 
     /// An unbound socket answers ENXIO (`xsk_check_common`); an interface that is only down
@@ -267,6 +273,13 @@ impl Port {
         if self.rules.need_wakeup && self.rings.fill.needs_wakeup() {
             self.gone();
         }
+    }
+
+    /// Frames that the last flush left on the transmit ring, as the device took no more: do
+    /// not sleep long, flush again.
+    #[inline]
+    pub const fn unsent(&self) -> u32 {
+        self.unsent
     }
 
     /// Asks the kernel whether the socket is still bound, by one cheap system call (which

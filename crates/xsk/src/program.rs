@@ -258,6 +258,8 @@ pub struct Program {
 
 // SAFETY: `config` points into a mapping that `_object` owns, and is only used atomically.
 unsafe impl Send for Program {}
+// SAFETY: as above; everything else is descriptors, used by system calls.
+unsafe impl Sync for Program {}
 
 impl Program {
     /// Loads an instance for an interface with this MAC address.
