@@ -95,9 +95,14 @@ impl Breath<'_> {
                 server_id,
                 flags: 0,
             };
-            match table.insert(&connection, state, timeout, self.now.seconds()) {
+            // Counted first: once it is in the table another worker may count its changes.
+            self.director.opened(server_id, state);
+            let inserted = table.insert(&connection, state, timeout, self.now.seconds());
+            if inserted.is_err() {
+                self.director.not_opened(server_id, state);
+            }
+            match inserted {
                 Ok(_) => {
-                    self.director.opened(server_id, state);
                     self.stats.opened.add(1);
                     if server.forward == Forward::Nat && tried > 0 {
                         self.stats.moved_ports.add(1);

@@ -51,9 +51,14 @@ impl Message {
         Self { kind, code, info: mtu as u32, answer: Answer::PacketTooBig, drop: Drop::TooBig }
     }
 
-    /// The same kind and code that a router reported about our tunnel packet.
-    pub const fn relayed(kind: u8, code: u8) -> Self {
-        Self { kind, code, info: 0, answer: Answer::HostUnreachable, drop: Drop::TunnelError }
+    /// What a router reported about our tunnel packet over `O`, told to a client of `A`
+    /// (RFC 2473 section 8): the same kind and code within a family, else the same meaning.
+    pub const fn relayed<O: Ip, A: Ip>(kind: u8, code: u8) -> Self {
+        let expired = kind == Self::time_exceeded::<O>().kind;
+        let same =
+            if expired { Self::time_exceeded::<A>() } else { Self::host_unreachable::<A>(Drop::NoRoute) };
+        let told = if A::IPV6 == O::IPV6 { Self { kind, code, ..same } } else { same };
+        told.because(Drop::TunnelError)
     }
 
     /// This message, the dropped packet counted by another name.

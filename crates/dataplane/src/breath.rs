@@ -214,9 +214,28 @@ impl Breath<'_> {
         if next == state {
             return table.touch(found, now);
         }
-        let timeout = self.timeouts(found.connection.server_id)[next as usize];
-        if table.transition(found, next as u8, timeout, now).is_ok() {
-            self.director.changed(found.connection.server_id, state as u8, next as u8);
+        self.change_state(packet, *found, direction);
+    }
+
+    /// Makes the packet's transition from whatever state the connection is in by now: another
+    /// worker may have another packet of it.
+    #[inline(never)]
+    fn change_state<A: Family>(
+        &self,
+        packet: &Packet<A>,
+        mut found: Found<A>,
+        direction: tcp::Direction,
+    ) {
+        let server = found.connection.server_id;
+        while let Some(state) = tcp::State::from_u8(found.meta.state()) {
+            let next = tcp::next(direction, state, packet.flags);
+            let timeout = self.timeouts(server)[next as usize];
+            let table = A::table(self.director);
+            match table.transition(&found, next as u8, timeout, self.now.seconds()) {
+                Ok(()) => return self.director.changed(server, state as u8, next as u8),
+                Err(seen) if seen.generation() == found.meta.generation() => found.meta = seen,
+                Err(_) => return,
+            }
         }
     }
 
@@ -349,7 +368,8 @@ impl Breath<'_> {
         Verdict::Send { port: way_out.port, split: way_out.split }
     }
 
-    /// `mss_clamp`: a SYN passes in each direction; the smaller way counts for both ends.
+    /// `mss_clamp`: the option in a SYN limits what its receiver sends *back*, so the ways in
+    /// both directions count (as for `TCPMSS --clamp-mss-to-pmtu`).
     fn clamp_mss<A: Family, F: Frame>(
         &self,
         frame: &mut F,
@@ -365,10 +385,23 @@ impl Breath<'_> {
         let limit = match service.mss_clamp {
             MssClamp::Off => return,
             MssClamp::Octets(octets) => octets,
-            MssClamp::Path => mtu - (A::HEADER + wire::tcp::LEN) as u16,
+            MssClamp::Path => {
+                let back = self.way_back_mtu(found).unwrap_or(mtu);
+                mtu.min(back) - (A::HEADER + wire::tcp::LEN) as u16
+            }
         };
         let segment = usize::from(packet.l4)..usize::from(packet.end);
         rewrite::clamp_mss(&mut frame.bytes_mut()[segment], limit);
+    }
+
+    fn way_back_mtu<A: Family>(&self, found: &Found<A>) -> Option<u16> {
+        let direction = match found.direction {
+            Way::Forward => Way::Reverse,
+            Way::Reverse => Way::Forward,
+        };
+        let id = self.hop(&Found { direction, ..*found }).ok()?;
+        let mtu = self.snapshot.topology.hops[usize::from(id)].mtu;
+        (mtu > 0).then_some(mtu)
     }
 }
 

@@ -223,6 +223,12 @@ impl Director {
         self.half_open.fetch_add(half_open(state), Ordering::Relaxed);
     }
 
+    /// Takes [`Director::opened`] back: the table refused the connection.
+    pub fn not_opened(&self, server: ServerId, state: u8) {
+        self.server(server).opened.fetch_sub(1, Ordering::Relaxed);
+        self.closed(server, state);
+    }
+
     /// Counts a connection's change of state.
     pub fn changed(&self, server: ServerId, from: u8, to: u8) {
         let (was, is) = (active(from), active(to));

@@ -72,8 +72,8 @@ impl Breath<'_> {
             inner: inner..usize::from(error.end),
         };
         match quote.protocol {
-            protocol::IPIP => self.tell_client::<V4, F>(frame, about),
-            _ => self.tell_client::<V6, F>(frame, about),
+            protocol::IPIP => self.tell_client::<A, V4, F>(frame, about),
+            _ => self.tell_client::<A, V6, F>(frame, about),
         }
     }
 
@@ -83,8 +83,13 @@ impl Breath<'_> {
         }
     }
 
-    /// Answers the client whose packet was inside the tunnel packet that a router reported.
-    fn tell_client<A: Family, F: Frame>(&mut self, frame: &mut F, report: Report) -> Verdict {
+    /// Answers the client whose packet of family `A` was inside the tunnel packet, over `O`,
+    /// that a router reported.
+    fn tell_client<O: Family, A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        report: Report,
+    ) -> Verdict {
         let consumed = Verdict::Drop(Drop::TunnelError);
         let Some(inner) = frame.bytes().get(report.inner.clone()) else { return consumed };
         let Some(quote) = parse_quoted::<A>(inner) else { return consumed };
@@ -98,7 +103,7 @@ impl Breath<'_> {
         }
         let message = match report.mtu {
             Some(mtu) => Message::too_big::<A>(mtu).because(Drop::TunnelError),
-            None => Message::relayed(report.kind, report.code),
+            None => Message::relayed::<O, A>(report.kind, report.code),
         };
         let len = report.inner.len();
         let ethertype = A::ETHERTYPE;

@@ -1,0 +1,253 @@
+//! `xlvs run`: puts the parts together, keeps them together, takes them apart.
+//!
+//! Start, in an order in which nothing is half done when a step fails: read the file,
+//! take the socket of the API (so there is one daemon), take memory and sockets
+//! ([`ports`]), learn the kernel's state, publish the first snapshot, start the workers,
+//! fill the match maps ([`matched`]), attach the XDP programs, add managed VIPs. Then
+//! [`watch`] follows the kernel and the operator until the end, which is the same backwards.
+
+mod matched;
+mod ports;
+mod publish;
+mod watch;
+mod workers;
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use dataplane::{
+    clock::Clock,
+    director::{Director, Limits, ResolveRequest},
+    snapshot::Services,
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    api,
+    compile::{Ids, compile},
+    fault::Faults,
+    kernel::{
+        addresses::{AddressError, Addresses, ManagedAddress},
+        sysctl::{self, SysctlError},
+    },
+    live, load,
+    model::Model,
+    topology::{self, Mirror, MirrorError, Request},
+};
+
+/// What `xlvs run` is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// Where the API listens.
+    pub socket: PathBuf,
+}
+
+/// Why the daemon did not start, or could not go on; each sentence names the place and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The file has faults.
+    #[error("{0}")]
+    Faults(#[from] Faults),
+    /// This box lacks something.
+    #[error("{0}")]
+    Box(String),
+    /// The runtime could not be made.
+    #[error("cannot start the control thread: {0}")]
+    Runtime(#[source] io::Error),
+    /// The API socket.
+    #[error("{0}")]
+    Api(#[from] api::ApiError),
+    /// The TAP for packets that go back to the kernel.
+    #[error("cannot make the TAP device for punted packets: {0}; load the tun driver (modprobe tun) and grant CAP_NET_ADMIN")]
+    Tap(#[source] io::Error),
+    /// Its settings.
+    #[error("{0}")]
+    Sysctl(#[from] SysctlError),
+    /// The connection tables.
+    #[error("no memory for {0} IPv4 and {1} IPv6 connections: {2}; lower limits.connections")]
+    Tables(u32, u32, #[source] io::Error),
+    /// UMEM, sockets and programs.
+    #[error("{0}")]
+    Ports(#[from] ports::PortsError),
+    /// The kernel's state.
+    #[error("{0}")]
+    Mirror(#[from] MirrorError),
+    /// A managed VIP.
+    #[error("{0}")]
+    Vip(#[from] AddressError),
+    /// A thread could not be made.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// Runs the director until SIGTERM or SIGINT.
+///
+/// # Errors
+/// See [`StartError`]; then nothing stays attached.
+pub fn run(options: &Options) -> Result<(), StartError> {
+    let surroundings = live::surroundings().map_err(|error| StartError::Box(error.to_string()))?;
+    let model = load::load(&options.file, Some(&surroundings))?;
+    let faults: Vec<String> = live::check(&model)
+        .into_iter()
+        .filter(live::Finding::is_error)
+        .map(|finding| finding.to_string())
+        .collect();
+    if !faults.is_empty() {
+        return Err(StartError::Box(faults.join("\n")));
+    }
+    log::info!("{}: {} services", options.file.display(), model.services.len());
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Runtime)?
+        .block_on(start(options, &model))
+}
+
+/// Everything that the running daemon consists of.
+struct Daemon {
+    model: Model,
+    started: Instant,
+    director: Arc<Director>,
+    publisher: publish::Publisher,
+    crew: workers::Crew,
+    ports: ports::Ports,
+    matched: matched::Matched,
+    vips: Addresses,
+}
+
+async fn start(options: &Options, model: &Model) -> Result<(), StartError> {
+    let listener = api::bind(&options.socket)?;
+    let tap = Arc::new(open_tap(model)?);
+    let (resolve, resolve_requests) = crossbeam_channel::bounded(256);
+    let director = Arc::new(director(model, resolve)?);
+    let mut services = compile(model, &mut Ids::default());
+    services.derive();
+    director.prepare(&services);
+
+    let settings = topology::Settings {
+        interfaces: model.interfaces.iter().map(|interface| interface.name.clone()).collect(),
+        statics: statics(&services),
+        limits: topology::Limits {
+            routes: model.limits.routes as usize,
+            neighbours: model.limits.neighbours as usize,
+        },
+    };
+    let mut mirror = Mirror::open(settings).await?;
+    let vips = Addresses::new(mirror.handle());
+    let publisher = publish::Publisher::new(services, mirror.topology());
+
+    let (mut ports, pools) = ports::Ports::open(model, &tap)?;
+    let crew = workers::Crew::start(model, &director, &publisher, &tap, pools)?;
+    let matched = ports.fill(&publisher)?;
+    ports.attach_all(&crew)?;
+
+    let mut daemon = Daemon {
+        model: model.clone(),
+        started: Instant::now(),
+        director,
+        publisher,
+        crew,
+        ports,
+        matched,
+        vips,
+    };
+    let added = daemon.add_vips().await;
+    let (ask, asked) = mpsc::channel(1024);
+    bridge(resolve_requests, ask.clone())?;
+    let result = match added {
+        Ok(()) => daemon.watch(mirror, (ask, asked), listener).await,
+        Err(error) => Err(error),
+    };
+    daemon.stop().await;
+    result
+}
+
+impl Daemon {
+    async fn add_vips(&mut self) -> Result<(), StartError> {
+        for vip in self.model.vips.iter().filter(|vip| vip.managed) {
+            let interface = vip.interface.clone().expect("resolve: a managed vip has one");
+            let wanted =
+                ManagedAddress { address: vip.address, length: vip.prefix, interface };
+            self.vips.add(&wanted).await?;
+            log::info!("vip {}/{} on {}", wanted.address, wanted.length, wanted.interface);
+        }
+        Ok(())
+    }
+
+    /// Withdraws, waits, detaches.
+    async fn stop(mut self) {
+        for error in self.vips.remove_all().await {
+            log::warn!("{error}");
+        }
+        let grace = self.model.stop_grace;
+        if grace > Duration::ZERO {
+            log::info!("managed VIPs withdrawn; forwarding for {} s more", grace.as_secs_f32());
+            tokio::time::sleep(grace).await;
+        }
+        self.ports.detach_all();
+        self.crew.stop();
+        log::info!("stopped");
+    }
+}
+
+/// Server addresses with a `mac:`.
+fn statics(services: &Services) -> Vec<(std::net::IpAddr, dataplane::topology::Mac)> {
+    services.servers.iter().flatten().filter_map(|s| Some((s.address, s.mac?))).collect()
+}
+
+fn open_tap(model: &Model) -> Result<xsk::Tap, StartError> {
+    let tap = xsk::Tap::open("xlvs%d").map_err(StartError::Tap)?;
+    let served: Vec<String> = model.interfaces.iter().map(|i| i.name.clone()).collect();
+    sysctl::prepare_tap(tap.name(), &served)?;
+    tap.set_up().map_err(StartError::Tap)?;
+    Ok(tap)
+}
+
+fn director(
+    model: &Model,
+    resolve: crossbeam_channel::Sender<ResolveRequest>,
+) -> Result<Director, StartError> {
+    let from = &model.limits;
+    let limits = Limits {
+        connections_v4: from.connections as usize,
+        connections_v6: from.connections_ipv6 as usize,
+        half_open: from.half_open,
+        fragments: from.fragments as usize,
+        held_frames: from.held_frames as usize,
+        icmp_rate: from.icmp_rate,
+        services: from.services as usize,
+        servers: from.servers as usize,
+    };
+    Director::new(limits, resolve)
+        .map_err(|error| StartError::Tables(from.connections, from.connections_ipv6, error))
+}
+
+/// Hands the workers' questions for neighbours to the mirror.
+fn bridge(
+    workers: crossbeam_channel::Receiver<ResolveRequest>,
+    mirror: mpsc::Sender<Request>,
+) -> Result<(), StartError> {
+    let run = move || {
+        for request in workers {
+            if mirror.blocking_send(Request::Resolve(request.port, request.address)).is_err() {
+                break;
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("xlvs-resolve".to_owned())
+        .spawn(run)
+        .map(drop)
+        .map_err(StartError::Thread)
+}
+
+/// The clock of the box: one for all workers.
+fn clock() -> Clock {
+    Clock::start()
+}

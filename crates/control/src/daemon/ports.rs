@@ -1,0 +1,355 @@
+//! Interfaces, their sockets and their XDP programs: opened at the start, let go when an
+//! interface vanishes, opened again when it is back.
+
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+
+use crossbeam_channel::bounded;
+use dataplane::{
+    engine::Order,
+    topology::{Mac, PortId, Topology},
+    worker::BURST,
+};
+use xsk::{
+    AttachError, AttachMode, Attached, MatchCapacities, MatchMaps, OpenError, Pool, Port,
+    PortConfig, Program, Tap, Umem, UmemConfig, WhenDown, link,
+};
+
+use super::{matched::Matched, publish::Publisher, workers::Crew};
+use crate::model::{self, Model, ZeroCopy};
+
+/// Why interfaces cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum PortsError {
+    /// An interface's facts could not be read.
+    #[error("interface {0}: {1}; is it there, and is it Ethernet?")]
+    Interface(String, #[source] io::Error),
+    /// More workers than an interface has queues.
+    #[error(
+        "workers.cores: {workers} workers, but {interface} has {queues} receive queue(s), and each worker needs one of its own on every interface; name fewer cores or give it more queues (ethtool -L {interface} combined {workers})"
+    )]
+    TooFewQueues {
+        /// How many are configured.
+        workers: usize,
+        /// The interface with the fewest queues.
+        interface: String,
+        /// How many it has.
+        queues: u32,
+    },
+    /// The packet memory.
+    #[error("{0}")]
+    Umem(#[from] xsk::Error),
+    /// A socket.
+    #[error("{0}")]
+    Socket(#[from] OpenError),
+    /// `zero_copy: require`, and an interface refuses.
+    #[error("zero_copy: require: {0}; write zero_copy: auto to copy instead")]
+    ZeroCopy(#[source] OpenError),
+    /// The match maps or a program.
+    #[error("the XDP program: {0}; it needs CAP_BPF and CAP_NET_ADMIN")]
+    Program(#[source] io::Error),
+    /// The program could not be attached.
+    #[error("{0}")]
+    Attach(#[from] AttachError),
+    /// An offload that must be off.
+    #[error("interface {interface}: cannot switch {feature} off: {source}; do it by ethtool -K")]
+    Offload {
+        /// The interface.
+        interface: String,
+        /// The offload.
+        feature: String,
+        /// What the driver said.
+        source: io::Error,
+    },
+}
+
+/// One interface.
+struct Served {
+    name: String,
+    mode: AttachMode,
+    queues: u32,
+    program: Program,
+    attached: Option<Attached>,
+    /// The kernel's index while it is served; 0 while it is gone.
+    index: u32,
+    mac: Mac,
+}
+
+/// All interfaces.
+pub(super) struct Ports {
+    umem: Umem,
+    config: PortConfig,
+    workers: usize,
+    pins: Option<PathBuf>,
+    served: Vec<Served>,
+    maps: Option<MatchMaps>,
+}
+
+/// What an interface became, for the report.
+pub(super) struct PortFacts {
+    pub(super) name: String,
+    pub(super) queues: u32,
+    pub(super) mode: Option<xsk::XdpMode>,
+    pub(super) fallback: Option<String>,
+    pub(super) zero_copy: bool,
+}
+
+/// Where links are pinned with `when_down: drop`.
+const PINS: &str = "/sys/fs/bpf/xlvs";
+
+impl Ports {
+    /// Takes packet memory for as many workers as there are to be, and loads the programs.
+    /// Nothing is attached, no socket is bound but the anchor.
+    pub(super) fn open(model: &Model, tap: &Arc<Tap>) -> Result<(Self, Vec<Pool>), PortsError> {
+        let queues = queues(model)?;
+        let workers = workers(model, &queues)?;
+        let zero_copy = zero_copy(model)?;
+        let config = PortConfig { zero_copy, ..ring_sizes(&queues) };
+        let (umem, pools) = Umem::new(UmemConfig {
+            chunk_size: model.chunk_size,
+            frames_per_worker: frames(model, &queues, workers, &config),
+        })?;
+        if !zero_copy {
+            umem.anchor(tap.name())?;
+        }
+        let maps = MatchMaps::new(capacities(model, &umem)).map_err(PortsError::Program)?;
+        let served = model
+            .interfaces
+            .iter()
+            .map(|interface| load(model, interface, queues[&interface.name], &maps))
+            .collect::<Result<_, _>>()?;
+        let pins = (model.when_down == model::WhenDown::Drop).then(|| PathBuf::from(PINS));
+        Ok((Self { umem, config, workers, pins, served, maps: Some(maps) }, pools))
+    }
+
+    /// Fills the match maps, before anything is attached.
+    pub(super) fn fill(&mut self, publisher: &Publisher) -> Result<Matched, PortsError> {
+        let maps = self.maps.take().expect("filled once");
+        let mut matched = Matched::new(maps);
+        matched.update(&publisher.current()).map_err(PortsError::Program)?;
+        Ok(matched)
+    }
+
+    /// Opens the sockets of all interfaces, gives them to the workers, attaches the programs.
+    pub(super) fn attach_all(&mut self, crew: &Crew) -> Result<(), PortsError> {
+        for id in 0..self.served.len() {
+            self.attach(id, crew)?;
+        }
+        Ok(())
+    }
+
+    /// Follows interfaces that vanished, came back, or changed their address.
+    pub(super) fn follow(&mut self, topology: &Topology, crew: &Crew) {
+        for id in 0..self.served.len() {
+            let now = &topology.interfaces[id];
+            let served = &mut self.served[id];
+            if served.index != 0 && served.index != now.index {
+                log::warn!("{}: the interface is gone", served.name);
+                self.let_go(id, crew);
+            }
+            let served = &mut self.served[id];
+            if served.index == 0 && now.index != 0 && now.up {
+                match self.attach(id, crew) {
+                    Ok(()) => log::info!("{}: served again", now.name),
+                    Err(error) => log::error!("{error}"),
+                }
+            } else if served.index != 0 && served.mac != now.mac {
+                served.mac = now.mac;
+                served.program.set_mac(now.mac.0);
+                log::info!("{}: its address is now {}", now.name, now.mac);
+            }
+        }
+    }
+
+    /// Detaches all programs: from now on the kernel gets everything (or, with
+    /// `when_down: drop`, the program drops it).
+    pub(super) fn detach_all(&mut self) {
+        for served in &mut self.served {
+            served.attached = None;
+        }
+    }
+
+    /// For the report.
+    pub(super) fn facts(&self) -> Vec<PortFacts> {
+        let facts = |served: &Served| PortFacts {
+            name: served.name.clone(),
+            queues: served.queues,
+            mode: served.attached.as_ref().map(Attached::mode),
+            fallback: served.attached.as_ref().and_then(|a| a.fallback().map(str::to_owned)),
+            zero_copy: self.config.zero_copy,
+        };
+        self.served.iter().map(facts).collect()
+    }
+
+    fn attach(&mut self, id: usize, crew: &Crew) -> Result<(), PortsError> {
+        let served = &mut self.served[id];
+        let fact = |error| PortsError::Interface(served.name.clone(), error);
+        let mac = Mac(link::mac(&served.name).map_err(fact)?);
+        if served.mode == AttachMode::Generic {
+            offloads_off(&served.name)?;
+        }
+        served.program.set_mac(mac.0);
+        for queue in 0..served.queues {
+            let port = Port::open(&self.umem, &served.name, queue, &self.config)?;
+            served.program.set_socket(queue, &port).map_err(PortsError::Program)?;
+            served.index = port.ifindex();
+            let worker = queue as usize % self.workers;
+            crew.handles()[worker].order(Order::Attach(id as PortId, port));
+        }
+        served.mac = mac;
+        let pin = self.pins.as_ref().map(|pins| pins.join(&served.name));
+        let attached = served.program.attach(&served.name, served.mode, pin.as_deref())?;
+        if attached.mode() == xsk::XdpMode::Generic && served.mode == AttachMode::Auto {
+            offloads_off(&served.name)?;
+        }
+        log_attached(served, &attached, self.config.zero_copy);
+        served.attached = Some(attached);
+        Ok(())
+    }
+
+    fn let_go(&mut self, id: usize, crew: &Crew) {
+        let served = &mut self.served[id];
+        served.attached = None;
+        served.index = 0;
+        for handle in crew.handles() {
+            let (done, closed) = bounded(0);
+            if handle.order(Order::Detach(id as PortId, done)) {
+                // Ends with an error when the worker drops its end: then all frames are home.
+                let _ = closed.recv();
+            }
+        }
+    }
+}
+
+fn log_attached(served: &Served, attached: &Attached, zero_copy: bool) {
+    let Served { name, queues, index, mac, .. } = served;
+    let copy = if zero_copy { "zero-copy" } else { "copy" };
+    log::info!(
+        "{name}: index {index}, {mac}, {queues} queue(s), {} XDP, {copy} mode",
+        attached.mode()
+    );
+    if let Some(reason) = attached.fallback() {
+        log::warn!("{name}: no native XDP ({reason}); generic costs several times more");
+    }
+}
+
+fn load(
+    model: &Model,
+    interface: &model::Interface,
+    queues: u32,
+    maps: &MatchMaps,
+) -> Result<Served, PortsError> {
+    let name = interface.name.clone();
+    let mac = link::mac(&name).map_err(|error| PortsError::Interface(name.clone(), error))?;
+    let when_down = match model.when_down {
+        model::WhenDown::Pass => WhenDown::Pass,
+        model::WhenDown::Drop => WhenDown::Drop,
+    };
+    let program = Program::load(maps, mac, when_down).map_err(PortsError::Program)?;
+    let mode = match interface.mode {
+        model::XdpMode::Auto => AttachMode::Auto,
+        model::XdpMode::Native => AttachMode::Native,
+        model::XdpMode::Generic => AttachMode::Generic,
+    };
+    Ok(Served { name, mode, queues, program, attached: None, index: 0, mac: Mac(mac) })
+}
+
+/// Generic XDP sees what GRO and LRO merged, larger than a frame.
+fn offloads_off(name: &str) -> Result<(), PortsError> {
+    for feature in [link::Feature::Gro, link::Feature::Lro] {
+        if link::feature(name, feature).unwrap_or(false) {
+            link::set_feature(name, feature, false).map_err(|source| PortsError::Offload {
+                interface: name.to_owned(),
+                feature: format!("{feature:?}"),
+                source,
+            })?;
+            log::info!("{name}: {feature:?} switched off for generic XDP");
+        }
+    }
+    Ok(())
+}
+
+fn queues(model: &Model) -> Result<BTreeMap<String, u32>, PortsError> {
+    let count = |interface: &model::Interface| {
+        let name = interface.name.clone();
+        match link::rx_queues(&name) {
+            Ok(queues) => Ok((name, queues)),
+            Err(error) => Err(PortsError::Interface(name, error)),
+        }
+    };
+    model.interfaces.iter().map(count).collect()
+}
+
+/// One worker per queue of the interface that has the fewest, or as configured.
+fn workers(model: &Model, queues: &BTreeMap<String, u32>) -> Result<usize, PortsError> {
+    let Some((interface, fewest)) = queues.iter().min_by_key(|(_, queues)| **queues) else {
+        return Ok(1);
+    };
+    let Some(cores) = &model.workers.cores else { return Ok(*fewest as usize) };
+    if cores.len() > *fewest as usize {
+        return Err(PortsError::TooFewQueues {
+            workers: cores.len(),
+            interface: interface.clone(),
+            queues: *fewest,
+        });
+    }
+    Ok(cores.len())
+}
+
+/// All interfaces or none: the frames are shared.
+fn zero_copy(model: &Model) -> Result<bool, PortsError> {
+    if model.zero_copy == ZeroCopy::Never {
+        return Ok(false);
+    }
+    for interface in &model.interfaces {
+        match xsk::probe_zero_copy(&interface.name, 0) {
+            Ok(()) => {}
+            Err(error) if model.zero_copy == ZeroCopy::Require => {
+                return Err(PortsError::ZeroCopy(error));
+            }
+            Err(error) => {
+                log::info!("copy mode: {error}");
+                return Ok(false);
+            }
+        }
+    }
+    Ok(!model.interfaces.is_empty())
+}
+
+/// Deep rings for few queues; with many, shallower ones keep the cache warm.
+fn ring_sizes(queues: &BTreeMap<String, u32>) -> PortConfig {
+    const FEW: u32 = 4;
+    let most = queues.values().copied().max().unwrap_or(1);
+    let depth = if most <= FEW { 2048 } else { 1024 };
+    PortConfig { rx: depth, tx: depth, fill: depth, ..PortConfig::default() }
+}
+
+/// What each worker's frames can be doing at once: lent to each of its sockets in both
+/// directions, held, and in its hands.
+fn frames(
+    model: &Model,
+    queues: &BTreeMap<String, u32>,
+    workers: usize,
+    config: &PortConfig,
+) -> Vec<u32> {
+    let sockets = |worker: usize| -> u32 {
+        let of = |queues: &u32| (0..*queues).filter(|q| *q as usize % workers == worker).count();
+        queues.values().map(|queues| of(queues) as u32).sum()
+    };
+    (0..workers)
+        .map(|worker| {
+            let lent = sockets(worker) * (config.fill + config.tx);
+            lent + model.limits.held_frames + 2 * BURST as u32
+        })
+        .collect()
+}
+
+fn capacities(model: &Model, umem: &Umem) -> MatchCapacities {
+    let (services, servers) = (model.limits.services, model.limits.servers);
+    MatchCapacities {
+        endpoints: services + servers,
+        // Addresses of the box and FullNAT's come on top.
+        addresses: services + servers + 4096,
+        datagrams: model.limits.fragments,
+        packet_room: umem.packet_room(),
+    }
+}

@@ -1,0 +1,125 @@
+//! The worker threads: pinned, named, told what to do by orders.
+
+use std::{io, sync::Arc, thread::JoinHandle};
+
+use crossbeam_channel::bounded;
+use dataplane::{
+    director::Director,
+    engine::{Engine, Handle, Idle, Order},
+    punt,
+    rings::Rings,
+    stats::Stats,
+    worker::Worker,
+};
+use xsk::{Pool, Tap, Waker};
+
+use super::{StartError, clock, publish::Publisher};
+use crate::model::{self, Model};
+
+/// All workers.
+pub(super) struct Crew {
+    handles: Vec<Handle>,
+    threads: Vec<JoinHandle<()>>,
+    /// The core of each worker; `None` if it could not be pinned.
+    pub(super) cores: Vec<Option<usize>>,
+}
+
+impl Crew {
+    /// Starts a worker for each pool, without ports yet, and the punt thread.
+    pub(super) fn start(
+        model: &Model,
+        director: &Arc<Director>,
+        publisher: &Publisher,
+        tap: &Arc<Tap>,
+        pools: Vec<Pool>,
+    ) -> Result<Self, StartError> {
+        let mac = xsk::link::mac(tap.name()).map_err(StartError::Tap)?;
+        let room = model.chunk_size as usize;
+        let (punts, punt_thread) =
+            punt::queue(Arc::clone(tap), mac, model.limits.punt_rate, room);
+        spawn("xlvs-punt".to_owned(), move || punt_thread.run())?;
+        let clock = clock();
+        let cores = cores(model, pools.len());
+        let workers = pools.len();
+        let mut crew = Self { handles: Vec::new(), threads: Vec::new(), cores };
+        for (number, pool) in pools.into_iter().enumerate() {
+            let stats = Arc::new(Stats::new(model.limits.servers as usize));
+            let (orders, receiver) = bounded(64);
+            let waker = Waker::new().map_err(StartError::Thread)?;
+            let engine = Engine {
+                worker: Worker::new(
+                    (number, workers),
+                    Arc::clone(director),
+                    publisher.pointer(),
+                    Arc::clone(&stats),
+                ),
+                rings: Rings::new(pool, model.interfaces.len(), punts.clone()),
+                clock,
+                idle: match model.workers.idle {
+                    model::Idle::Adaptive => Idle::Adaptive,
+                    model::Idle::Poll => Idle::Poll,
+                },
+                orders: receiver,
+                waker: waker.clone(),
+            };
+            let core = crew.cores[number];
+            let thread = spawn(format!("xlvs-worker-{number}"), move || {
+                pin(number, core);
+                engine.run();
+            })?;
+            crew.threads.push(thread);
+            crew.handles.push(Handle { orders, waker, stats });
+        }
+        Ok(crew)
+    }
+
+    /// The workers' handles, by number.
+    pub(super) fn handles(&self) -> &[Handle] {
+        &self.handles
+    }
+
+    /// The workers' counters, by number.
+    pub(super) fn stats(&self) -> Vec<Arc<Stats>> {
+        self.handles.iter().map(|handle| Arc::clone(&handle.stats)).collect()
+    }
+
+    /// Stops all workers and waits for them.
+    pub(super) fn stop(self) {
+        for handle in &self.handles {
+            handle.order(Order::Stop);
+        }
+        for thread in self.threads {
+            // A worker that panicked has ended the process already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The core for each worker: as configured, else the allowed ones in turn.
+fn cores(model: &Model, workers: usize) -> Vec<Option<usize>> {
+    // Listed before anything is pinned: afterwards a thread sees one core only.
+    let allowed: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+    let wanted = model.workers.cores.as_ref().unwrap_or(&allowed);
+    (0..workers)
+        .map(|number| wanted.get(number % wanted.len().max(1)).copied())
+        .collect()
+}
+
+fn pin(number: usize, core: Option<usize>) {
+    let pinned = core.filter(|id| core_affinity::set_for_current(core_affinity::CoreId { id: *id }));
+    match (core, pinned) {
+        (_, Some(core)) => log::info!("worker {number} on core {core}"),
+        (Some(core), None) => log::warn!("worker {number} could not be pinned to core {core}"),
+        (None, None) => log::warn!("worker {number} is not pinned: no core list"),
+    }
+}
+
+fn spawn(
+    name: String,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    std::thread::Builder::new().name(name).spawn(run).map_err(|error: io::Error| {
+        StartError::Thread(error)
+    })
+}
