@@ -136,6 +136,11 @@ fn routes_are_followed() {
             &mut |t| gw(t, &["10.0.1.8"]),
         );
         step("ip nexthop replace id 9 via 10.0.1.9 dev eth0", &mut |t| gw(t, &["10.0.1.9"]));
+        step(
+            "sysctl -qw net.ipv4.nexthop_compat_mode=0; ip route add 10.7.1.2/32 nhid 9",
+            &mut |t| via(t, "10.7.1.2").first().is_some_and(|hop| hop.port.is_none()),
+        );
+        lab.near("sysctl -qw net.ipv4.nexthop_compat_mode=1");
         step("ip nexthop del id 9", &mut |t| gw(t, &["fe80::2"]));
 
         let to = "fd00:7::1";

@@ -105,6 +105,8 @@ pub struct Mirror {
     servers: Vec<IpAddr>,
     kept: Kept,
     due: Due,
+    /// It was said that a route's nexthop object is not known.
+    object_said: bool,
 }
 
 /// When what is to be done next; `None`: nothing to do.
@@ -148,6 +150,7 @@ impl Mirror {
             servers: Vec::new(),
             kept: Kept::default(),
             due: Due::default(),
+            object_said: false,
         })
     }
 
@@ -252,6 +255,7 @@ impl Mirror {
     fn publish(&mut self, on_change: &mut impl FnMut(Topology)) {
         let topology = self.topology();
         self.count();
+        self.report_objects();
         let wanted = wanted(&topology, self.ids.lines(), &self.servers);
         self.kept.want(wanted.into_iter().take(self.settings.limits.neighbours).collect());
         self.due.tend = Some(Instant::now());
@@ -279,6 +283,20 @@ impl Mirror {
                 (1.., 0) => log::info!("limits.{what}: all {what} are within {limit} again"),
                 _ => {}
             }
+        }
+    }
+
+    /// Says once that the kernel keeps to itself where a route leads.
+    fn report_objects(&mut self) {
+        let unknown = || self.kernel.routes.values().flatten().find_map(|route| route.object);
+        if !self.object_said
+            && let Some(object) = unknown()
+        {
+            self.object_said = true;
+            log::warn!(
+                "a route uses nexthop object {object}, which the kernel does not spell out: its \
+                 traffic is dropped; set net.ipv4.nexthop_compat_mode to 1"
+            );
         }
     }
 

@@ -76,6 +76,12 @@ fn target(
         RouteType::Prohibit => return fixed(RouteKind::Prohibit),
         RouteType::Unicast => {}
     }
+    if route.object.is_some() {
+        // Only the kernel knows the way: to a worker it is a port it does not serve, rather
+        // than a less specific route.
+        let unknown = NextHop { port: None, gateway: None, weight: 1 };
+        return fixed(RouteKind::Via(vec![unknown]));
+    }
     let alive: Vec<&RouteHop> = route.hops.iter().filter(|hop| !hop.dead).collect();
     let carrier = alive.iter().any(|hop| !hop.linkdown);
     let usable: Vec<&RouteHop> =
