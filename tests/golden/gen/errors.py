@@ -346,7 +346,7 @@ def mss(mode, fam, mtu, offered, there, back):
     label = f"{mode.name}_mss_{mtu[0]}_{mtu[1]}_{offered}_{fam.name}"
     case = Case(
         label,
-        "xt_TCPMSS --clamp-mss-to-pmtu: at most the smaller MTU of both directions less the headers, in SYN "
+        "xt_TCPMSS to the path MTU, nft `set rt mtu` [K 6.18]: at most the smaller MTU of both ways less the headers, in SYN "
         "and SYN+ACK; never raised.",
         f"{mode.name}_mss",
         mtu=mtu,

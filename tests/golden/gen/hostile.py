@@ -216,8 +216,8 @@ def extension_headers(mode):
     """Harmless IPv6 extension headers before TCP stay where they are."""
     case = Case(
         f"{mode.name}_extension_headers",
-        "ip_vs_fill_iph_skb finds TCP behind extension headers; they stay; a list without segments left is void "
-        "(RFC 8200 4.4).",
+        "ip_vs_fill_iph_skb finds TCP behind extension headers; they stay (RFC 8200 4.4: a "
+        "routing header without segments left is ignored).",
         mode.config,
     )
     pad = PadN(optdata=b"\0" * 4)
