@@ -21,6 +21,16 @@ pub enum Kind {
     Wrr,
 }
 
+impl Kind {
+    /// The word in the configuration file, and in `ipvsadm`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rr => "rr",
+            Self::Wrr => "wrr",
+        }
+    }
+}
+
 /// A real server as a scheduler sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
