@@ -4,8 +4,11 @@
 //! operator may write, [`resolve`] finds what cannot be true together, and every [`fault`] is
 //! reported at once. [`model::Model`] is what is true, [`compile::compile`] makes the datapath's
 //! services of it, [`matches::match_entries`] lists what the XDP program must recognise.
+//!
+//! [`report`] is what a running daemon tells of itself, [`api`] serves it over a unix socket.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod compile;
 pub mod fault;
 pub mod file;
@@ -14,5 +17,6 @@ pub mod load;
 pub mod marked;
 pub mod matches;
 pub mod model;
+pub mod report;
 pub mod resolve;
 pub mod topology;

@@ -1,0 +1,380 @@
+//! What a running director tells of itself: the shapes behind `xlvs list` and the API.
+//!
+//! Built on demand from what is there anyway: [`build`] reads the workers' counters and the
+//! director's records, and stores nothing. Numbers of one report may be a moment apart.
+
+mod build;
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use build::{Facts, InterfaceFacts, build};
+
+/// All of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The daemon's version.
+    pub version: String,
+    /// Which publication of configuration, health and routes is in force; rises with each.
+    pub generation: u64,
+    /// Seconds since the daemon started.
+    pub uptime_s: u64,
+    /// The served interfaces, in file order.
+    pub interfaces: Vec<Interface>,
+    /// The services by protocol, address and port.
+    pub services: Vec<Service>,
+    /// The workers, by number.
+    pub workers: Vec<Worker>,
+    /// What was counted for the box.
+    pub totals: Totals,
+    /// How full the connection tables are.
+    pub tables: Tables,
+    /// The kernel's counters of each socket, by interface and queue.
+    pub rings: Vec<Ring>,
+}
+
+/// A served interface.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// The kernel's index; 0 while the interface does not exist.
+    pub index: u32,
+    /// Its MAC address, `02:00:00:00:00:01`.
+    pub mac: String,
+    /// Its MTU in octets, without the Ethernet header.
+    pub mtu: u16,
+    /// Administratively up, with carrier.
+    pub up: bool,
+    /// RX queues that are served.
+    pub queues: u32,
+    /// Where the XDP program runs; none while it is not attached.
+    pub xdp_mode: Option<XdpMode>,
+    /// Its rings share memory with the NIC.
+    pub zero_copy: bool,
+    /// Why it is not native, or not zero-copy, where that was tried.
+    pub fallback: Option<String>,
+}
+
+/// Where an XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// In the stack, after the kernel built a buffer of its own.
+    Generic,
+}
+
+impl XdpMode {
+    /// The word of the configuration file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+impl From<xsk::XdpMode> for XdpMode {
+    fn from(mode: xsk::XdpMode) -> Self {
+        match mode {
+            xsk::XdpMode::Native => Self::Native,
+            xsk::XdpMode::Generic => Self::Generic,
+        }
+    }
+}
+
+/// One service; its counts are the sums over its servers, removed ones included.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// The operator's name for it; the elements of one `listen:` list share it.
+    pub name: String,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// The VIP.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// The scheduler's name.
+    pub scheduler: String,
+    /// Connections and traffic.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Its servers in scheduling order, then removed ones that still have connections.
+    pub servers: Vec<Server>,
+}
+
+impl Service {
+    /// Address and port.
+    pub const fn endpoint(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+}
+
+/// One real server of one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Server {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// The forwarding method: `nat`, `fullnat`, `dr` or `tun`.
+    pub forward: String,
+    /// The configured weight.
+    pub weight: u32,
+    /// Whether it gets new connections, and why not.
+    pub state: ServerState,
+    /// Connections and traffic.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+impl Server {
+    /// Address and port.
+    pub const fn endpoint(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+}
+
+/// Whether a server gets new connections, and why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerState {
+    /// It does, if its weight is not 0.
+    Up,
+    /// Its checks fail.
+    Down,
+    /// The operator drains it: it keeps what it has.
+    Drained,
+    /// It left the file; its last connections are not over.
+    Removed,
+}
+
+impl ServerState {
+    /// The word in listings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Drained => "drained",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// Connections and traffic of a server, or of all servers of a service. Octets are those of
+/// IP packets; what goes out is only seen in NAT and FullNAT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Connections in an active state (`ActiveConn` of LVS).
+    pub active: u64,
+    /// Other connections, and all of UDP (`InActConn` of LVS).
+    pub inactive: u64,
+    /// Connections ever made.
+    pub connections: u64,
+    /// Packets towards servers.
+    pub in_packets: u64,
+    /// Octets towards servers.
+    pub in_bytes: u64,
+    /// Packets from servers.
+    pub out_packets: u64,
+    /// Octets from servers.
+    pub out_bytes: u64,
+}
+
+impl Counts {
+    /// Adds another's counts.
+    pub const fn add(&mut self, other: &Self) {
+        self.active += other.active;
+        self.inactive += other.inactive;
+        self.connections += other.connections;
+        self.in_packets += other.in_packets;
+        self.in_bytes += other.in_bytes;
+        self.out_packets += other.out_packets;
+        self.out_bytes += other.out_bytes;
+    }
+}
+
+/// One worker thread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its number.
+    pub worker: usize,
+    /// The core that it is pinned to, if it is.
+    pub core: Option<usize>,
+    /// The generation of the snapshot that it used last.
+    pub generation: u64,
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Times around its loop.
+    pub breaths: u64,
+    /// Those that moved packets.
+    pub busy_breaths: u64,
+    /// Frames held for a neighbour or a first fragment now.
+    pub waiting: u64,
+    /// Where its frames are.
+    pub ledger: Ledger,
+}
+
+/// Where a worker's UMEM chunks are: `pool + rx_lent + tx_lent + held = total`, unless one
+/// was on its way while it was asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// All that it has for life.
+    pub total: u64,
+    /// Free.
+    pub pool: u64,
+    /// At the kernel, to receive into.
+    pub rx_lent: u64,
+    /// At the kernel, to be sent.
+    pub tx_lent: u64,
+    /// In the worker's hands: held packets.
+    pub held: u64,
+}
+
+/// What was counted for the box, over all workers. Reasons that never came are there, as 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Dropped packets, by reason.
+    pub drops: BTreeMap<String, u64>,
+    /// Packets given to the kernel, by reason.
+    pub punts: BTreeMap<String, u64>,
+    /// Packets that xlvs originated, or held back, by kind.
+    pub answers: BTreeMap<String, u64>,
+    /// NAT connections whose source port was moved to keep two VIPs apart.
+    pub moved_ports: u64,
+    /// Connections made.
+    pub opened: u64,
+}
+
+/// The connection tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tables {
+    /// IPv4.
+    pub ipv4: Table,
+    /// IPv6.
+    pub ipv6: Table,
+    /// Connections of both families whose handshake is not complete: the limit is one, too.
+    pub half_open: Fill,
+}
+
+/// One connection table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Connections in it now.
+    pub connections: u64,
+    /// How many fit.
+    pub capacity: u64,
+}
+
+/// A count with its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    /// Now.
+    pub now: u64,
+    /// At most.
+    pub limit: u64,
+}
+
+/// The kernel's counters of the socket on one queue (`XDP_STATISTICS`), in packets or
+/// descriptors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ring {
+    /// The interface's name.
+    pub interface: String,
+    /// The queue.
+    pub queue: u32,
+    /// The worker that serves it.
+    pub worker: usize,
+    /// Dropped by the kernel for other reasons, such as a packet larger than a frame.
+    pub rx_dropped: u64,
+    /// Dropped as the receive ring was full: the worker is too slow.
+    pub rx_ring_full: u64,
+    /// Times the fill ring was empty: too few frames.
+    pub fill_ring_empty: u64,
+    /// Fill descriptors that the kernel refused; not 0 is a fault of xlvs.
+    pub rx_invalid: u64,
+    /// Transmit descriptors that the kernel refused; not 0 is a fault of xlvs.
+    pub tx_invalid: u64,
+    /// Times the kernel found the transmit ring empty.
+    pub tx_ring_empty: u64,
+}
+
+impl Ring {
+    /// The counters of the socket that `worker` has on a queue.
+    pub fn new(interface: &str, queue: u32, worker: usize, stats: &xsk::PortStats) -> Self {
+        Self {
+            interface: interface.to_owned(),
+            queue,
+            worker,
+            rx_dropped: stats.rx_dropped,
+            rx_ring_full: stats.rx_ring_full,
+            fill_ring_empty: stats.fill_ring_empty,
+            rx_invalid: stats.rx_invalid,
+            tx_invalid: stats.tx_invalid,
+            tx_ring_empty: stats.tx_ring_empty,
+        }
+    }
+}
+
+/// The short answer to "is it well?".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The daemon's version.
+    pub version: String,
+    /// Which publication is in force.
+    pub generation: u64,
+    /// Seconds since the daemon started.
+    pub uptime_s: u64,
+    /// Served interfaces, and those of them that are up.
+    pub interfaces: Share,
+    /// Services, and those of them with a server that takes new connections.
+    pub services: Share,
+    /// Servers in the file, and those of them that are up.
+    pub servers: Share,
+    /// Connections now.
+    pub connections: u64,
+}
+
+/// How many there are, and how many of them are well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// All.
+    pub total: usize,
+    /// Those that are well.
+    pub up: usize,
+}
+
+impl Share {
+    fn of(well: impl Iterator<Item = bool>) -> Self {
+        well.fold(Self::default(), |share, well| Self {
+            total: share.total + 1,
+            up: share.up + usize::from(well),
+        })
+    }
+}
+
+impl Report {
+    /// The short form.
+    pub fn status(&self) -> Status {
+        let takes = |server: &Server| server.state == ServerState::Up && server.weight > 0;
+        let servers = self.services.iter().flat_map(|service| &service.servers);
+        let servers = servers.filter(|server| server.state != ServerState::Removed);
+        Status {
+            version: self.version.clone(),
+            generation: self.generation,
+            uptime_s: self.uptime_s,
+            interfaces: Share::of(self.interfaces.iter().map(|interface| interface.up)),
+            services: Share::of(self.services.iter().map(|s| s.servers.iter().any(takes))),
+            servers: Share::of(servers.map(|server| server.state == ServerState::Up)),
+            connections: self.tables.ipv4.connections + self.tables.ipv6.connections,
+        }
+    }
+}

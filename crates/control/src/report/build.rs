@@ -1,0 +1,217 @@
+//! From the running parts to the shapes.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use dataplane::{
+    director::Director,
+    snapshot::{self, ServerId, Services, Snapshot},
+    stats::{Counter, Stats},
+    verdict::{Answer, Drop, Punt},
+};
+
+use super::{
+    Counts, Fill, Interface, Ledger, Report, Ring, Server, ServerState, Service, Table, Tables,
+    Totals, Worker, XdpMode,
+};
+
+/// What only the daemon knows.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// When it started.
+    pub started: Instant,
+    /// By `PortId`, as in the topology; what is missing is reported as not attached.
+    pub interfaces: Vec<InterfaceFacts>,
+    /// By worker: the core that it is pinned to.
+    pub cores: Vec<Option<usize>>,
+    /// The kernel's counters of each socket.
+    pub rings: Vec<Ring>,
+}
+
+/// How an interface is served.
+#[derive(Clone, Debug, Default)]
+pub struct InterfaceFacts {
+    /// RX queues with a socket.
+    pub queues: u32,
+    /// Where the XDP program runs.
+    pub xdp_mode: Option<XdpMode>,
+    /// Whether its rings share memory with the NIC.
+    pub zero_copy: bool,
+    /// Why it is not native, or not zero-copy, where that was tried.
+    pub fallback: Option<String>,
+}
+
+/// The report of this moment; `stats` are the workers', in their order.
+pub fn build(
+    director: &Director,
+    snapshot: &Snapshot,
+    stats: &[Arc<Stats>],
+    facts: &Facts,
+) -> Report {
+    Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        generation: snapshot.generation,
+        uptime_s: facts.started.elapsed().as_secs(),
+        interfaces: interfaces(snapshot, facts),
+        services: services(director, &snapshot.services, stats),
+        workers: stats.iter().enumerate().map(|(at, stats)| worker(at, stats, facts)).collect(),
+        totals: totals(stats),
+        tables: tables(director),
+        rings: facts.rings.clone(),
+    }
+}
+
+fn interfaces(snapshot: &Snapshot, facts: &Facts) -> Vec<Interface> {
+    let known = snapshot.topology.interfaces.iter().enumerate();
+    known
+        .map(|(port, interface)| {
+            let served = facts.interfaces.get(port).cloned().unwrap_or_default();
+            Interface {
+                name: interface.name.clone(),
+                index: interface.index,
+                mac: interface.mac.to_string(),
+                mtu: interface.mtu,
+                up: interface.up,
+                queues: served.queues,
+                xdp_mode: served.xdp_mode,
+                zero_copy: served.zero_copy,
+                fallback: served.fallback,
+            }
+        })
+        .collect()
+}
+
+/// Every service, those that left the file only while they have connections.
+fn services(director: &Director, services: &Services, stats: &[Arc<Stats>]) -> Vec<Service> {
+    let mut removed: BTreeMap<snapshot::ServiceId, Vec<ServerId>> = BTreeMap::new();
+    for (id, server) in services.servers.iter().enumerate() {
+        if let Some(server) = server.as_ref().filter(|server| server.removed) {
+            removed.entry(server.service).or_default().push(id as ServerId);
+        }
+    }
+    let mut rows = Vec::new();
+    for (id, service) in services.services.iter().enumerate() {
+        let Some(service) = service else { continue };
+        let id = id as snapshot::ServiceId;
+        let leaving = removed.get(&id).map_or(&[][..], Vec::as_slice).iter();
+        let here = service.servers.iter().chain(leaving);
+        let servers: Vec<Server> = here
+            .filter_map(|&id| {
+                let server = services.servers.get(id as usize)?.as_ref()?;
+                Some(self::server(server, counts(director, id, stats)))
+            })
+            .filter(|row| row.state != ServerState::Removed || row.counts.live())
+            .collect();
+        if services.by_key.get(&service.key) == Some(&id) || !servers.is_empty() {
+            rows.push((service.key, self::service(service, servers)));
+        }
+    }
+    rows.sort_by_key(|(key, _)| *key);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+fn service(service: &snapshot::Service, servers: Vec<Server>) -> Service {
+    let mut counts = Counts::default();
+    servers.iter().for_each(|server| counts.add(&server.counts));
+    Service {
+        name: service.name.clone(),
+        protocol: service.key.protocol.name().to_owned(),
+        address: service.key.address,
+        port: service.key.port,
+        scheduler: service.scheduler.name().to_owned(),
+        counts,
+        servers,
+    }
+}
+
+fn server(server: &snapshot::Server, counts: Counts) -> Server {
+    let state = match server {
+        snapshot::Server { removed: true, .. } => ServerState::Removed,
+        snapshot::Server { drained: true, .. } => ServerState::Drained,
+        snapshot::Server { up: false, .. } => ServerState::Down,
+        _ => ServerState::Up,
+    };
+    Server {
+        address: server.address,
+        port: server.port,
+        forward: server.forward.name().to_owned(),
+        weight: server.weight,
+        state,
+        counts,
+    }
+}
+
+fn counts(director: &Director, id: ServerId, stats: &[Arc<Stats>]) -> Counts {
+    let record = director.server(id);
+    let traffic = |pick: fn(&dataplane::stats::Traffic) -> &Counter| {
+        stats.iter().map(|stats| pick(stats.server(id)).value()).sum()
+    };
+    Counts {
+        active: record.active().into(),
+        inactive: record.inactive().into(),
+        connections: record.opened(),
+        in_packets: traffic(|traffic| &traffic.in_packets),
+        in_bytes: traffic(|traffic| &traffic.in_bytes),
+        out_packets: traffic(|traffic| &traffic.out_packets),
+        out_bytes: traffic(|traffic| &traffic.out_bytes),
+    }
+}
+
+impl Counts {
+    const fn live(&self) -> bool {
+        self.active + self.inactive > 0
+    }
+}
+
+fn worker(at: usize, stats: &Stats, facts: &Facts) -> Worker {
+    let [total, pool, rx_lent, tx_lent, held] =
+        std::array::from_fn(|place| stats.ledger[place].value());
+    Worker {
+        worker: at,
+        core: facts.cores.get(at).copied().flatten(),
+        generation: stats.snapshot.value(),
+        rx_packets: stats.rx_packets.value(),
+        tx_packets: stats.tx_packets.value(),
+        breaths: stats.breaths.value(),
+        busy_breaths: stats.busy_breaths.value(),
+        waiting: stats.waiting.value(),
+        ledger: Ledger { total, pool, rx_lent, tx_lent, held },
+    }
+}
+
+fn totals(stats: &[Arc<Stats>]) -> Totals {
+    let sum = |pick: &dyn Fn(&Stats) -> &Counter| -> u64 {
+        stats.iter().map(|stats| pick(stats).value()).sum()
+    };
+    let by = |reason: &str, count| (reason.to_owned(), count);
+    Totals {
+        drops: Drop::ALL
+            .iter()
+            .map(|&reason| by(reason.name(), sum(&|stats| &stats.drops[reason as usize])))
+            .collect(),
+        punts: Punt::ALL
+            .iter()
+            .map(|&reason| by(reason.name(), sum(&|stats| &stats.punts[reason as usize])))
+            .collect(),
+        answers: Answer::ALL
+            .iter()
+            .map(|&kind| by(kind.name(), sum(&|stats| &stats.answers[kind as usize])))
+            .collect(),
+        moved_ports: sum(&|stats| &stats.moved_ports),
+        opened: sum(&|stats| &stats.opened),
+    }
+}
+
+fn tables(director: &Director) -> Tables {
+    let table = |connections: usize, capacity: usize| Table {
+        connections: connections as u64,
+        capacity: capacity as u64,
+    };
+    Tables {
+        ipv4: table(director.v4.len(), director.v4.capacity()),
+        ipv6: table(director.v6.len(), director.v6.capacity()),
+        half_open: Fill {
+            now: director.half_open().into(),
+            limit: director.limits().half_open.into(),
+        },
+    }
+}
