@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod compile;
+pub mod daemon;
 pub mod fault;
 pub mod file;
 pub mod kernel;

@@ -118,8 +118,8 @@ fn parse_ipv4(frame: &[u8]) -> Parsed {
     if fold(sum(header.slice())) != 0xffff {
         return Parsed::Drop(Drop::BadIpChecksum);
     }
-    if header_len > ipv4::LEN && has_source_route(&header.slice()[ipv4::LEN..]) {
-        return Parsed::Drop(Drop::SourceRoute);
+    if let Err(drop) = check_options(&header.slice()[ipv4::LEN..]) {
+        return Parsed::Drop(drop);
     }
     let src = V4::from_wire(&header.slice()[ipv4::SOURCE..]);
     let dst = V4::from_wire(&header.slice()[ipv4::DESTINATION..]);
@@ -181,7 +181,7 @@ fn parse_ipv6(frame: &[u8]) -> Parsed {
         ethernet::LEN + wire::ipv6::LEN,
     ) {
         Ok(chain) => chain,
-        Err(drop) => return Parsed::Drop(drop),
+        Err(unforwardable) => return unforwardable,
     };
     if chain.protocol == protocol::ICMPV6 && chain.fragment == Fragment::Whole {
         return parse_icmpv6(&frame[..end], src, dst, chain.l4, header.hop_limit());
@@ -232,21 +232,23 @@ fn read_transport<A>(packet: &mut Packet<A>, segment: &[u8]) -> Result<(), Drop>
     Ok(())
 }
 
-/// Loose and strict source routes; RFC 7126 sections 4.3 and 4.4 ask routers to drop them.
-fn has_source_route(mut options: &[u8]) -> bool {
+/// Refuses options that are broken (`ip_options_compile` does) and source routes, which
+/// RFC 7126 sections 4.3 and 4.4 ask routers to drop.
+#[inline]
+fn check_options(mut options: &[u8]) -> Result<(), Drop> {
     const END: u8 = 0;
     const NOP: u8 = 1;
     const LSRR: u8 = 131;
     const SSRR: u8 = 137;
     loop {
         match *options {
-            [] | [END, ..] => return false,
+            [] | [END, ..] => return Ok(()),
             [NOP, ref rest @ ..] => options = rest,
-            [LSRR | SSRR, ..] => return true,
+            [LSRR | SSRR, ..] => return Err(Drop::SourceRoute),
             [_, len, ..] if len >= 2 && usize::from(len) <= options.len() => {
                 options = &options[usize::from(len)..];
             }
-            _ => return false,
+            _ => return Err(Drop::Malformed),
         }
     }
 }
@@ -285,7 +287,7 @@ struct Chain {
 }
 
 /// Follows the extension headers to the upper-layer one.
-fn walk_extensions(packet: &[u8], first: u8, start: usize) -> Result<Chain, Drop> {
+fn walk_extensions(packet: &[u8], first: u8, start: usize) -> Result<Chain, Parsed> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
@@ -294,24 +296,31 @@ fn walk_extensions(packet: &[u8], first: u8, start: usize) -> Result<Chain, Drop
     const CHAIN_MAX: usize = 8;
 
     let mut chain = Chain { protocol: first, l4: start, fragment: Fragment::Whole, id: 0 };
+    const MALFORMED: Parsed = Parsed::Drop(Drop::Malformed);
     for _ in 0..CHAIN_MAX {
         let rest = &packet[chain.l4..];
         match chain.protocol {
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
-                let [next, len, ..] = *rest else { return Err(Drop::Malformed) };
+                let [next, len, ..] = *rest else { return Err(MALFORMED) };
                 let octets = 8 * (usize::from(len) + 1);
                 if octets > rest.len() {
-                    return Err(Drop::Malformed);
+                    return Err(MALFORMED);
                 }
-                if chain.protocol == ROUTING && rest[2] == 0 && rest[3] != 0 {
-                    // Type 0 with segments left: RFC 5095.
-                    return Err(Drop::SourceRoute);
+                if chain.protocol == ROUTING && rest[3] != 0 {
+                    // Segments are left: not at its destination yet, which the transport
+                    // checksum is about. Type 0 is forbidden (RFC 5095).
+                    let forbidden = rest[2] == 0;
+                    return Err(if forbidden {
+                        Parsed::Drop(Drop::SourceRoute)
+                    } else {
+                        Parsed::Punt(Punt::Unhandled)
+                    });
                 }
                 chain.protocol = next;
                 chain.l4 += octets;
             }
             FRAGMENT => {
-                let Some(header) = rest.first_chunk::<8>() else { return Err(Drop::Malformed) };
+                let Some(header) = rest.first_chunk::<8>() else { return Err(MALFORMED) };
                 let flags = u16_at(header, 2);
                 chain.protocol = header[0];
                 chain.l4 += header.len();
@@ -328,7 +337,7 @@ fn walk_extensions(packet: &[u8], first: u8, start: usize) -> Result<Chain, Drop
             _ => return Ok(chain),
         }
     }
-    Err(Drop::Malformed)
+    Err(MALFORMED)
 }
 
 /// The kinds that LVS follows to a connection (`ip_vs_in_icmp`); others are the local stack's.

@@ -109,11 +109,11 @@ impl<F: Frame> Worker<F> {
         }
         self.stats.rx_packets.add(self.burst.len() as u64);
         for frame in self.burst.iter().take(LOOKAHEAD) {
-            xsk::prefetch(&frame.bytes()[0]);
+            xsk::prefetch_bytes(frame.bytes());
         }
         for at in 0..self.burst.len() {
             if let Some(ahead) = self.burst.get(at + LOOKAHEAD) {
-                xsk::prefetch(&ahead.bytes()[0]);
+                xsk::prefetch_bytes(ahead.bytes());
             }
             let parsed = parse(self.burst[at].bytes());
             prefetch_bucket(&self.director, &parsed);

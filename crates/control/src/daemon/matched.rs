@@ -19,11 +19,6 @@ impl Matched {
         Self { maps, entries: MatchEntries::default(), local: BTreeSet::new() }
     }
 
-    /// The maps, for loading programs.
-    pub(super) fn maps(&self) -> &MatchMaps {
-        &self.maps
-    }
-
     /// Makes the maps say what this snapshot says. Publish what adds entries before this call.
     ///
     /// # Errors

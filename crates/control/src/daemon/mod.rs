@@ -34,7 +34,7 @@ use crate::{
         addresses::{AddressError, Addresses, ManagedAddress},
         sysctl::{self, SysctlError},
     },
-    live, load,
+    load,
     model::Model,
     topology::{self, Mirror, MirrorError, Request},
 };
@@ -91,16 +91,7 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`]; then nothing stays attached.
 pub fn run(options: &Options) -> Result<(), StartError> {
-    let surroundings = live::surroundings().map_err(|error| StartError::Box(error.to_string()))?;
-    let model = load::load(&options.file, Some(&surroundings))?;
-    let faults: Vec<String> = live::check(&model)
-        .into_iter()
-        .filter(live::Finding::is_error)
-        .map(|finding| finding.to_string())
-        .collect();
-    if !faults.is_empty() {
-        return Err(StartError::Box(faults.join("\n")));
-    }
+    let model = load::load(&options.file, None)?;
     log::info!("{}: {} services", options.file.display(), model.services.len());
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -122,7 +113,7 @@ struct Daemon {
 }
 
 async fn start(options: &Options, model: &Model) -> Result<(), StartError> {
-    let listener = api::bind(&options.socket)?;
+    let listener = api::Endpoint::bind(&options.socket)?;
     let tap = Arc::new(open_tap(model)?);
     let (resolve, resolve_requests) = crossbeam_channel::bounded(256);
     let director = Arc::new(director(model, resolve)?);
@@ -197,7 +188,7 @@ impl Daemon {
 }
 
 /// Server addresses with a `mac:`.
-fn statics(services: &Services) -> Vec<(std::net::IpAddr, dataplane::topology::Mac)> {
+fn statics(services: &Services) -> topology::Statics {
     services.servers.iter().flatten().filter_map(|s| Some((s.address, s.mac?))).collect()
 }
 

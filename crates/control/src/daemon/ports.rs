@@ -1,7 +1,12 @@
 //! Interfaces, their sockets and their XDP programs: opened at the start, let go when an
 //! interface vanishes, opened again when it is back.
 
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crossbeam_channel::bounded;
 use dataplane::{
@@ -15,7 +20,10 @@ use xsk::{
 };
 
 use super::{matched::Matched, publish::Publisher, workers::Crew};
-use crate::model::{self, Model, ZeroCopy};
+use crate::{
+    model::{self, Model, ZeroCopy},
+    report::InterfaceFacts,
+};
 
 /// Why interfaces cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -82,15 +90,7 @@ pub(super) struct Ports {
     pins: Option<PathBuf>,
     served: Vec<Served>,
     maps: Option<MatchMaps>,
-}
-
-/// What an interface became, for the report.
-pub(super) struct PortFacts {
-    pub(super) name: String,
-    pub(super) queues: u32,
-    pub(super) mode: Option<xsk::XdpMode>,
-    pub(super) fallback: Option<String>,
-    pub(super) zero_copy: bool,
+    facts: Arc<Mutex<Vec<InterfaceFacts>>>,
 }
 
 /// Where links are pinned with `when_down: drop`.
@@ -118,7 +118,7 @@ impl Ports {
             .map(|interface| load(model, interface, queues[&interface.name], &maps))
             .collect::<Result<_, _>>()?;
         let pins = (model.when_down == model::WhenDown::Drop).then(|| PathBuf::from(PINS));
-        Ok((Self { umem, config, workers, pins, served, maps: Some(maps) }, pools))
+        Ok((Self { umem, config, workers, pins, served, maps: Some(maps), facts: Arc::default() }, pools))
     }
 
     /// Fills the match maps, before anything is attached.
@@ -168,16 +168,20 @@ impl Ports {
         }
     }
 
-    /// For the report.
-    pub(super) fn facts(&self) -> Vec<PortFacts> {
-        let facts = |served: &Served| PortFacts {
-            name: served.name.clone(),
+    /// For the report: kept up to date.
+    pub(super) fn facts(&self) -> Arc<Mutex<Vec<InterfaceFacts>>> {
+        Arc::clone(&self.facts)
+    }
+
+    fn note_facts(&self) {
+        let fact = |served: &Served| InterfaceFacts {
             queues: served.queues,
-            mode: served.attached.as_ref().map(Attached::mode),
-            fallback: served.attached.as_ref().and_then(|a| a.fallback().map(str::to_owned)),
+            xdp_mode: served.attached.as_ref().map(|attached| attached.mode().into()),
             zero_copy: self.config.zero_copy,
+            fallback: served.attached.as_ref().and_then(|a| a.fallback().map(str::to_owned)),
         };
-        self.served.iter().map(facts).collect()
+        let facts = self.served.iter().map(fact).collect();
+        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
     }
 
     fn attach(&mut self, id: usize, crew: &Crew) -> Result<(), PortsError> {
@@ -203,6 +207,7 @@ impl Ports {
         }
         log_attached(served, &attached, self.config.zero_copy);
         served.attached = Some(attached);
+        self.note_facts();
         Ok(())
     }
 
@@ -217,6 +222,7 @@ impl Ports {
                 let _ = closed.recv();
             }
         }
+        self.note_facts();
     }
 }
 

@@ -1,26 +1,32 @@
 //! The daemon's main loop: the kernel changes, the operator asks, signals end it.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
-use dataplane::{engine::Order, forward::Forward, topology::Topology};
+use dataplane::{
+    engine::{Handle, Order},
+    snapshot::Snapshot,
+    topology::{PortId, Topology},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::interval,
 };
+use xsk::PortStats;
 
 use super::{Daemon, StartError};
 use crate::{
     api,
-    report::{Facts, Report},
+    report::{self, Facts, Ring},
     topology::{Mirror, Request},
 };
 
 /// How often old snapshots are freed and the sockets' statistics read.
 const UPKEEP: Duration = Duration::from_millis(500);
-
-/// A question of the API: it is answered by the main loop, which has everything.
-type Question = oneshot::Sender<Report>;
 
 impl Daemon {
     /// Follows the kernel and answers until SIGTERM or SIGINT.
@@ -28,7 +34,7 @@ impl Daemon {
         &mut self,
         mirror: Mirror,
         (ask, asked): (mpsc::Sender<Request>, mpsc::Receiver<Request>),
-        listener: api::Listener,
+        endpoint: api::Endpoint,
     ) -> Result<(), StartError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
@@ -37,8 +43,7 @@ impl Daemon {
         let mut mirror = tokio::spawn(mirror.watch(asked, move |topology| {
             changed.send_replace(Arc::new(topology));
         }));
-        let (question, mut questions) = mpsc::channel::<Question>(16);
-        let api = tokio::spawn(api::serve(listener, question));
+        let api = tokio::spawn(endpoint.serve(self.source()));
         let mut upkeep = interval(UPKEEP);
         log::info!("forwarding");
         let result = loop {
@@ -53,9 +58,6 @@ impl Daemon {
                 Ok(()) = topologies.changed() => {
                     let topology = Arc::clone(&topologies.borrow_and_update());
                     self.follow(&topology);
-                }
-                Some(question) = questions.recv() => {
-                    let _ = question.send(self.report());
                 }
                 _ = upkeep.tick() => self.publisher.release(&self.crew.stats()),
             }
@@ -88,26 +90,47 @@ impl Daemon {
             .servers
             .iter()
             .flatten()
-            .filter(|server| server.mac.is_none() || server.forward != Forward::Dr)
+            .filter(|server| server.mac.is_none())
             .map(|server| server.address)
             .collect();
         Request::Servers { servers, vips: snapshot.services.vips.iter().copied().collect() }
     }
 
-    /// Everything that can be listed, as it is now.
-    fn report(&self) -> Report {
-        let (sender, receiver) = crossbeam_channel::bounded(self.crew.handles().len());
-        for handle in self.crew.handles() {
-            handle.order(Order::Report(sender.clone()));
-        }
-        drop(sender);
-        let rings = receiver.iter().flatten().collect();
-        let facts = Facts {
-            started: self.started,
-            ports: self.ports.facts(),
-            cores: self.crew.cores.clone(),
-            rings,
-        };
-        Report::new(&self.director, &self.publisher.current(), &self.crew.stats(), &facts)
+    /// Where the API's answers come from: everything that can be listed, as it is then.
+    fn source(&self) -> api::Source {
+        let director = Arc::clone(&self.director);
+        let snapshots = self.publisher.pointer();
+        let (handles, stats) = (self.crew.handles().to_vec(), self.crew.stats());
+        let (started, cores) = (self.started, self.crew.cores.clone());
+        let interfaces = self.ports.facts();
+        Arc::new(move || {
+            let facts = Facts {
+                started,
+                interfaces: interfaces.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+                cores: cores.clone(),
+                rings: rings(&snapshots.load(), &handles),
+            };
+            report::build(&director, &snapshots.load(), &stats, &facts)
+        })
     }
 }
+
+/// The kernel's counters of all sockets; each worker reads those of its own.
+fn rings(snapshot: &Snapshot, handles: &[Handle]) -> Vec<Ring> {
+    let of_worker = |(worker, handle): (usize, &Handle)| {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        handle.order(Order::Report(sender));
+        let stats = receiver.recv_timeout(ANSWER_TIME).unwrap_or_default();
+        let ring = move |(port, queue, stats): &(PortId, u32, PortStats)| {
+            let interface = &snapshot.topology.interfaces[usize::from(*port)];
+            Ring::new(&interface.name, *queue, worker, stats)
+        };
+        stats.iter().map(ring).collect::<Vec<_>>()
+    };
+    let mut rings: Vec<Ring> = handles.iter().enumerate().flat_map(of_worker).collect();
+    rings.sort_by(|a, b| (&a.interface, a.queue).cmp(&(&b.interface, b.queue)));
+    rings
+}
+
+/// How long a worker may take to answer: it looks once a breath.
+const ANSWER_TIME: Duration = Duration::from_millis(100);

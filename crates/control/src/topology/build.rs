@@ -11,31 +11,58 @@ use super::{
     state::{Keeper, Kernel},
 };
 
+/// Addresses with a fixed MAC (`mac:` of a real server): nobody need resolve them.
+pub type Statics = HashMap<IpAddr, Mac>;
+
 /// Builds the topology for the interfaces named `served`, in that order. Pure but for
 /// `ids`, which keeps ids and the generation from one topology to the next.
-pub fn build(kernel: &Kernel, ids: &mut HopIds, served: &[String]) -> Topology {
+pub fn build(
+    kernel: &Kernel,
+    ids: &mut HopIds,
+    served: &[String],
+    statics: &Statics,
+) -> Topology {
     let interfaces: Vec<Interface> = served.iter().map(|name| interface(kernel, name)).collect();
     let ports = ports(&interfaces);
     let lines = lines(kernel, &ports);
-    let places = places(kernel, &lines, &ports);
+    let of_family =
+        |v4: bool| Routes::new(lines.iter().filter(|line| line.0.is_ipv4() == v4).cloned());
+    let (routes_v4, routes_v6) = (of_family(true), of_family(false));
+    let mut places = places(kernel, &lines, &ports);
+    let fixed = static_places(&routes_v4, &routes_v6, statics);
+    places.retain(|place| fixed.binary_search(place).is_err());
+    places.extend(fixed);
     ids.note(&interfaces, lines);
     ids.assign(&places);
 
     let mut hops = vec![Hop { port: 0, mac: None, source: Mac::default(), mtu: 0 }; ids.used()];
     for ((port, ip), id) in ids.ids() {
-        hops[usize::from(*id)] = hop(kernel, &interfaces, *port, *ip);
+        let mut hop = hop(kernel, &interfaces, *port, *ip);
+        hop.mac = statics.get(ip).copied().or(hop.mac);
+        hops[usize::from(*id)] = hop;
     }
-    let of_family =
-        |v4: bool| Routes::new(ids.lines().iter().filter(|line| line.0.is_ipv4() == v4).cloned());
     Topology {
         hops,
         hop_of: ids.ids().clone(),
-        routes_v4: of_family(true),
-        routes_v6: of_family(false),
+        routes_v4,
+        routes_v6,
         local: kernel.addresses.iter().map(|address| address.ip).collect(),
         route_generation: ids.generation(),
         interfaces,
     }
+}
+
+/// Where the fixed addresses are: on the link that their route names.
+fn static_places(v4: &Routes, v6: &Routes, statics: &Statics) -> Vec<Place> {
+    let place = |ip: &IpAddr| {
+        let routes = if ip.is_ipv4() { v4 } else { v6 };
+        let RouteKind::Via(hops) = &routes.lookup(*ip)?.kind else { return None };
+        let on_link = hops.iter().find(|hop| hop.gateway.is_none())?;
+        Some((on_link.port?, *ip))
+    };
+    let mut places: Vec<Place> = statics.keys().filter_map(place).collect();
+    places.sort_unstable();
+    places
 }
 
 fn interface(kernel: &Kernel, name: &str) -> Interface {

@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     Limits,
-    build::build,
+    build::{Statics, build},
     dump,
     hops::HopIds,
     kept::Kept,
@@ -46,6 +46,8 @@ const REST: Duration = Duration::from_millis(300);
 pub struct Settings {
     /// The served interfaces in file order; the index is the [`PortId`].
     pub interfaces: Vec<String>,
+    /// Real servers with a `mac:`.
+    pub statics: Statics,
     /// How much.
     pub limits: Limits,
 }
@@ -171,7 +173,8 @@ impl Mirror {
 
     /// The topology as now known.
     pub fn topology(&mut self) -> Topology {
-        build(&self.kernel, &mut self.ids, &self.settings.interfaces)
+        let Settings { interfaces, statics, .. } = &self.settings;
+        build(&self.kernel, &mut self.ids, interfaces, statics)
     }
 
     /// Calls `on_change` with the present topology, and again within milliseconds of each

@@ -16,7 +16,7 @@ pub mod source;
 pub mod state;
 mod wanted;
 
-pub use build::build;
+pub use build::{Statics, build};
 pub use mirror::{Mirror, MirrorError, Request, Settings};
 
 /// How much of the kernel's state is mirrored; each with a counter when exceeded.

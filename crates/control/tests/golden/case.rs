@@ -7,67 +7,67 @@ use serde::{Deserialize, Deserializer};
 /// One case.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Case {
-    pub name: String,
-    pub why: String,
-    pub config: String,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) why: String,
+    pub(crate) config: String,
     #[serde(default)]
-    pub topology: Option<Change>,
-    pub steps: Vec<Step>,
+    pub(crate) topology: Option<Change>,
+    pub(crate) steps: Vec<Step>,
 }
 
 /// What differs from `topology.json`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Change {
-    pub mtu: [u16; 2],
+pub(crate) struct Change {
+    pub(crate) mtu: [u16; 2],
 }
 
 /// One frame in, and all that follows from it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Step {
-    pub at: Option<f64>,
+pub(crate) struct Step {
+    pub(crate) at: Option<f64>,
     #[serde(default)]
-    pub port: u16,
+    pub(crate) port: u16,
     #[serde(rename = "in", default)]
-    pub arrives: Option<Octets>,
+    pub(crate) arrives: Option<Octets>,
     #[serde(default)]
-    pub in_holes: Vec<Hole>,
+    pub(crate) in_holes: Vec<Hole>,
     #[serde(default)]
-    pub out: Vec<Output>,
-    pub punt: Option<String>,
+    pub(crate) out: Vec<Output>,
+    pub(crate) punt: Option<String>,
     #[serde(default)]
-    pub counters: BTreeMap<String, u64>,
+    pub(crate) counters: BTreeMap<String, u64>,
 }
 
 /// A frame that leaves.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Output {
-    pub port: u16,
-    pub frame: Octets,
+pub(crate) struct Output {
+    pub(crate) port: u16,
+    pub(crate) frame: Octets,
     #[serde(default)]
-    pub holes: Vec<Hole>,
+    pub(crate) holes: Vec<Hole>,
 }
 
 /// A place where xlvs may choose.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Hole {
-    pub at: usize,
-    pub len: usize,
-    pub mask: Option<Octets>,
+pub(crate) struct Hole {
+    pub(crate) at: usize,
+    pub(crate) len: usize,
+    pub(crate) mask: Option<Octets>,
     #[serde(default)]
-    pub checksums: Vec<usize>,
-    pub name: Option<String>,
-    pub within: Option<[u64; 2]>,
-    pub not: Option<u64>,
+    pub(crate) checksums: Vec<usize>,
+    pub(crate) name: Option<String>,
+    pub(crate) within: Option<[u64; 2]>,
+    pub(crate) not: Option<u64>,
 }
 
 /// Octets, written in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Octets(pub Vec<u8>);
+pub(crate) struct Octets(pub(crate) Vec<u8>);
 
 impl<'de> Deserialize<'de> for Octets {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -81,13 +81,13 @@ impl<'de> Deserialize<'de> for Octets {
 
 impl Hole {
     /// The octets of `frame` at the hole, under its mask.
-    pub fn value(&self, frame: &[u8]) -> Vec<u8> {
+    pub(crate) fn value(&self, frame: &[u8]) -> Vec<u8> {
         let octets = &frame[self.at..self.at + self.len];
         octets.iter().zip(self.masks()).map(|(octet, mask)| octet & mask).collect()
     }
 
     /// Fills the hole and carries the difference into its checksums (RFC 1624).
-    pub fn fill(&self, frame: &mut [u8], value: &[u8]) {
+    pub(crate) fn fill(&self, frame: &mut [u8], value: &[u8]) {
         let hole = self.at..self.at + self.len;
         let old = frame[hole.clone()].to_vec();
         let masks = self.masks();
