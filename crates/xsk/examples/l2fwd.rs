@@ -42,7 +42,8 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let program = Program::load(&maps, link::mac(input)?, WhenDown::Pass)?;
     program.set_socket(0, &from)?;
     let attached = program.attach(input, AttachMode::Auto, None)?;
-    println!("{input}: {} XDP, {:?} sockets", attached.mode(), from.mode());
+    let pages = if umem.on_huge_pages() { "huge" } else { "small" };
+    println!("{input}: {} XDP, {:?} sockets, {pages} pages", attached.mode(), from.mode());
     let stop = AtomicBool::new(false);
     thread::scope(|scope| -> Result<(), Box<dyn Error + Send + Sync>> {
         if let [generate] = rest {

@@ -141,9 +141,10 @@ impl Port {
     /// Moves up to `max` arrived frames to the end of `burst`; returns how many.
     #[inline]
     pub fn receive(&mut self, pool: &mut Pool, burst: &mut Vec<Frame>, max: usize) -> usize {
-        let mut received = 0;
-        while received < max {
-            let want = (max - received).min(BATCH);
+        let before = burst.len();
+        let mut left = max;
+        while left > 0 {
+            let want = left.min(BATCH);
             // SAFETY: the descriptors are of this socket's UMEM; before use each is checked
             // against the ledger by `arrive`.
             let count = unsafe { self.rings.rx.consume(&mut self.scratch[..want]) };
@@ -153,12 +154,12 @@ impl Port {
                     burst.push(frame);
                 }
             }
-            received += count;
+            left -= count;
             if count < want {
                 break;
             }
         }
-        received
+        burst.len() - before
     }
 
     /// Stages a frame for sending; the next [`Port::flush`] hands it over.

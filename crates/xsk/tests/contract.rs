@@ -134,6 +134,7 @@ fn endpoints_rules_1_to_4() {
                 ("4: UDP", to(s, c, udp(5353, 4000), UDP), Take),
                 ("4: another port of the server", to(s, c, tcp(22, 4000), TCP), Pass),
                 ("4: the other protocol", to(s, c, udp(8080, 4000), UDP), Pass),
+                ("4: a service's endpoint is no server's", to(v, c, tcp(80, 4000), TCP), Pass),
                 ("4: a server's answer to a VIP elsewhere", to(s, w.away, tcp(8080, 9), TCP), Take),
                 ("routed through the box", to(c, s, tcp(4000, 8080), TCP), Pass),
                 ("of no interest", to(c, w.stranger, tcp(4000, 80), TCP), Pass),
@@ -207,8 +208,6 @@ fn truncated_and_malformed() {
         expect(&program, &[("wrong version", version, Pass), ("padded", padded, Take)]);
     }
     let w = World::new(Family::V4);
-    let mut short_header = w.packet(w.client, w.vip).frame(TCP, tcp(4000, 80));
-    short_header[14] = 0x44;
     let mut long_header = w.packet(w.client, w.vip).frame(TCP, Vec::new());
     long_header[14] = 0x4f;
     let mut bad_checksum = w.packet(w.client, w.vip).frame(TCP, tcp(4000, 80));
@@ -216,11 +215,23 @@ fn truncated_and_malformed() {
     expect(
         &program,
         &[
-            ("IHL 4", short_header, Pass),
             ("IHL beyond the end", long_header, Pass),
             ("a bad checksum of a service's packet is ours to count", bad_checksum, Take),
         ],
     );
+}
+
+/// With a header of 16 octets the destination address would be read as ports.
+#[test]
+fn a_header_shorter_than_ipv4s() {
+    let maps = MatchMaps::new(MatchCapacities::default()).expect("needs root");
+    let (client, vip) = (IpAddr::from([10, 0, 2, 7]), IpAddr::from([10, 0, 0, 80]));
+    maps.set_endpoint(TCP, vip, 80, EndpointFlags::SERVICE).unwrap();
+    let program = Program::load_dry(&maps, MAC).unwrap();
+    let whole = Packet::new(client, vip).frame(TCP, tcp(4000, 80));
+    let mut short = whole.clone();
+    short[14] = 0x44;
+    expect(&program, &[("IHL 5", whole, Take), ("IHL 4", short, Pass)]);
 }
 
 #[test]
@@ -365,6 +376,7 @@ fn icmp_errors_rule_6() {
                 row("a NAT packet to a server", c, s, TCP, tcp(4000, 8080), Take),
                 row("another port of the server", c, s, TCP, tcp(4000, 22), Pass),
                 row("the client's own packet", c, v, TCP, tcp(4000, 80), Pass),
+                row("a server's own packet", s, c, TCP, tcp(8080, 4000), Pass),
                 row("of no interest", c, router, TCP, tcp(1, 2), Pass),
                 row("a tunnel packet of ours", w.own, w.tunnel, tunnel_protocol, vec![0; 8], Take),
                 row("the other inner family", v, w.tunnel, 41, vec![0; 8], Take),
@@ -392,7 +404,11 @@ fn quoted_headers_with_options_and_extensions() {
     let about = |w: &World, kind, quoted: &[u8]| {
         w.packet(w.stranger, w.own).frame(w.family.icmp(), icmp_error(kind, quoted))
     };
-    let split = four.packet(four.stranger, four.own).piece(Piece::First, 1);
+    let whole_six = six.packet(six.vip, six.client).ip(UDP, udp(53, 1));
+    let split = |w: &World, kind, quoted: &[u8]| {
+        let packet = w.packet(w.stranger, w.own).piece(Piece::First, 1);
+        packet.frame(w.family.icmp(), icmp_error(kind, quoted))
+    };
     let whole = four.packet(four.vip, four.client).ip(UDP, udp(53, 1));
     expect(
         &program,
@@ -405,7 +421,8 @@ fn quoted_headers_with_options_and_extensions() {
                 four.packet(four.stranger, four.own).frame(58, icmp_error(1, &hop)),
                 Pass,
             ),
-            ("a fragmented error is the kernel's", split.frame(1, icmp_error(3, &whole)), Pass),
+            ("a fragmented error is the kernel's", split(&four, 3, &whole), Pass),
+            ("a fragmented ICMPv6 error", split(&six, 2, &whole_six), Pass),
         ],
     );
 }
