@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::failure::{Outcome, fail};
 use crate::shell;
@@ -74,12 +74,19 @@ pub fn run() -> Outcome {
 }
 
 fn missing() -> Vec<&'static str> {
-    BUILD.iter().chain(LAB).copied().filter(|package| !is_installed(package)).collect()
-}
-
-fn is_installed(package: &str) -> bool {
-    let status = shell::output(Command::new("dpkg-query").args(["-W", "-f=${Status}", package]));
-    status.is_ok_and(|status| status.ends_with(" installed"))
+    let needed = || BUILD.iter().chain(LAB).copied();
+    let mut query = Command::new("dpkg-query");
+    query.args(["--show", "--showformat=${Package} ${Status}\n"]).args(needed());
+    // It ends with 1 when it does not know one of them, and lists the others all the same.
+    let known = query.stdin(Stdio::null()).output().map(|output| output.stdout).unwrap_or_default();
+    let known = String::from_utf8_lossy(&known);
+    let is_installed = |package: &str| {
+        known.lines().any(|line| {
+            line.split_once(' ') == Some((package, "install ok installed"))
+                || line.split_once(' ') == Some((package, "hold ok installed"))
+        })
+    };
+    needed().filter(|package| !is_installed(package)).collect()
 }
 
 fn install(packages: &[&str]) -> Outcome {

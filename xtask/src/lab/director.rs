@@ -14,6 +14,7 @@ use crate::shell;
 pub struct Director<'lab> {
     lab: &'lab Lab,
     binary: PathBuf,
+    socket: PathBuf,
     process: Process,
 }
 
@@ -60,11 +61,25 @@ impl<'lab> Director<'lab> {
     /// # Errors
     /// When it ends, or is not ready within 20 s; with everything it logged.
     pub fn start_with_file(lab: &'lab Lab, binary: &Path, file: &Path) -> Outcome<Self> {
+        Self::start_as("xlvs", lab, binary, file)
+    }
+
+    /// Starts a second one beside it, with the same file and a socket of its own.
+    ///
+    /// # Errors
+    /// As [`Self::start_with_file`]; the second one ought to refuse.
+    pub fn start_another(&self) -> Outcome<Self> {
+        Self::start_as("another", self.lab, &self.binary, &self.lab.file("xlvs.yaml"))
+    }
+
+    /// `name` is that of the socket and the log.
+    fn start_as(name: &str, lab: &'lab Lab, binary: &Path, file: &Path) -> Outcome<Self> {
         let host = lab.director();
+        let socket = lab.file(&format!("{name}.sock"));
         let mut run = host.command(&binary.to_string_lossy());
-        run.arg("run").arg(file).arg("--socket").arg(lab.file("xlvs.sock"));
-        let process = host.start(&mut run, &lab.file("xlvs.log"))?;
-        let mut director = Self { lab, binary: binary.to_owned(), process };
+        run.arg("run").arg(file).arg("--socket").arg(&socket);
+        let process = host.start(&mut run, &lab.file(&format!("{name}.log")))?;
+        let mut director = Self { lab, binary: binary.to_owned(), socket, process };
         director.wait_until_ready()?;
         Ok(director)
     }
@@ -97,7 +112,7 @@ impl<'lab> Director<'lab> {
     /// When it cannot reach the daemon.
     pub fn list(&self, more: &[&str]) -> Outcome<String> {
         let mut list = self.lab.director().command(&self.binary.to_string_lossy());
-        list.arg("list").args(more).arg("--socket").arg(self.lab.file("xlvs.sock"));
+        list.arg("list").args(more).arg("--socket").arg(&self.socket);
         shell::output(&mut list)
     }
 
@@ -152,12 +167,21 @@ impl<'lab> Director<'lab> {
     /// # Errors
     /// When it ends otherwise.
     pub fn stop(self) -> Outcome {
-        let log = self.lab.file("xlvs.log");
+        let log = self.socket.with_extension("log");
         let status = self.process.stop()?;
         if status.success() {
             return Ok(());
         }
         fail(format!("xlvs ended with {status}:\n{}", fs::read_to_string(log)?))
+    }
+
+    /// SIGKILL, and the end.
+    ///
+    /// # Errors
+    /// When it does not end within 5 s.
+    pub fn kill(mut self) -> Outcome {
+        self.process.signal("KILL")?;
+        self.process.wait(Duration::from_secs(5)).map(drop)
     }
 }
 

@@ -15,6 +15,7 @@ mod topology;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 pub use client::{Client, Page, ask_from, fetch_from};
 pub use config::{Config, Inside, XdpMode};
@@ -89,6 +90,7 @@ impl Lab {
         lab.add_routes()?;
         lab.give_vips()?;
         servers::start(&lab)?;
+        lab.wait_for_carriers()?;
         Ok(lab)
     }
 
@@ -233,6 +235,35 @@ impl Lab {
             format!("address del {v4}/32 dev eth0"),
             format!("address del {v6}/128 dev eth0"),
         ])
+    }
+
+    /// The kernel lets an interface, and a bridge's port, carry packets only some time after
+    /// it was told to: up to a second, in which they would be lost.
+    fn wait_for_carriers(&self) -> Outcome {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        for name in self.topology.hosts() {
+            let host = self.host(name);
+            loop {
+                let ports =
+                    if name == SWITCH { host.run("bridge -o link show")? } else { String::new() };
+                let links = host.run("ip -o link show")?;
+                let is_down = |line: &&str| {
+                    line.contains("NO-CARRIER")
+                        || line.contains("state DOWN")
+                        || line.contains("LOWERLAYERDOWN")
+                };
+                let is_closed = |line: &&str| !line.contains("state forwarding");
+                let Some(line) = links.lines().find(is_down).or(ports.lines().find(is_closed))
+                else {
+                    break;
+                };
+                if Instant::now() > deadline {
+                    return fail(format!("{}: not up: {line}", host.name()));
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(())
     }
 
     /// The last lines of every log, for a test that failed.

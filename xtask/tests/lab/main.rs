@@ -5,6 +5,7 @@
 //! about the product.
 #![forbid(unsafe_code)]
 
+mod faults;
 mod ground;
 mod hops;
 mod kernel;
