@@ -16,7 +16,7 @@ use crate::{
 /// What control tells a worker; looked at once a breath.
 pub enum Order {
     /// Serve this queue of that interface.
-    Attach(PortId, Port),
+    Attach(PortId, Box<Port>),
     /// Let go of the interface; the sender is dropped when that is done.
     Detach(PortId, Sender<()>),
     /// Send the kernel's statistics of every socket: interface, queue, counters.
@@ -109,7 +109,7 @@ impl Engine {
     fn obey(&mut self) -> bool {
         while let Ok(order) = self.orders.try_recv() {
             match order {
-                Order::Attach(id, port) => self.rings.attach(id, port),
+                Order::Attach(id, port) => self.rings.attach(id, *port),
                 Order::Detach(id, done) => {
                     self.rings.detach(id);
                     drop(done);

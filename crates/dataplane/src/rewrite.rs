@@ -99,7 +99,7 @@ mod tests {
     fn syn(options: &[u8]) -> Vec<u8> {
         let mut segment = vec![0; tcp::LEN];
         segment.extend_from_slice(options);
-        segment[tcp::DATA_OFFSET] = (segment.len() / 4 << 4) as u8;
+        segment[tcp::DATA_OFFSET] = ((segment.len() / 4) << 4) as u8;
         segment[tcp::FLAGS] = tcp::SYN;
         let checksum = check(&segment);
         put_u16(&mut segment, tcp::CHECKSUM, checksum);

@@ -112,11 +112,11 @@ impl<F> WaitingRoom<F> {
     }
 
     /// The frame that was looked at longest ago: to be held on, or not.
-    pub fn next(&mut self) -> Option<Held<F>> {
+    pub fn take_next(&mut self) -> Option<Held<F>> {
         self.held.pop_front()
     }
 
-    /// Puts back what came from [`WaitingRoom::next`].
+    /// Puts back what came from [`WaitingRoom::take_next`].
     pub fn hold_on(&mut self, held: Held<F>) {
         self.held.push_back(held);
     }

@@ -163,7 +163,7 @@ impl<F: Frame> Worker<F> {
         };
         let mut looked = 0;
         for _ in 0..self.waiting.len() {
-            let Some(mut held) = self.waiting.next() else { break };
+            let Some(mut held) = self.waiting.take_next() else { break };
             if held.nothing_new(&breath) {
                 self.waiting.hold_on(held);
                 continue;

@@ -197,7 +197,7 @@ impl Ports {
             served.program.set_socket(queue, &port).map_err(PortsError::Program)?;
             served.index = port.ifindex();
             let worker = queue as usize % self.workers;
-            crew.handles()[worker].order(Order::Attach(id as PortId, port));
+            crew.handles()[worker].order(Order::Attach(id as PortId, Box::new(port)));
         }
         served.mac = mac;
         let pin = self.pins.as_ref().map(|pins| pins.join(&served.name));
