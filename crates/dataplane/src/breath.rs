@@ -472,13 +472,13 @@ pub fn datagram<A: Address>(packet: &Packet<A>) -> Datagram {
     }
 }
 
-/// A SYN on a connection that is over opens a new one, perhaps to another server
-/// (`conn_reuse_mode` 1 of LVS).
+/// A SYN on a connection that is over belongs to another one. The client's opens a new one,
+/// perhaps to another server (`conn_reuse_mode` 1 of LVS). The server's answers a SYN that did
+/// not pass here: the client, from the same port, talks to the server's own address now.
 #[inline]
 fn reopens<A>(packet: &Packet<A>, found: &Found<A>) -> bool {
     const OVER: [u8; 2] = [tcp::State::TimeWait as u8, tcp::State::Close as u8];
     packet.flags & (flag::SYN | flag::RST) == flag::SYN
         && packet.tuple.protocol == Protocol::Tcp
-        && found.direction == Way::Forward
         && OVER.contains(&found.meta.state())
 }

@@ -16,7 +16,7 @@ use std::{
     io,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use dataplane::{
@@ -113,7 +113,7 @@ struct Daemon {
 }
 
 async fn start(options: &Options, model: &Model) -> Result<(), StartError> {
-    let listener = api::Endpoint::bind(&options.socket)?;
+    let endpoint = api::Endpoint::bind(&options.socket)?;
     let tap = Arc::new(open_tap(model)?);
     let (resolve, resolve_requests) = crossbeam_channel::bounded(256);
     let director = Arc::new(director(model, resolve)?);
@@ -152,10 +152,13 @@ async fn start(options: &Options, model: &Model) -> Result<(), StartError> {
     let (ask, asked) = mpsc::channel(1024);
     bridge(resolve_requests, ask.clone())?;
     let result = match added {
-        Ok(()) => daemon.watch(mirror, (ask, asked), listener).await,
-        Err(error) => Err(error),
+        Ok(()) => daemon.watch(mirror, (ask, asked), endpoint).await,
+        Err(error) => {
+            daemon.vips.remove_all().await;
+            Err(error)
+        }
     };
-    daemon.stop().await;
+    daemon.stop();
     result
 }
 
@@ -171,16 +174,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Withdraws, waits, detaches.
-    async fn stop(mut self) {
-        for error in self.vips.remove_all().await {
-            log::warn!("{error}");
-        }
-        let grace = self.model.stop_grace;
-        if grace > Duration::ZERO {
-            log::info!("managed VIPs withdrawn; forwarding for {} s more", grace.as_secs_f32());
-            tokio::time::sleep(grace).await;
-        }
+    /// Detaches, then stops the workers: the kernel gets what comes meanwhile.
+    fn stop(mut self) {
         self.ports.detach_all();
         self.crew.stop();
         log::info!("stopped");

@@ -14,7 +14,7 @@ use dataplane::{
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
-    time::interval,
+    time::{Instant, interval, sleep_until},
 };
 use xsk::PortStats;
 
@@ -46,11 +46,15 @@ impl Daemon {
         let api = tokio::spawn(endpoint.serve(self.source()));
         let mut upkeep = interval(UPKEEP);
         log::info!("forwarding");
+        let mut end = None;
         let result = loop {
             tokio::select! {
                 biased;
-                _ = terminate.recv() => break Ok(()),
-                _ = interrupt.recv() => break Ok(()),
+                _ = terminate.recv(), if end.is_none() => end = Some(self.withdraw().await),
+                _ = interrupt.recv(), if end.is_none() => end = Some(self.withdraw().await),
+                () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
+                    break Ok(());
+                }
                 ended = &mut mirror => break match ended {
                     Ok(Err(error)) => Err(error.into()),
                     _ => Ok(()),
@@ -68,6 +72,19 @@ impl Daemon {
             let _ = mirror.await;
         }
         result
+    }
+
+    /// Withdraws managed VIPs, so that no new clients come; returns when to stop. Until then
+    /// everything goes on.
+    async fn withdraw(&mut self) -> Instant {
+        for error in self.vips.remove_all().await {
+            log::warn!("{error}");
+        }
+        let grace = self.model.stop_grace;
+        if !grace.is_zero() {
+            log::info!("stopping: forwarding goes on for {} s", grace.as_secs_f32());
+        }
+        Instant::now() + grace
     }
 
     /// A new topology: the workers get it, then the match maps and the ports follow.
