@@ -166,6 +166,7 @@ fn sight(model: &Model) -> Result<(Topology, Vec<Nic>), LiveError> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(read)?;
     let settings = topology::Settings {
         interfaces: model.interfaces.iter().map(|interface| interface.name.clone()).collect(),
+        statics: topology::Statics::default(),
         limits: topology::Limits {
             routes: model.limits.routes as usize,
             neighbours: model.limits.neighbours as usize,
