@@ -5,7 +5,8 @@
 //! reported at once. [`model::Model`] is what is true, [`compile::compile`] makes the datapath's
 //! services of it, [`matches::match_entries`] lists what the XDP program must recognise.
 //!
-//! [`report`] is what a running daemon tells of itself, [`api`] serves it over a unix socket.
+//! [`live`] looks at the box. [`report`] is what a running daemon tells of itself, [`api`]
+//! serves it over a unix socket.
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -14,6 +15,7 @@ pub mod daemon;
 pub mod fault;
 pub mod file;
 pub mod kernel;
+pub mod live;
 pub mod load;
 pub mod marked;
 pub mod matches;

@@ -1,4 +1,92 @@
-//! The xlvs binary.
+//! The xlvs binary: reads the command line, calls [`control`], prints.
+//!
+//! Exit codes: 0 all is well, 1 it is not, 2 the command line is wrong.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod check;
+mod list;
+mod logger;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+/// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
+#[derive(Parser)]
+#[command(version)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Forward until SIGTERM or SIGINT.
+    Run {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Check a configuration; every fault is printed with its place and its remedy.
+    Check {
+        #[command(flatten)]
+        config: Config,
+        /// Check this box too: interfaces, offloads, queues, capabilities, routes.
+        #[arg(long)]
+        live: bool,
+    },
+    /// List services and servers of the xlvs that runs here.
+    List {
+        /// Print everything that it tells, as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
+
+#[derive(Args)]
+struct Config {
+    /// The configuration.
+    #[arg(value_name = "FILE", default_value = "/etc/xlvs/xlvs.yaml")]
+    file: PathBuf,
+}
+
+#[derive(Args)]
+struct Socket {
+    /// The unix socket of the daemon.
+    #[arg(long = "socket", value_name = "PATH", default_value = "/run/xlvs/xlvs.sock")]
+    path: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match Command::parse().verb {
+        Verb::Run { config, socket } => run(config.file, socket.path),
+        Verb::Check { config, live } => check::check(&config.file, live),
+        Verb::List { json, socket } => list::list(&socket.path, json),
+    }
+}
+
+fn run(file: PathBuf, socket: PathBuf) -> ExitCode {
+    logger::start();
+    match control::daemon::run(&control::daemon::Options { file, socket }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure(&error),
+    }
+}
+
+/// Prints what is wrong: not through the log, which may be set to be silent.
+fn failure(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+/// Prints a result. A reader that has gone (`xlvs list | head`) is no failure of ours.
+fn print(out: &mut impl std::io::Write, text: &dyn std::fmt::Display) -> ExitCode {
+    match writeln!(out, "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => failure(&format!("cannot print: {error}")),
+    }
+}

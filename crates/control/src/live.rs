@@ -1,0 +1,183 @@
+//! This box, before anything is attached: what the file is checked against
+//! ([`surroundings`]), and what an operator should know of the box beyond the file ([`check`]).
+//!
+//! Each submodule reads one corner of the kernel into plain values and judges them by pure
+//! functions, so that the judgements are tables in tests.
+
+mod interfaces;
+mod process;
+mod reach;
+mod settings;
+mod sockets;
+
+use std::{fmt, io};
+
+use dataplane::topology::Topology;
+use nix::{ifaddrs::getifaddrs, net::if_::if_nameindex};
+
+use crate::{
+    kernel::sysctl::{SysctlError, ephemeral_ports},
+    model::Model,
+    resolve::{Link, Surroundings},
+    topology::{self, Mirror, MirrorError},
+};
+use interfaces::Nic;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// xlvs cannot run like this.
+    Error,
+    /// It runs, and something will not work.
+    Warning,
+    /// Good to know.
+    Note,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        })
+    }
+}
+
+/// Something about this box. Displayed as `SEVERITY: SUBJECT: SENTENCE; REMEDY`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What it is about: an interface, a server, a setting.
+    pub subject: String,
+    /// What is so.
+    pub sentence: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Finding {
+    fn error(subject: &str, sentence: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(Severity::Error, subject, sentence.into(), remedy.into())
+    }
+
+    fn warning(subject: &str, sentence: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, subject, sentence.into(), remedy.into())
+    }
+
+    fn note(subject: &str, sentence: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(Severity::Note, subject, sentence.into(), remedy.into())
+    }
+
+    fn new(severity: Severity, subject: &str, sentence: String, remedy: String) -> Self {
+        Self { severity, subject: subject.to_owned(), sentence, remedy }
+    }
+
+    /// xlvs cannot run before this is changed.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}; {}", self.severity, self.subject, self.sentence, self.remedy)
+    }
+}
+
+/// Why the box could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// A list of the kernel's.
+    #[error("cannot read this box's {what}: {source}")]
+    Read {
+        /// Which one.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A setting.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
+    /// Routes and addresses.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+}
+
+/// What the file's own checks need to know of this box, in this thread's network namespace.
+/// Needs no privilege.
+///
+/// # Errors
+/// `/proc` or the interfaces cannot be read.
+pub fn surroundings() -> Result<Surroundings, LiveError> {
+    let read = |what| move |source| LiveError::Read { what, source };
+    let addresses = getifaddrs().map_err(|errno| read("addresses")(errno.into()))?;
+    let names = if_nameindex().map_err(|errno| read("interfaces")(errno.into()))?;
+    Ok(Surroundings {
+        interfaces: names.iter().filter_map(|known| link(known.name().to_str().ok()?)).collect(),
+        addresses: addresses.filter_map(|known| ip(&known.address?)).collect(),
+        ephemeral: ephemeral_ports()?,
+        listening: sockets::bound().map_err(read("sockets"))?,
+        cores: process::cores().map_err(read("cores"))?,
+    })
+}
+
+/// Nothing for an interface that is gone since it was listed.
+fn link(name: &str) -> Option<Link> {
+    let mtu = xsk::link::mtu(name).ok()?;
+    Some(Link { name: name.to_owned(), mtu, queues: xsk::link::rx_queues(name).ok()? })
+}
+
+fn ip(address: &nix::sys::socket::SockaddrStorage) -> Option<std::net::IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| v4.ip().into());
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
+}
+
+/// Everything noteworthy about this box for this configuration, errors first. What
+/// [`surroundings`] lets the file's own checks say, with lines, is not repeated: unknown
+/// interfaces and cores, an MTU above the chunk, FullNAT ports that the kernel uses.
+///
+/// Changes nothing. Blocks; not to be called within an async runtime.
+pub fn check(model: &Model) -> Vec<Finding> {
+    let mut findings = process::judge(&process::Process::read());
+    let nics: Vec<Nic> = match sight(model) {
+        Ok((topology, nics)) => {
+            findings.extend(reach::judge(model, &topology));
+            nics
+        }
+        Err(error) => {
+            let remedy = "run in the network namespace of the interfaces, with /proc mounted";
+            findings.push(Finding::error("netlink", error.to_string(), remedy));
+            Vec::new()
+        }
+    };
+    findings.extend(interfaces::judge(model, &nics));
+    findings.extend(settings::judge(model, &settings::Settings::read(model)));
+    findings.sort_by_key(|finding| finding.severity);
+    findings
+}
+
+/// Routes and addresses as the workers will see them, and the interfaces of the file that
+/// are there.
+fn sight(model: &Model) -> Result<(Topology, Vec<Nic>), LiveError> {
+    let read = |source| LiveError::Read { what: "interfaces", source };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(read)?;
+    let settings = topology::Settings {
+        interfaces: model.interfaces.iter().map(|interface| interface.name.clone()).collect(),
+        statics: topology::Statics::default(),
+        limits: topology::Limits {
+            routes: model.limits.routes as usize,
+            neighbours: model.limits.neighbours as usize,
+        },
+    };
+    runtime.block_on(async {
+        let mut mirror = Mirror::open(settings).await?;
+        let programs = interfaces::programs(&mirror.handle()).await.map_err(read)?;
+        let topology = mirror.topology();
+        let nics = topology.interfaces.iter().filter(|interface| interface.index != 0);
+        let nics = nics.map(|interface| Nic::read(interface, &programs)).collect();
+        Ok((topology, nics))
+    })
+}
