@@ -4,8 +4,6 @@
 //! stride puts all headers into few cache sets, so they come from the last-level cache, as they
 //! do behind a NIC that writes there. Filling happens outside of the timed part.
 
-use std::collections::VecDeque;
-
 use dataplane::{
     io::{Frame, Io},
     topology::PortId,
@@ -54,7 +52,7 @@ impl Frame for ChunkFrame {
 
 /// Two ports: frames arrive at the first one.
 pub(crate) struct Carousel {
-    arrived: VecDeque<ChunkFrame>,
+    arrived: Vec<ChunkFrame>,
     home: Vec<ChunkFrame>,
     /// Frames that did not leave.
     pub(crate) dropped: usize,
@@ -68,7 +66,7 @@ impl Carousel {
             |chunk: &'static mut Chunk| ChunkFrame { room: &mut chunk.0[HEADROOM..], len: 0 };
         Self {
             home: chunks.iter_mut().map(frame).collect(),
-            arrived: VecDeque::with_capacity(FRAMES),
+            arrived: Vec::with_capacity(FRAMES),
             dropped: 0,
         }
     }
@@ -77,7 +75,7 @@ impl Carousel {
     pub(crate) fn fill(&mut self, mut fill: impl FnMut(&mut [u8]) -> usize) {
         for mut frame in self.home.drain(..) {
             frame.len = fill(frame.room);
-            self.arrived.push_back(frame);
+            self.arrived.push(frame);
         }
     }
 
@@ -88,7 +86,7 @@ impl Carousel {
 
     /// What has arrived.
     pub(crate) fn arrived(&mut self) -> &mut [ChunkFrame] {
-        self.arrived.make_contiguous()
+        &mut self.arrived
     }
 }
 
@@ -102,7 +100,7 @@ impl Io for Carousel {
     #[inline]
     fn receive(&mut self, port: PortId, burst: &mut Vec<ChunkFrame>, max: usize) -> usize {
         let count = if port == 0 { self.arrived.len().min(max) } else { 0 };
-        burst.extend(self.arrived.drain(..count));
+        burst.extend(self.arrived.drain(self.arrived.len() - count..));
         count
     }
 
