@@ -93,7 +93,7 @@ impl Breath<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn packet<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -107,7 +107,7 @@ impl Breath<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn with_ports<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -123,7 +123,7 @@ impl Breath<'_> {
     }
 
     /// The connection of a packet, found or made.
-    #[inline]
+    #[inline(always)]
     fn connection<A: Family>(
         &mut self,
         packet: &Packet<A>,
@@ -146,7 +146,7 @@ impl Breath<'_> {
     }
 
     /// True if the packet comes too late for the connection, or opens a new one in its place.
-    #[inline]
+    #[inline(always)]
     fn over<A>(&self, packet: &Packet<A>, found: &Found<A>) -> bool {
         let deadline = found.stamp.saturating_add(found.meta.timeout().into());
         // Stamps are whole seconds, rounded down: nothing ends before its time.
@@ -154,6 +154,7 @@ impl Breath<'_> {
     }
 
     /// Ends a connection that is over.
+    #[cold]
     fn end<A: Family>(&self, found: &Found<A>) {
         if let Some(meta) = A::table(self.director).take(found) {
             self.director.closed(found.connection.server_id, meta.state());
@@ -161,7 +162,7 @@ impl Breath<'_> {
     }
 
     /// Observes the packet, rewrites it and sends it on its way.
-    #[inline]
+    #[inline(always)]
     fn forward<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -194,7 +195,7 @@ impl Breath<'_> {
     }
 
     /// TCP state and timeout, by LVS's tables; the stamp, once a second.
-    #[inline]
+    #[inline(always)]
     fn observe<A: Family>(&self, packet: &Packet<A>, found: &Found<A>) {
         let table = A::table(self.director);
         let now = self.now.seconds();
@@ -249,7 +250,7 @@ impl Breath<'_> {
     ///
     /// # Errors
     /// The verdict, if the packet does not leave.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn way_out<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -295,7 +296,7 @@ impl Breath<'_> {
     }
 
     /// The connection's hop in this packet's direction, from the entry while routes stand still.
-    #[inline]
+    #[inline(always)]
     fn hop<A: Family>(&self, found: &Found<A>) -> Result<HopId, Obstacle> {
         let topology = &self.snapshot.topology;
         let fresh = found.hops.route_generation() == topology.route_generation & 0xff_ffff;
@@ -337,7 +338,7 @@ impl Breath<'_> {
     }
 
     /// The last steps of every forwarded packet: TTL, outer header, count, Ethernet header.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn leave<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -406,6 +407,7 @@ impl Breath<'_> {
 /// Fragments.
 impl Breath<'_> {
     /// A first fragment goes like a whole packet, and its decision is kept for the others.
+    #[cold]
     fn first_fragment<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -439,6 +441,7 @@ impl Breath<'_> {
     }
 
     /// A later fragment follows its first one.
+    #[cold]
     fn later_fragment<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -472,7 +475,7 @@ pub fn datagram<A: Address>(packet: &Packet<A>) -> Datagram {
 
 /// A SYN on a connection that is over opens a new one, perhaps to another server
 /// (`conn_reuse_mode` 1 of LVS).
-#[inline]
+#[inline(always)]
 fn reopens<A>(packet: &Packet<A>, found: &Found<A>) -> bool {
     const OVER: [u8; 2] = [tcp::State::TimeWait as u8, tcp::State::Close as u8];
     packet.flags & (flag::SYN | flag::RST) == flag::SYN

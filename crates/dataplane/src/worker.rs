@@ -250,6 +250,7 @@ fn fetch_entry(director: &Director, staged: &Staged) -> Option<Probe> {
 }
 
 /// Carries a verdict out and counts it. Every frame goes somewhere: out, or home.
+#[inline(always)]
 fn conclude<I: Io>(
     breath: &mut Breath<'_>,
     io: &mut I,
@@ -285,6 +286,7 @@ fn conclude<I: Io>(
 }
 
 /// Sends one frame; what the ring does not take is dropped by name.
+#[inline(always)]
 pub(crate) fn send<I: Io>(stats: &Stats, io: &mut I, port: PortId, frame: I::Frame) {
     match io.send(port, frame) {
         Ok(()) => stats.tx_packets.add(1),
