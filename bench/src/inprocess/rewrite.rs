@@ -60,7 +60,7 @@ fn turn<A: BenchFamily>(frames: &mut [ChunkFrame], mode: Forward, packet: &Packe
         }
         A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
         if mode == Forward::Tun {
-            let end = tunnel::encapsulate(frame.room(), packet, ends, 0).expect("room");
+            let end = tunnel::encapsulate(frame.room(), packet, &ends, 0).expect("room");
             frame.set_len(end);
         }
         address_frame(frame.bytes_mut(), &hop, mac);

@@ -18,7 +18,7 @@ use crate::{
     stats::Stats,
     table::{ConnectionRef, Found, Probe, Way},
     tcp,
-    topology::{Hop, HopId, Mac, NO_HOP, PortId},
+    topology::{Hop, HopId, Mac, NO_HOP},
     tunnel::{self, Ends},
     verdict::{Drop, Punt, Verdict, Wait},
     wire::{self, ethernet, tcp as flag},
@@ -53,17 +53,16 @@ impl Ids {
 }
 
 /// How a packet leaves.
-pub struct WayOut {
-    port: PortId,
-    hop: Hop,
+pub struct WayOut<'a> {
+    hop: &'a Hop,
     mac: Mac,
     /// The ends of the tunnel, in TUN towards the server.
-    tunnel: Option<Ends>,
+    tunnel: Option<&'a Ends>,
     /// Larger than the way: fragment it to this MTU.
     split: Option<u16>,
 }
 
-impl Breath<'_> {
+impl<'a> Breath<'a> {
     /// The next identification.
     pub fn next_id(&mut self) -> u16 {
         self.next_id_u32() as u16
@@ -256,7 +255,7 @@ impl Breath<'_> {
         frame: &mut F,
         packet: &Packet<A>,
         found: &Found<A>,
-    ) -> Result<WayOut, Verdict> {
+    ) -> Result<WayOut<'a>, Verdict> {
         if packet.ttl <= 1 {
             return Err(self.answer(frame, packet, Message::time_exceeded::<A>()));
         }
@@ -269,12 +268,12 @@ impl Breath<'_> {
             }
             Err(Obstacle::Drop(reason)) => return Err(Verdict::Drop(reason)),
         };
-        let hop = self.snapshot.topology.hops[usize::from(id)];
+        let hop = &self.snapshot.topology.hops[usize::from(id)];
         let Some(mac) = hop.mac else { return Err(Verdict::Wait(Wait::Neighbour)) };
         if hop.mtu == 0 {
             return Err(Verdict::Drop(Drop::PortDown));
         }
-        let mut way_out = WayOut { port: hop.port, hop, mac, tunnel: None, split: None };
+        let mut way_out = WayOut { hop, mac, tunnel: None, split: None };
         let mut mtu = hop.mtu;
         if found.connection.forward == Forward::Tun {
             let server = found.connection.server_id;
@@ -344,7 +343,7 @@ impl Breath<'_> {
         frame: &mut F,
         packet: &Packet<A>,
         found: &Found<A>,
-        way_out: WayOut,
+        way_out: WayOut<'_>,
     ) -> Verdict {
         A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
         let mut end = usize::from(packet.end);
@@ -363,8 +362,8 @@ impl Breath<'_> {
         };
         packets.add(1);
         bytes.add(packet.ip_len() as u64);
-        rewrite::address_frame(frame.bytes_mut(), &way_out.hop, way_out.mac);
-        Verdict::Send { port: way_out.port, split: way_out.split }
+        rewrite::address_frame(frame.bytes_mut(), way_out.hop, way_out.mac);
+        Verdict::Send { port: way_out.hop.port, split: way_out.split }
     }
 
     /// `mss_clamp`: the option in a SYN limits what its receiver sends *back*, so the ways in
