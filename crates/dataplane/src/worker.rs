@@ -131,6 +131,9 @@ impl<F: Frame> Worker<F> {
         for staged in &mut self.stage {
             staged.probe = fetch_entry(&self.director, staged);
         }
+        for staged in &mut self.stage {
+            fetch_entry_again(&self.director, staged);
+        }
         let mut breath = Breath {
             director: &self.director,
             snapshot,
@@ -246,6 +249,17 @@ fn fetch_entry(director: &Director, staged: &Staged) -> Option<Probe> {
         Parsed::V4(packet) => whole(packet.fragment).then(|| director.v4.probe(staged.hash)),
         Parsed::V6(packet) => whole(packet.fragment).then(|| director.v6.probe(staged.hash)),
         _ => None,
+    }
+}
+
+/// Where the first bucket had nothing: fetches by the second one.
+#[inline(always)]
+fn fetch_entry_again(director: &Director, staged: &mut Staged) {
+    let Some(probe) = &mut staged.probe else { return };
+    match &staged.parsed {
+        Parsed::V4(_) => director.v4.probe_again(probe),
+        Parsed::V6(_) => director.v6.probe_again(probe),
+        _ => {}
     }
 }
 
