@@ -169,8 +169,14 @@ impl Director {
     /// The kernel has not enough memory for the tables.
     pub fn new(limits: Limits, resolve: Sender<ResolveRequest>) -> std::io::Result<Self> {
         Ok(Self {
-            v4: Table::new(TableConfig { capacity: limits.connections_v4, secret: Secret::random() })?,
-            v6: Table::new(TableConfig { capacity: limits.connections_v6, secret: Secret::random() })?,
+            v4: Table::new(TableConfig {
+                capacity: limits.connections_v4,
+                secret: Secret::random(),
+            })?,
+            v6: Table::new(TableConfig {
+                capacity: limits.connections_v6,
+                secret: Secret::random(),
+            })?,
             fragments: FragmentTable::new(limits.fragments),
             limiter: Limiter::new(limits.icmp_rate),
             servers: (0..limits.servers).map(|_| ServerRecord::default()).collect(),
