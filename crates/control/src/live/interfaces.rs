@@ -182,7 +182,7 @@ fn offloads(nic: &Nic, mode: XdpMode) -> Vec<Finding> {
         findings.push(Finding::warning(
             name,
             "VLAN tags are stripped by hardware: a tagged packet would look like an untagged one",
-            format!("ethtool -K {name} rxvlan off, unless no tagged packets come"),
+            format!("ethtool -K {name} rxvlan off rx-vlan-stag-hw-parse off, unless no tagged packets come"),
         ));
     }
     if nic.driver == "veth" {

@@ -34,7 +34,7 @@ pub(crate) fn render(report: &Report, colours: bool) -> String {
     reasons(&mut text, "Given to the kernel", &totals.punts);
     reasons(&mut text, "Originated or held back", &totals.answers);
     if totals.moved_ports > 0 {
-        line(&mut text, &format!("Source ports moved: {}", totals.moved_ports));
+        line(&mut text, &format!("\nSource ports moved: {}", totals.moved_ports));
     }
     rings(&mut text, &report.rings);
     text

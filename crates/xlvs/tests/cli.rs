@@ -1,0 +1,217 @@
+//! The binary as an operator meets it: what it prints, where, and how it exits.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::Arc,
+};
+
+use control::{api::Endpoint, report::Report};
+
+fn xlvs(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xlvs")).args(arguments).output().expect("the binary runs")
+}
+
+fn configs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs")
+}
+
+/// Exit code, stdout, stderr.
+fn outcome(output: &Output) -> (Option<i32>, String, String) {
+    let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).expect("UTF-8");
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// A path of this test's own; the file there is removed in the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("xlvs-cli-{}-{name}", std::process::id())))
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn examples_are_ok() {
+    let mut count = 0;
+    for entry in fs::read_dir(configs()).expect("configs/") {
+        let path = entry.expect("readable").path();
+        let file = path.to_str().expect("UTF-8");
+        let (code, out, err) = outcome(&xlvs(&["check", file]));
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{file}");
+        assert!(out.starts_with(&format!("{file}: ok (")), "{out}");
+        count += 1;
+    }
+    assert!(count > 0);
+    let minimal = configs().join("minimal.yaml");
+    let (_, out, _) = outcome(&xlvs(&["check", minimal.to_str().expect("UTF-8")]));
+    assert!(out.ends_with(": ok (1 service, 2 servers)\n"), "{out}");
+}
+
+const BROKEN: &str = "\
+version: 1
+interfaces: [eth0, eth0]
+colour: blue
+services:
+  - {name: a, listen: 10.0.0.1:80/tcp, forward: warp, servers: [{address: 10.0.0.300}]}
+";
+
+#[test]
+fn every_fault_is_printed_with_its_place() {
+    let file = Scratch::new("broken.yaml");
+    fs::write(&file.0, BROKEN).expect("a temporary file");
+    for verb in [&["check"][..], &["run"]] {
+        let (code, out, err) = outcome(&xlvs(&[verb, &[file.path()]].concat()));
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+        for (line, part) in [(2, "eth0"), (3, "colour"), (5, "warp"), (5, "10.0.0.300")] {
+            let place = format!("{}:{line}:", file.path());
+            let told = err.lines().any(|text| text.starts_with(&place) && text.contains(part));
+            assert!(told, "{verb:?} line {line}, {part}:\n{err}");
+        }
+    }
+}
+
+#[test]
+fn live_check_adds_the_box_to_the_file() {
+    let file = Scratch::new("live.yaml");
+    let text = "version: 1\ninterfaces: [nonesuch0]\nservices: []\n";
+    fs::write(&file.0, text).expect("a temporary file");
+    assert_eq!(outcome(&xlvs(&["check", file.path()])).0, Some(0));
+    let (code, out, err) = outcome(&xlvs(&["check", "--live", file.path()]));
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+    let place = format!("{}:2:14: interfaces[0]: \"nonesuch0\"", file.path());
+    assert!(err.starts_with(&place), "{err}");
+
+    fs::write(&file.0, BROKEN).expect("a temporary file");
+    let (code, _, err) = outcome(&xlvs(&["check", file.path(), "--live"]));
+    assert_eq!(code, Some(1));
+    assert!(err.contains("colour") && err.contains("warp"), "{err}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let file = Scratch::new("nowhere.yaml");
+    for arguments in [&["check"][..], &["check", "--live"], &["run"]] {
+        let (code, out, err) = outcome(&xlvs(&[arguments, &[file.path()]].concat()));
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{arguments:?}");
+        assert!(err.starts_with(&format!("{}: cannot be read: ", file.path())), "{err}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2() {
+    for arguments in [&[][..], &["fly"], &["list", "file.yaml"], &["check", "--colour"]] {
+        assert_eq!(outcome(&xlvs(arguments)).0, Some(2), "{arguments:?}");
+    }
+    let (code, out, _) = outcome(&xlvs(&["--version"]));
+    assert_eq!((code, out), (Some(0), format!("xlvs {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn list_without_a_daemon_tells_what_to_do() {
+    let socket = Scratch::new("none.sock");
+    for arguments in [&["list"][..], &["list", "--json"]] {
+        let all = [arguments, &["--socket", socket.path()]].concat();
+        let (code, out, err) = outcome(&xlvs(&all));
+        assert_eq!((code, out.as_str()), (Some(1), ""));
+        for part in [socket.path(), "xlvs run", "--socket"] {
+            assert!(err.contains(part), "{err}");
+        }
+    }
+}
+
+/// A report as the daemon's JSON.
+const REPORT: &str = r#"{
+  "version": "1.2.3", "generation": 4, "uptime_s": 93784,
+  "interfaces": [
+    {"name": "eth0", "index": 2, "mac": "02:00:00:00:00:01", "mtu": 1500, "up": true, "queues": 4,
+     "xdp_mode": "native", "zero_copy": true, "fallback": null},
+    {"name": "eth1", "index": 0, "mac": "00:00:00:00:00:00", "mtu": 0, "up": false, "queues": 1,
+     "xdp_mode": null, "zero_copy": false, "fallback": "it is gone"}],
+  "services": [
+    {"name": "web", "protocol": "tcp", "address": "203.0.113.10", "port": 80, "scheduler": "wrr",
+     "active": 7, "inactive": 12, "connections": 123456, "in_packets": 99999, "in_bytes": 102400,
+     "out_packets": 100000, "out_bytes": 5000000000,
+     "servers": [
+       {"address": "10.0.2.11", "port": 8080, "forward": "nat", "weight": 65535, "state": "up",
+        "active": 7, "inactive": 12, "connections": 123456, "in_packets": 99999,
+        "in_bytes": 102400, "out_packets": 100000, "out_bytes": 5000000000},
+       {"address": "10.0.2.12", "port": 8080, "forward": "fullnat", "weight": 0,
+        "state": "drained", "active": 0, "inactive": 0, "connections": 0, "in_packets": 0,
+        "in_bytes": 0, "out_packets": 0, "out_bytes": 0}]},
+    {"name": "dns", "protocol": "udp", "address": "2001:db8::53", "port": 53, "scheduler": "rr",
+     "active": 0, "inactive": 0, "connections": 0, "in_packets": 0, "in_bytes": 0,
+     "out_packets": 0, "out_bytes": 0, "servers": []}],
+  "workers": [
+    {"worker": 0, "core": 2, "generation": 4, "rx_packets": 123456789, "tx_packets": 5,
+     "breaths": 9, "busy_breaths": 8, "waiting": 1,
+     "ledger": {"total": 10, "pool": 10, "rx_lent": 0, "tx_lent": 0, "held": 0}}],
+  "totals": {"drops": {"malformed": 0, "no_route": 3, "table_full": 12}, "punts": {"alien": 0},
+    "answers": {"time_exceeded": 1}, "moved_ports": 2, "opened": 123456},
+  "tables": {"ipv4": {"connections": 19, "capacity": 1000}, "ipv6": {"connections": 0,
+    "capacity": 250}, "half_open": {"now": 3, "limit": 250}},
+  "rings": [
+    {"interface": "eth0", "queue": 0, "worker": 0, "rx_dropped": 0, "rx_ring_full": 0,
+     "fill_ring_empty": 0, "rx_invalid": 0, "tx_invalid": 0, "tx_ring_empty": 9},
+    {"interface": "eth0", "queue": 1, "worker": 0, "rx_dropped": 4, "rx_ring_full": 6,
+     "fill_ring_empty": 0, "rx_invalid": 0, "tx_invalid": 0, "tx_ring_empty": 9}]
+}"#;
+
+const LISTING: &str = "\
+xlvs 1.2.3, up 1 d 2 h
+connections: IPv4 19/1000, IPv6 0/250, half-open 3
+eth0: up, native, zero-copy, queues 4, mtu 1500
+eth1: down, not attached, copy, queues 1, mtu 0 (it is gone)
+worker 0: core 2, received 123M, sent 5, held 1
+
+  Address:Port      Forward Weight State   Active Inactive Conns InPkts InBytes OutPkts OutBytes
+TCP 203.0.113.10:80 wrr web
+  -> 10.0.2.11:8080 nat     65535  up           7       12  123k  99999   100Ki    100k   4768Mi
+  -> 10.0.2.12:8080 fullnat 0      drained      0        0     0      0       0       0        0
+UDP [2001:db8::53]:53 rr dns
+  (no servers)
+
+Dropped
+  table_full 12
+  no_route   3
+
+Originated or held back
+  time_exceeded 1
+
+Source ports moved: 2
+
+eth0 queue 1: dropped by the kernel 4, receive ring full 6
+";
+
+#[test]
+fn list_prints_what_the_daemon_tells() {
+    let report: Report = serde_json::from_str(REPORT).expect("a report");
+    let socket = Scratch::new("list.sock");
+    let endpoint = Endpoint::bind(&socket.0).expect("a socket");
+    // The thread ends with the test's process.
+    std::thread::spawn(|| {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().expect("a runtime");
+        runtime.block_on(endpoint.serve(Arc::new(move || report.clone())))
+    });
+
+    let (code, out, err) = outcome(&xlvs(&["list", "--socket", socket.path()]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(out, LISTING);
+
+    let (code, out, _) = outcome(&xlvs(&["list", "--json", "--socket", socket.path()]));
+    let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let given: serde_json::Value = serde_json::from_str(REPORT).expect("JSON");
+    assert_eq!((code, told), (Some(0), given));
+}
