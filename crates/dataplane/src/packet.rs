@@ -87,7 +87,7 @@ pub enum Parsed {
 }
 
 /// Reads a frame.
-#[inline(always)]
+#[inline(never)]
 pub fn parse(frame: &[u8]) -> Parsed {
     if frame.len() < ethernet::LEN {
         return Parsed::Drop(Drop::Malformed);
