@@ -99,6 +99,25 @@ impl<'a> Breath<'a> {
         packet: &Packet<A>,
         probe: Option<&Probe>,
     ) -> Verdict {
+        if packet.fragment == Fragment::Whole
+            && let Some(probe) = probe
+            && let Some(found) = A::table(self.director).find_candidate(probe, &packet.tuple)
+            && !self.over(packet, &found)
+        {
+            return self.forward(frame, packet, &found);
+        }
+        self.uncommon(frame, packet, probe)
+    }
+
+    /// All but a whole packet whose connection was found at once. Kept out of the common way,
+    /// so that what was found there stays in registers.
+    #[inline(never)]
+    fn uncommon<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        probe: Option<&Probe>,
+    ) -> Verdict {
         match packet.fragment {
             Fragment::Whole => self.with_ports(frame, packet, probe),
             Fragment::First => self.first_fragment(frame, packet, probe),
@@ -106,7 +125,7 @@ impl<'a> Breath<'a> {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn with_ports<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -122,7 +141,7 @@ impl<'a> Breath<'a> {
     }
 
     /// The connection of a packet, found or made.
-    #[inline(always)]
+    #[inline]
     fn connection<A: Family>(
         &mut self,
         packet: &Packet<A>,
@@ -187,7 +206,7 @@ impl<'a> Breath<'a> {
             };
             rewrite::translate(frame.bytes_mut(), packet, new);
             if packet.flags & flag::SYN != 0 {
-                self.clamp_mss(frame, packet, found, way_out.hop.mtu);
+                self.clamp_mss(frame, packet, *found, way_out.hop.mtu);
             }
         }
         self.leave(frame, packet, found, way_out)
@@ -306,16 +325,16 @@ impl<'a> Breath<'a> {
         if fresh && cached != NO_HOP {
             return Ok(cached);
         }
-        self.look_up_hop(found, fresh)
+        self.look_up_hop(*found, fresh)
     }
 
     #[inline(never)]
-    fn look_up_hop<A: Family>(&self, found: &Found<A>, fresh: bool) -> Result<HopId, Obstacle> {
+    fn look_up_hop<A: Family>(&self, found: Found<A>, fresh: bool) -> Result<HopId, Obstacle> {
         let c = &found.connection;
         let topology = &self.snapshot.topology;
         let table = A::table(self.director);
         let destination = match found.direction {
-            Way::Forward => self.server_address(found),
+            Way::Forward => self.server_address(&found),
             Way::Reverse => c.client.ip(),
         };
         let hash = table.hash(&c.forward_key());
@@ -324,7 +343,7 @@ impl<'a> Breath<'a> {
             Way::Forward => (hop, if fresh { found.hops.hop_out() } else { NO_HOP }),
             Way::Reverse => (if fresh { found.hops.hop_in() } else { NO_HOP }, hop),
         };
-        table.set_hops(found, topology.route_generation, hop_in, hop_out);
+        table.set_hops(&found, topology.route_generation, hop_in, hop_out);
         Ok(hop)
     }
 
@@ -368,11 +387,12 @@ impl<'a> Breath<'a> {
 
     /// `mss_clamp`: the option in a SYN limits what its receiver sends *back*, so the ways in
     /// both directions count (as for `TCPMSS --clamp-mss-to-pmtu`).
+    #[inline(never)]
     fn clamp_mss<A: Family, F: Frame>(
         &self,
         frame: &mut F,
         packet: &Packet<A>,
-        found: &Found<A>,
+        found: Found<A>,
         mtu: u16,
     ) {
         let services = &self.snapshot.services;
@@ -384,7 +404,7 @@ impl<'a> Breath<'a> {
             MssClamp::Off => return,
             MssClamp::Octets(octets) => octets,
             MssClamp::Path => {
-                let back = self.way_back_mtu(found).unwrap_or(mtu);
+                let back = self.way_back_mtu(&found).unwrap_or(mtu);
                 mtu.min(back) - (A::HEADER + wire::tcp::LEN) as u16
             }
         };

@@ -21,15 +21,21 @@ pub fn translate<A: Ip>(frame: &mut [u8], packet: &Packet<A>, new: Tuple<A>) {
     }
     let segment = &mut frame[usize::from(packet.l4)..usize::from(packet.end)];
     let ports = Delta::word(old.sport, new.sport).and(Delta::word(old.dport, new.dport));
-    put_u16(segment, 0, new.sport);
-    put_u16(segment, 2, new.dport);
     let delta = addresses.and(ports);
     match new.protocol {
         Protocol::Tcp => {
-            let checksum = delta.apply(u16_at(segment, tcp::CHECKSUM));
-            put_u16(segment, tcp::CHECKSUM, checksum);
+            let header: &mut [u8; tcp::LEN] = segment.first_chunk_mut().expect("parsed TCP header");
+            put_u16(header, 0, new.sport);
+            put_u16(header, 2, new.dport);
+            let checksum = delta.apply(u16_at(header, tcp::CHECKSUM));
+            put_u16(header, tcp::CHECKSUM, checksum);
         }
-        Protocol::Udp => translate_udp_checksum(segment, packet.fragment, new, delta),
+        Protocol::Udp => {
+            let header: &mut [u8; udp::LEN] = segment.first_chunk_mut().expect("parsed UDP header");
+            put_u16(header, 0, new.sport);
+            put_u16(header, 2, new.dport);
+            translate_udp_checksum(segment, packet.fragment, new, delta);
+        }
     }
 }
 

@@ -124,12 +124,21 @@ pub fn put_u16(octets: &mut [u8], at: usize, value: u16) {
 
 /// Folds a sum of 16-bit words to 16 bits, with end-around carry (RFC 1071).
 #[inline(always)]
-pub const fn fold(mut sum: u64) -> u16 {
-    sum = (sum & 0xffff_ffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum as u16
+pub const fn fold(sum: u64) -> u16 {
+    // Halves added to each other crosswise: the upper one becomes their sum with its carry.
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
+}
+
+/// True if the words of an IPv4 header add up to all ones.
+#[inline(always)]
+pub fn header_adds_up(header: &[u8; ipv4::LEN], options: &[u8]) -> bool {
+    // The order of octets does not matter here (RFC 1071 section 2 (B)).
+    let sum = |octets: &[u8]| -> u64 {
+        let words = octets.as_chunks::<4>().0;
+        words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum()
+    };
+    fold(sum(header) + sum(options)) == 0xffff
 }
 
 /// The sum of big-endian words of `octets`, unfolded; an odd last octet counts as high half.
@@ -165,13 +174,11 @@ impl Delta {
     /// The change from one pair of addresses to another.
     #[inline(always)]
     pub fn addresses<A: Address>(old: [A; 2], new: [A; 2]) -> Self {
-        // Four times 0xffff for each 64-bit word keeps the difference positive
-        // and is zero in one's complement.
-        Self(
-            address_sum(new[0]) + address_sum(new[1]) + 16 * 0xffff
-                - address_sum(old[0])
-                - address_sum(old[1]),
-        )
+        // All ones for each 32-bit word keep the difference positive
+        // and are zero in one's complement.
+        const ZERO: u64 = 8 * 0xffff_ffff;
+        let [old, new] = [old, new].map(|[src, dst]| address_sum(src) + address_sum(dst));
+        Self(new + ZERO - old)
     }
 
     /// Both changes.
@@ -187,10 +194,11 @@ impl Delta {
     }
 }
 
-/// The sum of an address's 16-bit words, at most 8 * 0xffff.
+/// The sum of an address's 32-bit words, at most 4 * 0xffff_ffff: folded, it is that of its
+/// 16-bit words.
 #[inline(always)]
 fn address_sum<A: Address>(address: A) -> u64 {
-    let words = |w: u64| (w >> 48) + (w >> 32 & 0xffff) + (w >> 16 & 0xffff) + (w & 0xffff);
+    let words = |w: u64| (w >> 32) + (w & 0xffff_ffff);
     let [high, low] = address.words();
     words(high) + words(low)
 }

@@ -171,13 +171,18 @@ impl<A: Address> Table<A> {
     /// The connection of a packet with this tuple, whose hash the probe was made from.
     #[inline(always)]
     pub fn find_at(&self, probe: &Probe, tuple: &Tuple<A>) -> Option<Found<A>> {
-        if let Some(word) = probe.candidate {
-            let found = self.slab.entry(word.slot()).read_key(word.slot(), word.direction(), tuple);
-            if found.is_some() {
-                return found;
-            }
+        match self.find_candidate(probe, tuple) {
+            Some(found) => Some(found),
+            None => self.search(probe.hash, tuple),
         }
-        self.search(probe.hash, tuple)
+    }
+
+    /// The connection, if the entry that the probe fetched is the one: nearly always, if there
+    /// is a connection. Else ask [`Table::find_at`].
+    #[inline(always)]
+    pub fn find_candidate(&self, probe: &Probe, tuple: &Tuple<A>) -> Option<Found<A>> {
+        let word = probe.candidate?;
+        self.slab.entry(word.slot()).read_key(word.slot(), word.direction(), tuple)
     }
 
     /// The connection of a packet with this tuple.
