@@ -167,11 +167,8 @@ impl Delta {
     pub fn addresses<A: Address>(old: [A; 2], new: [A; 2]) -> Self {
         // Four times 0xffff for each 64-bit word keeps the difference positive
         // and is zero in one's complement.
-        Self(
-            address_sum(new[0]) + address_sum(new[1]) + 16 * 0xffff
-                - address_sum(old[0])
-                - address_sum(old[1]),
-        )
+        Self(address_sum(new[0]) + address_sum(new[1]) + 16 * 0xffff - address_sum(old[0])
+            - address_sum(old[1]))
     }
 
     /// Both changes.
