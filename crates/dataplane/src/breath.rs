@@ -18,7 +18,7 @@ use crate::{
     stats::Stats,
     table::{ConnectionRef, Found, Probe, Way},
     tcp,
-    topology::{Hop, HopId, Mac, NO_HOP},
+    topology::{Hop, HopId, Mac, NO_HOP, PortId},
     tunnel::{self, Ends},
     verdict::{Drop, Punt, Verdict, Wait},
     wire::{self, ethernet, tcp as flag},
@@ -53,16 +53,17 @@ impl Ids {
 }
 
 /// How a packet leaves.
-pub struct WayOut<'a> {
-    hop: &'a Hop,
+pub struct WayOut {
+    port: PortId,
+    hop: Hop,
     mac: Mac,
     /// The ends of the tunnel, in TUN towards the server.
-    tunnel: Option<&'a Ends>,
+    tunnel: Option<Ends>,
     /// Larger than the way: fragment it to this MTU.
     split: Option<u16>,
 }
 
-impl<'a> Breath<'a> {
+impl Breath<'_> {
     /// The next identification.
     pub fn next_id(&mut self) -> u16 {
         self.next_id_u32() as u16
@@ -92,7 +93,7 @@ impl<'a> Breath<'a> {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn packet<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -136,7 +137,9 @@ impl<'a> Breath<'a> {
             Ok(found) => self.forward(frame, packet, &found),
             Err(Refusal::Punt(reason)) => Verdict::Punt(reason),
             Err(Refusal::Drop(reason)) => Verdict::Drop(reason),
-            Err(Refusal::NoServer) => self.answer(frame, packet, Message::port_unreachable::<A>()),
+            Err(Refusal::NoServer) => {
+                self.answer(frame, packet, Message::port_unreachable::<A>())
+            }
         }
     }
 
@@ -164,7 +167,7 @@ impl<'a> Breath<'a> {
     }
 
     /// True if the packet comes too late for the connection, or opens a new one in its place.
-    #[inline(always)]
+    #[inline]
     fn over<A>(&self, packet: &Packet<A>, found: &Found<A>) -> bool {
         let deadline = found.stamp.saturating_add(found.meta.timeout().into());
         // Stamps are whole seconds, rounded down: nothing ends before its time.
@@ -172,7 +175,6 @@ impl<'a> Breath<'a> {
     }
 
     /// Ends a connection that is over.
-    #[cold]
     fn end<A: Family>(&self, found: &Found<A>) {
         if let Some(meta) = A::table(self.director).take(found) {
             self.director.closed(found.connection.server_id, meta.state());
@@ -180,7 +182,7 @@ impl<'a> Breath<'a> {
     }
 
     /// Observes the packet, rewrites it and sends it on its way.
-    #[inline(always)]
+    #[inline]
     fn forward<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -213,7 +215,7 @@ impl<'a> Breath<'a> {
     }
 
     /// TCP state and timeout, by LVS's tables; the stamp, once a second.
-    #[inline(always)]
+    #[inline]
     fn observe<A: Family>(&self, packet: &Packet<A>, found: &Found<A>) {
         let table = A::table(self.director);
         let now = self.now.seconds();
@@ -268,13 +270,13 @@ impl<'a> Breath<'a> {
     ///
     /// # Errors
     /// The verdict, if the packet does not leave.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn way_out<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
         packet: &Packet<A>,
         found: &Found<A>,
-    ) -> Result<WayOut<'a>, Verdict> {
+    ) -> Result<WayOut, Verdict> {
         if packet.ttl <= 1 {
             return Err(self.answer(frame, packet, Message::time_exceeded::<A>()));
         }
@@ -287,12 +289,12 @@ impl<'a> Breath<'a> {
             }
             Err(Obstacle::Drop(reason)) => return Err(Verdict::Drop(reason)),
         };
-        let hop = &self.snapshot.topology.hops[usize::from(id)];
+        let hop = self.snapshot.topology.hops[usize::from(id)];
         let Some(mac) = hop.mac else { return Err(Verdict::Wait(Wait::Neighbour)) };
         if hop.mtu == 0 {
             return Err(Verdict::Drop(Drop::PortDown));
         }
-        let mut way_out = WayOut { hop, mac, tunnel: None, split: None };
+        let mut way_out = WayOut { port: hop.port, hop, mac, tunnel: None, split: None };
         let mut mtu = hop.mtu;
         if found.connection.forward == Forward::Tun {
             let server = found.connection.server_id;
@@ -314,7 +316,7 @@ impl<'a> Breath<'a> {
     }
 
     /// The connection's hop in this packet's direction, from the entry while routes stand still.
-    #[inline(always)]
+    #[inline]
     fn hop<A: Family>(&self, found: &Found<A>) -> Result<HopId, Obstacle> {
         let topology = &self.snapshot.topology;
         let fresh = found.hops.route_generation() == topology.route_generation & 0xff_ffff;
@@ -322,7 +324,8 @@ impl<'a> Breath<'a> {
             Way::Forward => found.hops.hop_in(),
             Way::Reverse => found.hops.hop_out(),
         };
-        if fresh && cached != NO_HOP {
+        // A neighbour without a MAC is looked up, so that the kernel is asked for it.
+        if fresh && cached != NO_HOP && topology.hops[usize::from(cached)].mac.is_some() {
             return Ok(cached);
         }
         self.look_up_hop(*found, fresh)
@@ -356,13 +359,13 @@ impl<'a> Breath<'a> {
     }
 
     /// The last steps of every forwarded packet: TTL, outer header, count, Ethernet header.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn leave<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
         packet: &Packet<A>,
         found: &Found<A>,
-        way_out: WayOut<'_>,
+        way_out: WayOut,
     ) -> Verdict {
         A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
         let mut end = usize::from(packet.end);
@@ -381,8 +384,8 @@ impl<'a> Breath<'a> {
         };
         packets.add(1);
         bytes.add(packet.ip_len() as u64);
-        rewrite::address_frame(frame.bytes_mut(), way_out.hop, way_out.mac);
-        Verdict::Send { port: way_out.hop.port, split: way_out.split }
+        rewrite::address_frame(frame.bytes_mut(), &way_out.hop, way_out.mac);
+        Verdict::Send { port: way_out.port, split: way_out.split }
     }
 
     /// `mss_clamp`: the option in a SYN limits what its receiver sends *back*, so the ways in
@@ -426,7 +429,6 @@ impl<'a> Breath<'a> {
 /// Fragments.
 impl Breath<'_> {
     /// A first fragment goes like a whole packet, and its decision is kept for the others.
-    #[cold]
     fn first_fragment<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -460,7 +462,6 @@ impl Breath<'_> {
     }
 
     /// A later fragment follows its first one.
-    #[cold]
     fn later_fragment<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -495,7 +496,7 @@ pub fn datagram<A: Address>(packet: &Packet<A>) -> Datagram {
 /// A SYN on a connection that is over belongs to another one. The client's opens a new one,
 /// perhaps to another server (`conn_reuse_mode` 1 of LVS). The server's answers a SYN that did
 /// not pass here: the client, from the same port, talks to the server's own address now.
-#[inline(always)]
+#[inline]
 fn reopens<A>(packet: &Packet<A>, found: &Found<A>) -> bool {
     const OVER: [u8; 2] = [tcp::State::TimeWait as u8, tcp::State::Close as u8];
     packet.flags & (flag::SYN | flag::RST) == flag::SYN

@@ -21,7 +21,6 @@ const ICMP: usize = 8;
 
 impl Breath<'_> {
     /// Forwards an ICMP error to the end whose packet it is about.
-    #[cold]
     pub fn relay<A: Family, F: Frame>(&mut self, frame: &mut F, error: &IcmpError<A>) -> Verdict {
         let at = usize::from(error.l4) + ICMP;
         let bytes = frame.bytes();
@@ -207,3 +206,4 @@ fn translate<A: Ip>(bytes: &mut [u8], error: &IcmpError<A>, quote: &Quote<A>, fo
     };
     put_u16(message, 2, checksum);
 }
+

@@ -35,18 +35,9 @@ pub struct Worker<F> {
     stats: Arc<Stats>,
     ids: Ids,
     burst: Vec<F>,
-    stage: Vec<Staged>,
+    stage: Vec<(Parsed, Option<Probe>)>,
     waiting: WaitingRoom<F>,
     sweep: Sweep,
-}
-
-/// A packet of the burst between the stages.
-struct Staged {
-    parsed: Parsed,
-    /// Of its tuple; meaningless if it has none.
-    hash: u64,
-    /// The table's first look at its tuple.
-    probe: Option<Probe>,
 }
 
 /// Where this worker is in the two tables, and when it was there.
@@ -125,14 +116,11 @@ impl<F: Frame> Worker<F> {
                 xsk::prefetch_bytes(ahead.bytes());
             }
             let parsed = parse(self.burst[at].bytes());
-            let hash = fetch_bucket(&self.director, &parsed);
-            self.stage.push(Staged { parsed, hash, probe: None });
+            prefetch_bucket(&self.director, &parsed);
+            self.stage.push((parsed, None));
         }
-        for staged in &mut self.stage {
-            staged.probe = fetch_entry(&self.director, staged);
-        }
-        for staged in &mut self.stage {
-            fetch_entry_again(&self.director, staged);
+        for (parsed, probe) in &mut self.stage {
+            *probe = probe_entry(&self.director, parsed);
         }
         let mut breath = Breath {
             director: &self.director,
@@ -141,11 +129,11 @@ impl<F: Frame> Worker<F> {
             now,
             ids: &mut self.ids,
         };
-        for (mut frame, Staged { parsed, probe, .. }) in self.burst.drain(..).zip(&self.stage) {
-            let verdict = breath.decide(&mut frame, parsed, probe.as_ref());
+        for (mut frame, (parsed, probe)) in self.burst.drain(..).zip(self.stage.drain(..)) {
+            let verdict = breath.decide(&mut frame, &parsed, probe.as_ref());
             match verdict {
                 Verdict::Wait(wait) => {
-                    let held = Held::new(frame, port, wait, parsed, &breath);
+                    let held = Held::new(frame, port, wait, &parsed, &breath);
                     if let Err(frame) = self.waiting.hold(held) {
                         breath.stats.drop(Drop::WaitingFull);
                         io.give(frame);
@@ -154,11 +142,15 @@ impl<F: Frame> Worker<F> {
                 verdict => conclude(&mut breath, io, port, frame, verdict),
             }
         }
-        self.stage.clear();
     }
 
     /// Held frames whose reason to wait may be over go through the same decision again.
-    fn look_again<I: Io<Frame = F>>(&mut self, io: &mut I, snapshot: &Snapshot, now: Now) -> usize {
+    fn look_again<I: Io<Frame = F>>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        now: Now,
+    ) -> usize {
         if self.waiting.is_empty() {
             return 0;
         }
@@ -225,46 +217,29 @@ fn expire<A: Family>(
     });
 }
 
-/// First stage of a find; returns the hash.
 #[inline(always)]
-fn fetch_bucket(director: &Director, parsed: &Parsed) -> u64 {
-    fn fetch<A: Family>(director: &Director, packet: &Packet<A>) -> u64 {
-        let table = A::table(director);
-        let hash = table.hash(&packet.tuple);
-        table.prefetch(hash);
-        hash
-    }
+fn prefetch_bucket(director: &Director, parsed: &Parsed) {
     match parsed {
-        Parsed::V4(packet) => fetch(director, packet),
-        Parsed::V6(packet) => fetch(director, packet),
-        _ => 0,
-    }
-}
-
-/// Second stage of a find. Later fragments have no tuple to find.
-#[inline(always)]
-fn fetch_entry(director: &Director, staged: &Staged) -> Option<Probe> {
-    let whole = |fragment| fragment != Fragment::Later;
-    match &staged.parsed {
-        Parsed::V4(packet) => whole(packet.fragment).then(|| director.v4.probe(staged.hash)),
-        Parsed::V6(packet) => whole(packet.fragment).then(|| director.v6.probe(staged.hash)),
-        _ => None,
-    }
-}
-
-/// Where the first bucket had nothing: fetches by the second one.
-#[inline(always)]
-fn fetch_entry_again(director: &Director, staged: &mut Staged) {
-    let Some(probe) = &mut staged.probe else { return };
-    match &staged.parsed {
-        Parsed::V4(_) => director.v4.probe_again(probe),
-        Parsed::V6(_) => director.v6.probe_again(probe),
+        Parsed::V4(packet) => director.v4.prefetch(director.v4.hash(&packet.tuple)),
+        Parsed::V6(packet) => director.v6.prefetch(director.v6.hash(&packet.tuple)),
         _ => {}
     }
 }
 
-/// Carries a verdict out and counts it. Every frame goes somewhere: out, or home.
 #[inline(always)]
+fn probe_entry(director: &Director, parsed: &Parsed) -> Option<Probe> {
+    fn probe<A: Family>(director: &Director, packet: &Packet<A>) -> Option<Probe> {
+        let table = A::table(director);
+        (packet.fragment != Fragment::Later).then(|| table.probe(table.hash(&packet.tuple)))
+    }
+    match parsed {
+        Parsed::V4(packet) => probe(director, packet),
+        Parsed::V6(packet) => probe(director, packet),
+        _ => None,
+    }
+}
+
+/// Carries a verdict out and counts it. Every frame goes somewhere: out, or home.
 fn conclude<I: Io>(
     breath: &mut Breath<'_>,
     io: &mut I,
@@ -300,7 +275,6 @@ fn conclude<I: Io>(
 }
 
 /// Sends one frame; what the ring does not take is dropped by name.
-#[inline(always)]
 pub(crate) fn send<I: Io>(stats: &Stats, io: &mut I, port: PortId, frame: I::Frame) {
     match io.send(port, frame) {
         Ok(()) => stats.tx_packets.add(1),

@@ -34,7 +34,7 @@ use crate::{
         addresses::{AddressError, Addresses, ManagedAddress},
         sysctl::{self, SysctlError},
     },
-    live, load,
+    load,
     model::Model,
     topology::{self, Mirror, MirrorError, Request},
 };
@@ -91,16 +91,7 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`]; then nothing stays attached.
 pub fn run(options: &Options) -> Result<(), StartError> {
-    let surroundings = live::surroundings().map_err(|error| StartError::Box(error.to_string()))?;
-    let model = load::load(&options.file, Some(&surroundings))?;
-    let errors: Vec<String> = live::check(&model)
-        .iter()
-        .filter(|finding| finding.is_error())
-        .map(ToString::to_string)
-        .collect();
-    if !errors.is_empty() {
-        return Err(StartError::Box(errors.join("\n")));
-    }
+    let model = load::load(&options.file, None)?;
     log::info!("{}: {} services", options.file.display(), model.services.len());
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -58,6 +58,16 @@ pub enum PortsError {
     /// The program could not be attached.
     #[error("{0}")]
     Attach(#[from] AttachError),
+    /// Nowhere to pin programs.
+    #[error(
+        "when_down: drop: cannot make {}: {source}; mount the BPF file system there (mount -t bpf bpf /sys/fs/bpf)", path.display()
+    )]
+    Pins {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// An offload that must be off.
     #[error("interface {interface}: cannot switch {feature} off: {source}; do it by ethtool -K")]
     Offload {
@@ -94,7 +104,7 @@ pub(super) struct Ports {
 }
 
 /// Where links are pinned with `when_down: drop`.
-const PINS: &str = "/sys/fs/bpf/xlvs";
+pub(crate) const PINS: &str = "/sys/fs/bpf/xlvs";
 
 impl Ports {
     /// Takes packet memory for as many workers as there are to be, and loads the programs.
@@ -117,7 +127,10 @@ impl Ports {
             .iter()
             .map(|interface| load(model, interface, queues[&interface.name], &maps))
             .collect::<Result<_, _>>()?;
-        let pins = (model.when_down == model::WhenDown::Drop).then(|| PathBuf::from(PINS));
+        let pins = match model.when_down {
+            model::WhenDown::Pass => None,
+            model::WhenDown::Drop => Some(make_pins()?),
+        };
         Ok((Self { umem, config, workers, pins, served, maps: Some(maps), facts: Arc::default() }, pools))
     }
 
@@ -188,8 +201,9 @@ impl Ports {
         let served = &mut self.served[id];
         let fact = |error| PortsError::Interface(served.name.clone(), error);
         let mac = Mac(link::mac(&served.name).map_err(fact)?);
+        switch_off(&served.name, &ALWAYS)?;
         if served.mode == AttachMode::Generic {
-            offloads_off(&served.name)?;
+            switch_off(&served.name, &FOR_GENERIC)?;
         }
         served.program.set_mac(mac.0);
         for queue in 0..served.queues {
@@ -203,7 +217,7 @@ impl Ports {
         let pin = self.pins.as_ref().map(|pins| pins.join(&served.name));
         let attached = served.program.attach(&served.name, served.mode, pin.as_deref())?;
         if attached.mode() == xsk::XdpMode::Generic && served.mode == AttachMode::Auto {
-            offloads_off(&served.name)?;
+            switch_off(&served.name, &FOR_GENERIC)?;
         }
         log_attached(served, &attached, self.config.zero_copy);
         served.attached = Some(attached);
@@ -259,16 +273,30 @@ fn load(
     Ok(Served { name, mode, queues, program, attached: None, index: 0, mac: Mac(mac) })
 }
 
+fn make_pins() -> Result<PathBuf, PortsError> {
+    let path = PathBuf::from(PINS);
+    match std::fs::create_dir(&path) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+            Err(PortsError::Pins { path, source })
+        }
+        _ => Ok(path),
+    }
+}
+
 /// Generic XDP sees what GRO and LRO merged, larger than a frame.
-fn offloads_off(name: &str) -> Result<(), PortsError> {
-    for feature in [link::Feature::Gro, link::Feature::Lro] {
-        if link::feature(name, feature).unwrap_or(false) {
-            link::set_feature(name, feature, false).map_err(|source| PortsError::Offload {
+const FOR_GENERIC: [link::Feature; 2] = [link::Feature::Gro, link::Feature::Lro];
+/// A NIC that takes VLAN tags off shows the program tagged frames as if they were untagged.
+const ALWAYS: [link::Feature; 1] = [link::Feature::RxVlan];
+
+fn switch_off(name: &str, features: &[link::Feature]) -> Result<(), PortsError> {
+    for feature in features {
+        if link::feature(name, *feature).unwrap_or(false) {
+            link::set_feature(name, *feature, false).map_err(|source| PortsError::Offload {
                 interface: name.to_owned(),
                 feature: format!("{feature:?}"),
                 source,
             })?;
-            log::info!("{name}: {feature:?} switched off for generic XDP");
+            log::info!("{name}: {feature:?} switched off");
         }
     }
     Ok(())
