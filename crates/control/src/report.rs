@@ -58,6 +58,14 @@ pub struct Interface {
     pub zero_copy: bool,
     /// Why it is not native, or not zero-copy, where that was tried.
     pub fallback: Option<String>,
+    /// Packets that the XDP program gave to a worker.
+    pub taken: u64,
+    /// Packets that it left to the kernel.
+    pub passed: u64,
+    /// Packets of services that were larger than a frame, and dropped.
+    pub oversize: u64,
+    /// Packets of services whose queue had no socket.
+    pub no_socket: u64,
 }
 
 /// Where an XDP program runs.

@@ -89,6 +89,7 @@ fn facts() -> Facts {
         xdp_mode: Some(XdpMode::Generic),
         zero_copy: false,
         fallback: Some("no native XDP".to_owned()),
+        ..InterfaceFacts::default()
     };
     let statistics = xsk::PortStats { rx_ring_full: 5, ..xsk::PortStats::default() };
     Facts {

@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 
 use control::topology::{
-    Statics,
-    build,
+    Statics, build,
     hops::HopIds,
     source::{source_v4, source_v6},
     state::{

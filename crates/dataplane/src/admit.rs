@@ -61,9 +61,8 @@ impl Breath<'_> {
         }
         let picked = admission.scheduler.pick(&service.candidates).ok_or(Refusal::NoServer)?;
         let server_id = service.candidates[picked].id;
-        let server = services.servers[server_id as usize]
-            .as_ref()
-            .expect("candidates are live servers");
+        let server =
+            services.servers[server_id as usize].as_ref().expect("candidates are live servers");
         self.open(packet, service, (server_id, server), admission).map_err(Refusal::Drop)
     }
 
@@ -133,11 +132,8 @@ fn opens<A>(packet: &Packet<A>) -> bool {
 fn first_state<A>(packet: &Packet<A>, service: &Service, forward: Forward) -> (u8, u16) {
     match packet.tuple.protocol {
         Protocol::Tcp => {
-            let direction = if forward.two_way() {
-                tcp::Direction::Input
-            } else {
-                tcp::Direction::InputOnly
-            };
+            let direction =
+                if forward.two_way() { tcp::Direction::Input } else { tcp::Direction::InputOnly };
             let state = tcp::next(direction, tcp::State::None, packet.flags);
             (state as u8, service.timeouts.tcp[state as usize])
         }

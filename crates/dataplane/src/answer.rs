@@ -55,8 +55,11 @@ impl Message {
     /// (RFC 2473 section 8): the same kind and code within a family, else the same meaning.
     pub const fn relayed<O: Ip, A: Ip>(kind: u8, code: u8) -> Self {
         let expired = kind == Self::time_exceeded::<O>().kind;
-        let same =
-            if expired { Self::time_exceeded::<A>() } else { Self::host_unreachable::<A>(Drop::NoRoute) };
+        let same = if expired {
+            Self::time_exceeded::<A>()
+        } else {
+            Self::host_unreachable::<A>(Drop::NoRoute)
+        };
         let told = if A::IPV6 == O::IPV6 { Self { kind, code, ..same } } else { same };
         told.because(Drop::TunnelError)
     }
@@ -125,8 +128,7 @@ fn write<A: Ip>(
     let quoted = packet.ip_len().min(most - headers).min(room.len() - ethernet::LEN - headers);
     let tos = room[ethernet::LEN + ipv4::TOS];
     room.copy_within(ethernet::LEN..ethernet::LEN + quoted, ethernet::LEN + headers);
-    let (ip, icmp) =
-        room[ethernet::LEN..ethernet::LEN + headers + quoted].split_at_mut(A::HEADER);
+    let (ip, icmp) = room[ethernet::LEN..ethernet::LEN + headers + quoted].split_at_mut(A::HEADER);
     icmp[..2].copy_from_slice(&[message.kind, message.code]);
     put_u16(icmp, 2, 0);
     icmp[4..8].copy_from_slice(&message.info.to_be_bytes());

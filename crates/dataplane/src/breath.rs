@@ -137,9 +137,7 @@ impl Breath<'_> {
             Ok(found) => self.forward(frame, packet, &found),
             Err(Refusal::Punt(reason)) => Verdict::Punt(reason),
             Err(Refusal::Drop(reason)) => Verdict::Drop(reason),
-            Err(Refusal::NoServer) => {
-                self.answer(frame, packet, Message::port_unreachable::<A>())
-            }
+            Err(Refusal::NoServer) => self.answer(frame, packet, Message::port_unreachable::<A>()),
         }
     }
 

@@ -5,13 +5,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 use xsk::{Port, PortStats, Waker, wait};
 
-use crate::{
-    clock::Clock,
-    rings::Rings,
-    stats::Stats,
-    topology::PortId,
-    worker::Worker,
-};
+use crate::{clock::Clock, rings::Rings, stats::Stats, topology::PortId, worker::Worker};
 
 /// What control tells a worker; looked at once a breath.
 pub enum Order {
@@ -115,9 +109,8 @@ impl Engine {
                     drop(done);
                 }
                 Order::Report(to) => {
-                    let stats = |(id, port): (PortId, &Port)| {
-                        Some((id, port.queue(), port.stats().ok()?))
-                    };
+                    let stats =
+                        |(id, port): (PortId, &Port)| Some((id, port.queue(), port.stats().ok()?));
                     let _ = to.send(self.rings.sockets().filter_map(stats).collect());
                 }
                 Order::Stop => return false,

@@ -206,4 +206,3 @@ fn translate<A: Ip>(bytes: &mut [u8], error: &IcmpError<A>, quote: &Quote<A>, fo
     };
     put_u16(message, 2, checksum);
 }
-

@@ -45,8 +45,7 @@ impl Limiter {
 
     /// True if one more error may go to `peer` now; then it is counted.
     pub fn allow(&self, peer: IpAddr, now: Now) -> bool {
-        let interval =
-            if peer.is_ipv4() { PEER_INTERVAL_V4_MS } else { PEER_INTERVAL_V6_MS };
+        let interval = if peer.is_ipv4() { PEER_INTERVAL_V4_MS } else { PEER_INTERVAL_V6_MS };
         self.all.take(now) && self.allow_peer(peer, interval, now)
     }
 

@@ -12,12 +12,9 @@ mod publish;
 mod watch;
 mod workers;
 
-use std::{
-    io,
-    path::PathBuf,
-    sync::Arc,
-    time::Instant,
-};
+pub(crate) use ports::PINS;
+
+use std::{io, path::PathBuf, sync::Arc, time::Instant};
 
 use dataplane::{
     clock::Clock,
@@ -64,7 +61,9 @@ pub enum StartError {
     #[error("{0}")]
     Api(#[from] api::ApiError),
     /// The TAP for packets that go back to the kernel.
-    #[error("cannot make the TAP device for punted packets: {0}; load the tun driver (modprobe tun) and grant CAP_NET_ADMIN")]
+    #[error(
+        "cannot make the TAP device for punted packets: {0}; load the tun driver (modprobe tun) and grant CAP_NET_ADMIN"
+    )]
     Tap(#[source] io::Error),
     /// Its settings.
     #[error("{0}")]
@@ -166,8 +165,7 @@ impl Daemon {
     async fn add_vips(&mut self) -> Result<(), StartError> {
         for vip in self.model.vips.iter().filter(|vip| vip.managed) {
             let interface = vip.interface.clone().expect("resolve: a managed vip has one");
-            let wanted =
-                ManagedAddress { address: vip.address, length: vip.prefix, interface };
+            let wanted = ManagedAddress { address: vip.address, length: vip.prefix, interface };
             self.vips.add(&wanted).await?;
             log::info!("vip {}/{} on {}", wanted.address, wanted.length, wanted.interface);
         }

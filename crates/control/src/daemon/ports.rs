@@ -131,7 +131,10 @@ impl Ports {
             model::WhenDown::Pass => None,
             model::WhenDown::Drop => Some(make_pins()?),
         };
-        Ok((Self { umem, config, workers, pins, served, maps: Some(maps), facts: Arc::default() }, pools))
+        Ok((
+            Self { umem, config, workers, pins, served, maps: Some(maps), facts: Arc::default() },
+            pools,
+        ))
     }
 
     /// Fills the match maps, before anything is attached.
@@ -186,12 +189,14 @@ impl Ports {
         Arc::clone(&self.facts)
     }
 
-    fn note_facts(&self) {
+    /// Brings the report's facts up to date: the programs' counters move all the time.
+    pub(super) fn note_facts(&self) {
         let fact = |served: &Served| InterfaceFacts {
             queues: served.queues,
             xdp_mode: served.attached.as_ref().map(|attached| attached.mode().into()),
             zero_copy: self.config.zero_copy,
             fallback: served.attached.as_ref().and_then(|a| a.fallback().map(str::to_owned)),
+            matched: served.program.counters().unwrap_or_default(),
         };
         let facts = self.served.iter().map(fact).collect();
         *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;

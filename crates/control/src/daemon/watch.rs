@@ -63,7 +63,10 @@ impl Daemon {
                     let topology = Arc::clone(&topologies.borrow_and_update());
                     self.follow(&topology);
                 }
-                _ = upkeep.tick() => self.publisher.release(&self.crew.stats()),
+                _ = upkeep.tick() => {
+                    self.publisher.release(&self.crew.stats());
+                    self.ports.note_facts();
+                }
             }
         };
         api.abort();

@@ -35,8 +35,7 @@ impl Crew {
     ) -> Result<Self, StartError> {
         let mac = xsk::link::mac(tap.name()).map_err(StartError::Tap)?;
         let room = model.chunk_size as usize;
-        let (punts, punt_thread) =
-            punt::queue(Arc::clone(tap), mac, model.limits.punt_rate, room);
+        let (punts, punt_thread) = punt::queue(Arc::clone(tap), mac, model.limits.punt_rate, room);
         spawn("xlvs-punt".to_owned(), move || punt_thread.run())?;
         let clock = clock();
         let cores = cores(model, pools.len());
@@ -101,13 +100,12 @@ fn cores(model: &Model, workers: usize) -> Vec<Option<usize>> {
     let allowed: Vec<usize> =
         core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
     let wanted = model.workers.cores.as_ref().unwrap_or(&allowed);
-    (0..workers)
-        .map(|number| wanted.get(number % wanted.len().max(1)).copied())
-        .collect()
+    (0..workers).map(|number| wanted.get(number % wanted.len().max(1)).copied()).collect()
 }
 
 fn pin(number: usize, core: Option<usize>) {
-    let pinned = core.filter(|id| core_affinity::set_for_current(core_affinity::CoreId { id: *id }));
+    let pinned =
+        core.filter(|id| core_affinity::set_for_current(core_affinity::CoreId { id: *id }));
     match (core, pinned) {
         (_, Some(core)) => log::info!("worker {number} on core {core}"),
         (Some(core), None) => log::warn!("worker {number} could not be pinned to core {core}"),
@@ -115,11 +113,9 @@ fn pin(number: usize, core: Option<usize>) {
     }
 }
 
-fn spawn(
-    name: String,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, StartError> {
-    std::thread::Builder::new().name(name).spawn(run).map_err(|error: io::Error| {
-        StartError::Thread(error)
-    })
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(run)
+        .map_err(|error: io::Error| StartError::Thread(error))
 }

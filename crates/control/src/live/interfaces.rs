@@ -13,13 +13,13 @@ use xsk::{
 };
 
 use super::Finding;
-use crate::model::{Model, XdpMode};
+use crate::{
+    daemon::PINS,
+    model::{Model, XdpMode},
+};
 
 /// Sockets that the XDP program's map holds (`sockets` in match.bpf.c).
 const MOST_QUEUES: u32 = 256;
-
-/// Where `when_down: drop` leaves its programs for the next start.
-const PINS: &str = "/sys/fs/bpf/xlvs";
 
 /// An interface of the file that is there.
 #[derive(Clone, Debug)]

@@ -38,6 +38,8 @@ pub struct InterfaceFacts {
     pub zero_copy: bool,
     /// Why it is not native, or not zero-copy, where that was tried.
     pub fallback: Option<String>,
+    /// What the XDP program counted.
+    pub matched: xsk::MatchCounters,
 }
 
 /// The report of this moment; `stats` are the workers', in their order.
@@ -75,6 +77,10 @@ fn interfaces(snapshot: &Snapshot, facts: &Facts) -> Vec<Interface> {
                 xdp_mode: served.xdp_mode,
                 zero_copy: served.zero_copy,
                 fallback: served.fallback,
+                taken: served.matched.taken,
+                passed: served.matched.passed,
+                oversize: served.matched.oversize,
+                no_socket: served.matched.no_socket,
             }
         })
         .collect()

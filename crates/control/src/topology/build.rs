@@ -16,12 +16,7 @@ pub type Statics = HashMap<IpAddr, Mac>;
 
 /// Builds the topology for the interfaces named `served`, in that order. Pure but for
 /// `ids`, which keeps ids and the generation from one topology to the next.
-pub fn build(
-    kernel: &Kernel,
-    ids: &mut HopIds,
-    served: &[String],
-    statics: &Statics,
-) -> Topology {
+pub fn build(kernel: &Kernel, ids: &mut HopIds, served: &[String], statics: &Statics) -> Topology {
     let interfaces: Vec<Interface> = served.iter().map(|name| interface(kernel, name)).collect();
     let ports = ports(&interfaces);
     let lines = lines(kernel, &ports);

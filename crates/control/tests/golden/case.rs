@@ -73,9 +73,12 @@ impl<'de> Deserialize<'de> for Octets {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         let octet = |at| u8::from_str_radix(&text[at..at + 2], 16);
-        (0..text.len()).step_by(2).map(octet).collect::<Result<_, _>>().map(Self).map_err(
-            serde::de::Error::custom,
-        )
+        (0..text.len())
+            .step_by(2)
+            .map(octet)
+            .collect::<Result<_, _>>()
+            .map(Self)
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -231,8 +231,7 @@ fn topology(folder: &Path, case: &Case, services: &Services) -> Topology {
     let route = |leg: &Leg| {
         let (network, length) = leg.to.split_once('/').expect("a prefix");
         let next = NextHop { port: Some(leg.port), gateway: leg.via, weight: 1 };
-        let route =
-            Route { kind: RouteKind::Via(vec![next]), source: Some(leg.source), mtu: None };
+        let route = Route { kind: RouteKind::Via(vec![next]), source: Some(leg.source), mtu: None };
         (network.parse::<IpAddr>().expect("an address"), length.parse().expect("a length"), route)
     };
     let (v6, v4): (Vec<_>, Vec<_>) =

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use control::topology::{Limits, Mirror, Statics, Request, Settings, mirror::Counters};
+use control::topology::{Limits, Mirror, Request, Settings, Statics, mirror::Counters};
 use dataplane::topology::Topology;
 
 /// What the issue allows from a kernel event to the workers.
@@ -31,8 +31,11 @@ impl Watch {
         limits: Limits,
         on_change: impl Fn(&Topology) + Send + 'static,
     ) -> Self {
-        let settings =
-            Settings { interfaces: interfaces.iter().map(|i| (*i).to_owned()).collect(), statics: Statics::default(), limits };
+        let settings = Settings {
+            interfaces: interfaces.iter().map(|i| (*i).to_owned()).collect(),
+            statics: Statics::default(),
+            limits,
+        };
         let latest = Arc::new((Mutex::new(Topology::default()), Condvar::new()));
         let (requests, asked) = tokio::sync::mpsc::channel(16);
         let (send_counters, counters) = mpsc::channel();
