@@ -168,15 +168,22 @@ impl Director {
     /// # Errors
     /// The kernel has not enough memory for the tables.
     pub fn new(limits: Limits, resolve: Sender<ResolveRequest>) -> std::io::Result<Self> {
+        Self::with_secrets(limits, resolve, [Secret::random(), Secret::random()])
+    }
+
+    /// As [`Director::new`], with the secrets of the two tables' hashes given, so that a
+    /// simulation can be repeated.
+    ///
+    /// # Errors
+    /// As [`Director::new`].
+    pub fn with_secrets(
+        limits: Limits,
+        resolve: Sender<ResolveRequest>,
+        [secret_v4, secret_v6]: [Secret; 2],
+    ) -> std::io::Result<Self> {
         Ok(Self {
-            v4: Table::new(TableConfig {
-                capacity: limits.connections_v4,
-                secret: Secret::random(),
-            })?,
-            v6: Table::new(TableConfig {
-                capacity: limits.connections_v6,
-                secret: Secret::random(),
-            })?,
+            v4: Table::new(TableConfig { capacity: limits.connections_v4, secret: secret_v4 })?,
+            v6: Table::new(TableConfig { capacity: limits.connections_v6, secret: secret_v6 })?,
             fragments: FragmentTable::new(limits.fragments),
             limiter: Limiter::new(limits.icmp_rate),
             servers: (0..limits.servers).map(|_| ServerRecord::default()).collect(),

@@ -1,7 +1,10 @@
 //! Ports in memory: the same worker, without a network. Tests, the simulation and the
 //! benches put frames in, breathe, and take out what was sent.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use crate::{
     io::{Frame, Io},
@@ -17,6 +20,10 @@ pub const ROOM: usize = 2048 - 256;
 pub struct MemoryFrame {
     room: Box<[u8]>,
     len: usize,
+    /// The number of the [`MemoryIo`] that it belongs to for life.
+    home: u32,
+    /// It was empty when the worker took it; else a packet arrived in it.
+    taken: bool,
 }
 
 impl Frame for MemoryFrame {
@@ -41,32 +48,51 @@ impl Frame for MemoryFrame {
 /// A packet that was punted, and why.
 pub type Punted = (PortId, Vec<u8>, Punt);
 
+/// What became of the frames that the worker took from the pool: for parts of a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Sent.
+    pub sent: u64,
+    /// Refused because the port was full.
+    pub refused: u64,
+}
+
 /// Ports, pool and punt queue in memory.
 #[derive(Debug)]
 pub struct MemoryIo {
+    home: u32,
     pool: Vec<MemoryFrame>,
     total: usize,
     arrived: Vec<VecDeque<MemoryFrame>>,
     sent: VecDeque<(PortId, MemoryFrame)>,
     punted: VecDeque<Punted>,
+    parts: Parts,
     /// Frames that may be on their way out at a time.
     pub tx_limit: usize,
     /// Punts that are taken before the queue is full.
     pub punt_limit: usize,
+    /// Punts are copied for [`MemoryIo::take_punted`]; else only taken, without an allocation.
+    pub keep_punts: bool,
 }
 
 impl MemoryIo {
     /// `ports` ports and a pool of `frames` frames.
     pub fn new(ports: usize, frames: usize) -> Self {
-        let frame = || MemoryFrame { room: vec![0; ROOM].into_boxed_slice(), len: 0 };
+        static HOMES: AtomicU32 = AtomicU32::new(0);
+        let home = HOMES.fetch_add(1, Ordering::Relaxed);
+        let room = || vec![0; ROOM].into_boxed_slice();
+        let frame = || MemoryFrame { room: room(), len: 0, home, taken: false };
         Self {
+            home,
             pool: (0..frames).map(|_| frame()).collect(),
             total: frames,
             arrived: (0..ports).map(|_| VecDeque::with_capacity(frames)).collect(),
             sent: VecDeque::with_capacity(frames),
             punted: VecDeque::new(),
+            parts: Parts::default(),
             tx_limit: usize::MAX,
             punt_limit: usize::MAX,
+            keep_punts: true,
         }
     }
 
@@ -75,6 +101,7 @@ impl MemoryIo {
         let Some(mut frame) = self.pool.pop() else { return false };
         frame.room[..bytes.len()].copy_from_slice(bytes);
         frame.len = bytes.len();
+        frame.taken = false;
         self.arrived[usize::from(port)].push_back(frame);
         true
     }
@@ -85,6 +112,21 @@ impl MemoryIo {
         let bytes = frame.bytes().to_vec();
         self.pool.push(frame);
         Some((port, bytes))
+    }
+
+    /// The frames that were sent and not taken yet, oldest first.
+    pub fn sent(&self) -> impl Iterator<Item = (PortId, &[u8])> {
+        self.sent.iter().map(|(port, frame)| (*port, frame.bytes()))
+    }
+
+    /// What became of the frames that the worker took from the pool.
+    pub fn parts(&self) -> Parts {
+        self.parts
+    }
+
+    /// Frames in the pool.
+    pub fn pooled(&self) -> usize {
+        self.pool.len()
     }
 
     /// The next packet that was punted.
@@ -121,9 +163,12 @@ impl Io for MemoryIo {
     }
 
     fn send(&mut self, port: PortId, frame: MemoryFrame) -> Result<(), MemoryFrame> {
+        assert_eq!(frame.home, self.home, "a frame of another worker");
         if self.sent.len() >= self.tx_limit {
+            self.parts.refused += u64::from(frame.taken);
             return Err(frame);
         }
+        self.parts.sent += u64::from(frame.taken);
         self.sent.push_back((port, frame));
         Ok(())
     }
@@ -132,15 +177,20 @@ impl Io for MemoryIo {
         if self.punted.len() >= self.punt_limit {
             return false;
         }
-        self.punted.push_back((port, packet.to_vec(), reason));
+        if self.keep_punts {
+            self.punted.push_back((port, packet.to_vec(), reason));
+        }
         true
     }
 
     fn take(&mut self) -> Option<MemoryFrame> {
-        self.pool.pop()
+        let mut frame = self.pool.pop()?;
+        frame.taken = true;
+        Some(frame)
     }
 
     fn give(&mut self, frame: MemoryFrame) {
+        assert_eq!(frame.home, self.home, "a frame of another worker");
         self.pool.push(frame);
     }
 
