@@ -303,7 +303,8 @@ impl<'a> Breath<'a> {
             Way::Forward => found.hops.hop_in(),
             Way::Reverse => found.hops.hop_out(),
         };
-        if fresh && cached != NO_HOP {
+        // A neighbour without a MAC is looked up, so that the kernel is asked for it.
+        if fresh && cached != NO_HOP && topology.hops[usize::from(cached)].mac.is_some() {
             return Ok(cached);
         }
         self.look_up_hop(found, fresh)
