@@ -1,0 +1,36 @@
+//! What the simulation or a reader found, each as the shortest story that shows it.
+
+use dataplane::verdict::Drop;
+
+use crate::{
+    desk::{Desk, LIMITS, datagram},
+    ground::FRONT,
+};
+
+/// A later fragment comes first and waits; its first one comes, but then the server's
+/// neighbour is not known. What gives up then is a translated connection's, not the kernel's.
+#[test]
+fn a_fragment_that_waits_for_a_neighbour_in_the_end_is_not_the_kernels() {
+    let mut desk = Desk::new(LIMITS);
+    let parts = datagram(4000, 2000).cut(1500);
+    desk.arrive(FRONT, &parts[1]);
+    assert!(desk.breathe(1_000).is_empty());
+    desk.ground.neighbours.iter_mut().for_each(|neighbour| neighbour.known = false);
+    desk.publish();
+    desk.arrive(FRONT, &parts[0]);
+    assert!(desk.breathe(1_900).is_empty());
+    assert!(desk.breathe(2_000).is_empty());
+    assert_eq!(desk.stats.drops[Drop::NeighbourUnresolved as usize].value(), 1);
+    assert!(desk.breathe(2_900).is_empty());
+    assert_eq!(desk.stats.drops[Drop::NeighbourUnresolved as usize].value(), 2);
+    assert_eq!(desk.punts(), []);
+}
+
+#[test]
+fn an_empty_frame_is_dropped() {
+    let mut desk = Desk::new(LIMITS);
+    assert!(desk.io.arrive(FRONT, &[]));
+    assert!(desk.breathe(1_000).is_empty());
+    assert_eq!(desk.stats.drops[Drop::Malformed as usize].value(), 1);
+    assert_eq!(desk.io.outstanding(), 0);
+}
