@@ -1,6 +1,8 @@
 //! What the simulation or a reader found, each as the shortest story that shows it.
 
-use dataplane::verdict::Drop;
+use std::net::IpAddr;
+
+use dataplane::{director::Limits, verdict::Drop};
 
 use crate::{
     desk::{Desk, LIMITS, datagram},
@@ -24,6 +26,28 @@ fn a_fragment_that_waits_for_a_neighbour_in_the_end_is_not_the_kernels() {
     assert!(desk.breathe(2_900).is_empty());
     assert_eq!(desk.stats.drops[Drop::NeighbourUnresolved as usize].value(), 2);
     assert_eq!(desk.punts(), []);
+}
+
+/// A refused first fragment takes one turn of the scheduler, as a refused whole packet does.
+#[test]
+fn a_refused_first_fragment_is_scheduled_once() {
+    let servers = [100, 2000].map(|refused_len| {
+        let mut desk = Desk::new(Limits { connections_v4: 1, ..LIMITS });
+        let mut server_of = |ip, at| -> Option<IpAddr> {
+            desk.arrive(FRONT, &ip);
+            desk.breathe(at).first().map(|sent| sent.dst)
+        };
+        let first = server_of(datagram(4000, 100), 1_000);
+        let refused = server_of(datagram(4001, refused_len).cut(1500).swap_remove(0), 1_001);
+        assert_eq!(refused, None);
+        let idle = desk.breathe(303_001);
+        assert!(idle.is_empty() && desk.director.v4.is_empty());
+        desk.arrive(FRONT, &datagram(4002, 100));
+        let next = desk.breathe(303_002).first().map(|sent| sent.dst);
+        assert!(first.is_some() && next.is_some() && first != next);
+        next
+    });
+    assert_eq!(servers[0], servers[1]);
 }
 
 #[test]
