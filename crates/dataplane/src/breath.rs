@@ -135,9 +135,21 @@ impl Breath<'_> {
     ) -> Verdict {
         match self.connection(packet, probe) {
             Ok(found) => self.forward(frame, packet, &found),
-            Err(Refusal::Punt(reason)) => Verdict::Punt(reason),
-            Err(Refusal::Drop(reason)) => Verdict::Drop(reason),
-            Err(Refusal::NoServer) => self.answer(frame, packet, Message::port_unreachable::<A>()),
+            Err(refusal) => self.refuse(frame, packet, refusal),
+        }
+    }
+
+    #[inline(never)]
+    fn refuse<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        refusal: Refusal,
+    ) -> Verdict {
+        match refusal {
+            Refusal::Punt(reason) => Verdict::Punt(reason),
+            Refusal::Drop(reason) => Verdict::Drop(reason),
+            Refusal::NoServer => self.answer(frame, packet, Message::port_unreachable::<A>()),
         }
     }
 
@@ -441,7 +453,7 @@ impl Breath<'_> {
                     Refusal::Drop(_) | Refusal::NoServer => Decision::Dropped,
                 };
                 self.keep(packet, decision);
-                return self.with_ports(frame, packet, probe);
+                return self.refuse(frame, packet, refusal);
             }
         };
         let decision = Decision::Connection {

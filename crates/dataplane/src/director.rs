@@ -84,12 +84,12 @@ impl ServerRecord {
 
     /// Connections in an active state: SYN_SENT, SYN_RECV, ESTABLISHED, SYNACK (LVS `ActiveConn`).
     pub fn active(&self) -> u32 {
-        self.active.load(Ordering::Relaxed)
+        settled(&self.active)
     }
 
     /// Other connections, and all of UDP (LVS `InActConn`).
     pub fn inactive(&self) -> u32 {
-        self.inactive.load(Ordering::Relaxed)
+        settled(&self.inactive)
     }
 
     /// Connections ever made.
@@ -207,7 +207,7 @@ impl Director {
 
     /// TCP connections in SYN_SENT or SYN_RECV.
     pub fn half_open(&self) -> u32 {
-        self.half_open.load(Ordering::Relaxed)
+        settled(&self.half_open)
     }
 
     /// Makes the scheduler of each service that has none yet. Control calls it before it
@@ -268,6 +268,13 @@ impl Director {
     }
 }
 
+/// A count that two workers change. A connection can be found, and change or end, before the
+/// worker that made it has counted it: for that moment the count is one too low, which must
+/// not read as four billion.
+fn settled(count: &AtomicU32) -> u32 {
+    count.load(Ordering::Relaxed).cast_signed().max(0).cast_unsigned()
+}
+
 /// Counts in `ActiveConn`; UDP's state is none of TCP's.
 fn active(state: u8) -> bool {
     tcp::State::from_u8(state).is_some_and(tcp::State::active)
@@ -280,4 +287,26 @@ fn half_open(state: u8) -> u32 {
 /// A panicking worker ends the process, so a poisoned lock protects nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_is_counted_before_the_opening_is_no_flood() {
+        const SERVER: ServerId = 3;
+        const RECV: u8 = tcp::State::SynRecv as u8;
+        const ESTABLISHED: u8 = tcp::State::Established as u8;
+        const FIN_WAIT: u8 = tcp::State::FinWait as u8;
+        let limits = Limits { connections_v4: 1, connections_v6: 1, ..Limits::default() };
+        let (sender, _) = crossbeam_channel::bounded(1);
+        let director = Director::new(limits, sender).expect("memory");
+        director.changed(SERVER, RECV, ESTABLISHED);
+        director.changed(SERVER, ESTABLISHED, FIN_WAIT);
+        assert_eq!((director.half_open(), director.server(SERVER).active()), (0, 0));
+        director.opened(SERVER, RECV);
+        let record = director.server(SERVER);
+        assert_eq!((director.half_open(), record.active(), record.inactive()), (0, 0, 1));
+    }
 }

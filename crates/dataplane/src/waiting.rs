@@ -58,13 +58,14 @@ impl<F> Held<F> {
     pub fn expired(&self, now: Now) -> bool {
         now.millis >= self.until_ms
     }
+}
 
-    /// What becomes of it then: a fragment whose first one never came may be the kernel's.
-    pub fn given_up(&self) -> Verdict {
-        match self.wait {
-            Wait::Neighbour => Verdict::Drop(Drop::NeighbourUnresolved),
-            Wait::FirstFragment => Verdict::Punt(Punt::Fragment),
-        }
+/// What becomes of a frame that was held as long as it may be and still has to wait. A
+/// fragment whose first one never came may be the kernel's.
+pub const fn given_up(wait: Wait) -> Verdict {
+    match wait {
+        Wait::Neighbour => Verdict::Drop(Drop::NeighbourUnresolved),
+        Wait::FirstFragment => Verdict::Punt(Punt::Fragment),
     }
 }
 

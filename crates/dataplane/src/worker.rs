@@ -19,7 +19,7 @@ use crate::{
     table::{Probe, SweepCursor},
     topology::PortId,
     verdict::{Drop, Verdict},
-    waiting::{Held, WaitingRoom},
+    waiting::{Held, WaitingRoom, given_up},
 };
 
 /// Frames that are worked on together. 64 headers fit the L1 cache.
@@ -166,7 +166,7 @@ impl<F: Frame> Worker<F> {
             looked += 1;
             let parsed = parse(held.frame.bytes());
             let verdict = match breath.decide(&mut held.frame, &parsed, None) {
-                Verdict::Wait(_) if held.expired(now) => held.given_up(),
+                Verdict::Wait(wait) if held.expired(now) => given_up(wait),
                 verdict => verdict,
             };
             if let Verdict::Wait(wait) = verdict {

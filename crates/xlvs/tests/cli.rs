@@ -136,7 +136,7 @@ const REPORT: &str = r#"{
   "version": "1.2.3", "generation": 4, "uptime_s": 93784,
   "interfaces": [
     {"name": "eth0", "index": 2, "mac": "02:00:00:00:00:01", "mtu": 1500, "up": true, "queues": 4,
-     "xdp_mode": "native", "zero_copy": true, "fallback": null},
+     "xdp_mode": "native", "zero_copy": true, "fallback": null, "taken": 0, "passed": 0, "oversize": 0, "no_socket": 0},
     {"name": "eth1", "index": 0, "mac": "00:00:00:00:00:00", "mtu": 0, "up": false, "queues": 1,
      "xdp_mode": null, "zero_copy": false, "fallback": "it is gone"}],
   "services": [

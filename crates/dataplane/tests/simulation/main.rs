@@ -4,12 +4,14 @@
 //! A failing seed prints itself and the last events; `XLVS_SEED=<seed>` runs that one alone
 //! and prints every event.
 
+mod desk;
 mod errors;
 mod ground;
 mod hosts;
 mod laws;
 mod lives;
 mod random;
+mod scenarios;
 mod talk;
 mod tally;
 mod trouble;

@@ -1,0 +1,60 @@
+//! What the simulation or a reader found, each as the shortest story that shows it.
+
+use std::net::IpAddr;
+
+use dataplane::{director::Limits, verdict::Drop};
+
+use crate::{
+    desk::{Desk, LIMITS, datagram},
+    ground::FRONT,
+};
+
+/// A later fragment comes first and waits; its first one comes, but then the server's
+/// neighbour is not known. What gives up then is a translated connection's, not the kernel's.
+#[test]
+fn a_fragment_that_waits_for_a_neighbour_in_the_end_is_not_the_kernels() {
+    let mut desk = Desk::new(LIMITS);
+    let parts = datagram(4000, 2000).cut(1500);
+    desk.arrive(FRONT, &parts[1]);
+    assert!(desk.breathe(1_000).is_empty());
+    desk.ground.neighbours.iter_mut().for_each(|neighbour| neighbour.known = false);
+    desk.publish();
+    desk.arrive(FRONT, &parts[0]);
+    assert!(desk.breathe(1_900).is_empty());
+    assert!(desk.breathe(2_000).is_empty());
+    assert_eq!(desk.stats.drops[Drop::NeighbourUnresolved as usize].value(), 1);
+    assert!(desk.breathe(2_900).is_empty());
+    assert_eq!(desk.stats.drops[Drop::NeighbourUnresolved as usize].value(), 2);
+    assert_eq!(desk.punts(), []);
+}
+
+/// A refused first fragment takes one turn of the scheduler, as a refused whole packet does.
+#[test]
+fn a_refused_first_fragment_is_scheduled_once() {
+    let servers = [100, 2000].map(|refused_len| {
+        let mut desk = Desk::new(Limits { connections_v4: 1, ..LIMITS });
+        let mut server_of = |ip, at| -> Option<IpAddr> {
+            desk.arrive(FRONT, &ip);
+            desk.breathe(at).first().map(|sent| sent.dst)
+        };
+        let first = server_of(datagram(4000, 100), 1_000);
+        let refused = server_of(datagram(4001, refused_len).cut(1500).swap_remove(0), 1_001);
+        assert_eq!(refused, None);
+        let idle = desk.breathe(303_001);
+        assert!(idle.is_empty() && desk.director.v4.is_empty());
+        desk.arrive(FRONT, &datagram(4002, 100));
+        let next = desk.breathe(303_002).first().map(|sent| sent.dst);
+        assert!(first.is_some() && next.is_some() && first != next);
+        next
+    });
+    assert_eq!(servers[0], servers[1]);
+}
+
+#[test]
+fn an_empty_frame_is_dropped() {
+    let mut desk = Desk::new(LIMITS);
+    assert!(desk.io.arrive(FRONT, &[]));
+    assert!(desk.breathe(1_000).is_empty());
+    assert_eq!(desk.stats.drops[Drop::Malformed as usize].value(), 1);
+    assert_eq!(desk.io.outstanding(), 0);
+}
