@@ -138,7 +138,7 @@ const REPORT: &str = r#"{
     {"name": "eth0", "index": 2, "mac": "02:00:00:00:00:01", "mtu": 1500, "up": true, "queues": 4,
      "xdp_mode": "native", "zero_copy": true, "fallback": null, "taken": 0, "passed": 0, "oversize": 0, "no_socket": 0},
     {"name": "eth1", "index": 0, "mac": "00:00:00:00:00:00", "mtu": 0, "up": false, "queues": 1,
-     "xdp_mode": null, "zero_copy": false, "fallback": "it is gone"}],
+     "xdp_mode": null, "zero_copy": false, "fallback": "it is gone", "taken": 0, "passed": 0, "oversize": 0, "no_socket": 0}],
   "services": [
     {"name": "web", "protocol": "tcp", "address": "203.0.113.10", "port": 80, "scheduler": "wrr",
      "active": 7, "inactive": 12, "connections": 123456, "in_packets": 99999, "in_bytes": 102400,
