@@ -117,6 +117,9 @@ async fn start(options: &Options, model: &Model) -> Result<(), StartError> {
     let (resolve, resolve_requests) = crossbeam_channel::bounded(256);
     let director = Arc::new(director(model, resolve)?);
     let mut services = compile(model, &mut Ids::default());
+    for event in health::always_up(0..services.servers.len() as u32) {
+        take_in(&mut services, &event);
+    }
     services.derive();
     director.prepare(&services);
 
@@ -177,6 +180,14 @@ impl Daemon {
         self.ports.detach_all();
         self.crew.stop();
         log::info!("stopped");
+    }
+}
+
+/// Overlays what health says of a server; to be published after [`Services::derive`].
+fn take_in(services: &mut Services, event: &health::Event) {
+    if let Some(server) = &mut services.servers[event.server as usize] {
+        log::debug!("{}: {} ({})", server.address, if event.up { "up" } else { "down" }, event.why);
+        server.up = event.up;
     }
 }
 
