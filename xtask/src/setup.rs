@@ -1,4 +1,4 @@
-//! Installing the Debian packages that the build and the lab need.
+//! Installing the Debian packages that the build, the lab and the guests need.
 //!
 //! It never asks and needs no terminal. nginx comes along as a program only: its service
 //! is neither started nor enabled, since the lab runs it with files of its own.
@@ -43,6 +43,9 @@ const LAB: &[&str] = &[
     "dnsutils",
 ];
 
+/// What booting Debian's kernels in a guest takes.
+const GUEST: &[&str] = &["qemu-system-x86", "busybox-static", "cpio", "debian-archive-keyring"];
+
 /// invoke-rc.d asks this file whether it may start a service; 101 means no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -53,7 +56,7 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 pub fn run() -> Outcome {
     let missing = missing();
     if missing.is_empty() {
-        println!("setup: all {} packages are here", BUILD.len() + LAB.len());
+        println!("setup: all {} packages are here", needed().count());
         return Ok(());
     }
     println!("setup: missing: {}", missing.join(" "));
@@ -73,8 +76,11 @@ pub fn run() -> Outcome {
     Ok(())
 }
 
+fn needed() -> impl Iterator<Item = &'static str> {
+    BUILD.iter().chain(LAB).chain(GUEST).copied()
+}
+
 fn missing() -> Vec<&'static str> {
-    let needed = || BUILD.iter().chain(LAB).copied();
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat=${Package} ${Status}\n"]).args(needed());
     // It ends with 1 when it does not know one of them, and lists the others all the same.

@@ -1,0 +1,250 @@
+//! A running guest: the emulator's process, and the shell in it.
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use super::{Initramfs, Kernel, Wire};
+use crate::failure::{Outcome, fail};
+
+/// What a guest is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// The MAC of each NIC: eth0, eth1 and so on.
+    pub nics: Vec<String>,
+    /// After this it is ended, wherever it is.
+    pub lifetime: Duration,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { memory: 512, cpus: 1, nics: Vec::new(), lifetime: Duration::from_secs(120) }
+    }
+}
+
+/// A guest whose shell is ready. Forgetting it ends it.
+#[derive(Debug)]
+pub struct Guest {
+    emulator: Child,
+    orders: ChildStdin,
+    answers: Receiver<Vec<u8>>,
+    directory: Directory,
+    deadline: Instant,
+    wires: Vec<Wire>,
+}
+
+/// Behind every answer, followed by the exit code.
+const END: &str = "\n=the-end=";
+
+impl Guest {
+    /// Boots one, and waits until its shell answers.
+    ///
+    /// # Errors
+    /// When something is missing (the message names `cargo xtask setup`), or when it does
+    /// not come up; with the kernel's words.
+    pub fn boot(kernel: &Kernel, root: &Initramfs, plan: &Plan) -> Outcome<Self> {
+        let directory = Directory::create()?;
+        root.pack(kernel, &directory.file("root"), &directory.file("initrd"))?;
+        let cables = (0..plan.nics.len()).map(|nic| Wire::lay(&directory.0, nic));
+        let wires = cables.collect::<Outcome<_>>()?;
+        let mut command = emulator(kernel, plan);
+        command.current_dir(&directory.0).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stderr(fs::File::create(directory.file("emulator.log"))?);
+        let mut emulator = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => return fail(format!("qemu-system-x86_64: {error}: cargo xtask setup")),
+        };
+        let pipes = (emulator.stdin.take(), emulator.stdout.take());
+        let (Some(orders), Some(output)) = pipes else { return fail("qemu without pipes") };
+        let answers = reader(output);
+        let deadline = Instant::now() + plan.lifetime;
+        let mut guest = Self { emulator, orders, answers, directory, deadline, wires };
+        // An order that comes before init has set up the port is lost.
+        guest.until("ready\n").map_err(|why| why.during("the guest does not come up"))?;
+        Ok(guest)
+    }
+
+    /// The cable of NIC `eth<nic>`.
+    ///
+    /// # Panics
+    /// When the plan has no such NIC.
+    pub fn wire(&self, nic: usize) -> &Wire {
+        &self.wires[nic]
+    }
+
+    /// Runs shell commands as root and gives what they print, errors included. What they
+    /// start with `&` goes on, if it does not hold on to the output.
+    ///
+    /// # Errors
+    /// When the last command's exit code is not 0, or the guest's lifetime is over.
+    pub fn run(&mut self, script: &str) -> Outcome<String> {
+        let (code, words) = self.ask(script, |_| {})?;
+        if code == 0 { Ok(words) } else { fail(format!("guest: {script}: exit {code}\n{words}")) }
+    }
+
+    /// As [`Self::run`], but shows the words as they come, and gives the exit code.
+    ///
+    /// # Errors
+    /// When the guest's lifetime is over, or it died.
+    pub fn show(&mut self, script: &str) -> Outcome<i32> {
+        let print = |words: &[u8]| {
+            let mut out = std::io::stdout();
+            let _ = out.write_all(words).and_then(|()| out.flush());
+        };
+        Ok(self.ask(script, print)?.0)
+    }
+
+    fn ask(&mut self, script: &str, each: impl Fn(&[u8])) -> Outcome<(i32, String)> {
+        let order = format!(
+            "(\n{script}\n) </dev/null 2>&1\nprintf '{}%d=' $?\n",
+            END.replace('\n', "\\n")
+        );
+        self.orders.write_all(order.as_bytes())?;
+        self.orders.flush()?;
+        let mut all = Vec::new();
+        let mut shown = 0;
+        loop {
+            if let Some((end, code)) = ended(&all) {
+                each(&all[shown..end.max(shown)]);
+                return Ok((code, String::from_utf8_lossy(&all[..end]).into_owned()));
+            }
+            // What may be the beginning of the end is kept back.
+            let safe = all.len().saturating_sub(END.len() + 4).max(shown);
+            each(&all[shown..safe]);
+            shown = safe;
+            self.listen(script, &mut all)?;
+        }
+    }
+
+    fn until(&mut self, word: &str) -> Outcome {
+        let mut all = Vec::new();
+        while !all.ends_with(word.as_bytes()) {
+            self.listen("booting", &mut all)?;
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, at: &str, all: &mut Vec<u8>) -> Outcome {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        match self.answers.recv_timeout(left) {
+            Ok(words) => {
+                all.extend(words);
+                Ok(())
+            }
+            Err(_) => fail(self.obituary(at, all)),
+        }
+    }
+
+    fn obituary(&self, script: &str, words: &[u8]) -> String {
+        let (kernel, emulator) = (self.kernel_log(), self.directory.read("emulator.log"));
+        let words = String::from_utf8_lossy(words);
+        let why = if Instant::now() < self.deadline { "died" } else { "ran out of time" };
+        format!("the guest {why} at: {script}\n{words}\nkernel:\n{kernel}\nqemu:\n{emulator}")
+    }
+
+    /// What the kernel has said.
+    pub fn kernel_log(&self) -> String {
+        self.directory.read("kernel.log")
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // There is no disk to be hurt.
+        let _ = self.emulator.kill();
+        let _ = self.emulator.wait();
+    }
+}
+
+/// Where a complete answer ends, and its exit code.
+fn ended(all: &[u8]) -> Option<(usize, i32)> {
+    let end = all.windows(END.len()).position(|window| window == END.as_bytes())?;
+    let code = String::from_utf8_lossy(&all[end + END.len()..]).into_owned();
+    Some((end, code.strip_suffix('=')?.parse().ok()?))
+}
+
+/// The emulator's command line. It dies with the thread that started it, of whatever that
+/// dies: nothing is left to be killed by name.
+fn emulator(kernel: &Kernel, plan: &Plan) -> Command {
+    let mut qemu = Command::new("setpriv");
+    qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg"]);
+    qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
+    qemu.args(["-m", &plan.memory.to_string(), "-smp", &plan.cpus.to_string()]);
+    qemu.args(["-serial", "file:kernel.log", "-serial", "stdio"]);
+    qemu.arg("-kernel").arg(&kernel.image).args(["-initrd", "initrd"]);
+    let seconds = plan.lifetime.as_secs();
+    let words = "console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off nokaslr";
+    qemu.args(["-append", &format!("{words} lifetime={seconds}")]);
+    for (nic, mac) in plan.nics.iter().enumerate() {
+        qemu.args(["-netdev", &Wire::option(nic)]);
+        // With these two the driver goes through the DMA API, as zero-copy needs it.
+        let device = "virtio-net-pci,iommu_platform=on,disable-legacy=on";
+        qemu.args(["-device", &format!("{device},netdev=cable{nic},mac={mac}")]);
+    }
+    qemu
+}
+
+fn reader(mut output: ChildStdout) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = output.read(&mut buffer) {
+            if sender.send(buffer[..length].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// A directory of one guest, removed with it. Its path is short, since that of a unix socket
+/// may have 107 octets.
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl Directory {
+    /// A new one of this process, after removing those of dead ones.
+    fn create() -> Outcome<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let home = std::env::temp_dir().join("xlvs-guest");
+        fs::create_dir_all(&home)?;
+        for entry in fs::read_dir(&home)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let owner = name.split('-').next().unwrap_or_default();
+            if !Path::new("/proc").join(owner).exists() {
+                // Another guest may be sweeping too.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let own = home.join(format!("{}-{number}", std::process::id()));
+        // Of an earlier process with this pid.
+        if own.exists() {
+            fs::remove_dir_all(&own)?;
+        }
+        fs::create_dir(&own)?;
+        Ok(Self(own))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap_or_default()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
