@@ -1,7 +1,5 @@
 //! The laws, checked after every breath, and once more when all is over.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use dataplane::{
     forward::{Forward, Protocol},
     snapshot::Timeouts,
@@ -13,7 +11,7 @@ use dataplane::{
 
 use crate::{
     ground::{LOCAL_PORT, Net, Way, at},
-    lives::{Line, Listing, list},
+    lives::{Line, Listing, check_counts, check_keys, list},
     talk::Mark,
     wire::{ACK, SYN},
     world::{Event, Note, World, hash},
@@ -162,7 +160,7 @@ impl World {
         let room = self.director.limits().half_open.saturating_sub(before.half_open);
         let most = (room as usize).saturating_add(left.count());
         assert!(born.iter().filter(half_open).count() <= most, "law 6: half-open connections");
-        unique_keys(&after);
+        check_keys(&after);
         self.listing = after;
     }
 
@@ -229,16 +227,6 @@ fn service_ports(service: &dataplane::snapshot::Service) -> u16 {
     service.local_addresses.iter().map(|local| local.ports.len() as u16).sum()
 }
 
-/// No two connections have a key in common.
-fn unique_keys(listing: &Listing) {
-    let mut keys = BTreeSet::new();
-    for line in listing.values() {
-        assert!(keys.insert(line.key()), "two connections of {line:?}");
-        let reverse = line.reverse_key();
-        assert!(reverse.is_none_or(|key| keys.insert(key)), "answers crossed: {line:?}");
-    }
-}
-
 /// Frames and counters.
 impl World {
     pub(crate) fn laws(&mut self, worker: usize, before: &Before) {
@@ -282,25 +270,14 @@ impl World {
         let v4 = self.listing.len() - v6;
         assert!(v4 <= limits.connections_v4 && v6 <= limits.connections_v6, "law 6: full");
         assert_eq!((v4, v6), (self.director.v4.len(), self.director.v6.len()));
-        let mut by_server: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
-        let mut half_open = 0;
         for line in self.listing.values() {
-            let state = State::from_u8(line.state);
-            let (active, inactive) = by_server.entry(line.server_id).or_default();
-            *if state.is_some_and(State::active) { active } else { inactive } += 1;
-            half_open += u32::from(state.is_some_and(State::half_open));
             let timeout = match line.protocol {
                 Protocol::Tcp => Timeouts::default().tcp[usize::from(line.state)],
                 Protocol::Udp => Timeouts::default().udp,
             };
             assert_eq!(line.timeout, timeout, "the timeout of {line:?}");
         }
-        for id in 0..self.ground.services.servers.len() as u32 {
-            let record = self.director.server(id);
-            let counted = by_server.get(&id).copied().unwrap_or_default();
-            assert_eq!((record.active(), record.inactive()), counted, "law 6: server {id}");
-        }
-        assert_eq!(self.director.half_open(), half_open, "law 6: half-open");
+        check_counts(&self.director, &self.listing, self.ground.services.servers.len());
     }
 
     /// When time has passed, nothing is left.
@@ -326,7 +303,7 @@ impl World {
 
 /// Law 5: the packets that a worker's counters account for, each by one verdict: forwarded
 /// or answered (a refused frame is counted as dropped only), dropped, punted.
-fn packets(stats: &Stats, parts: dataplane::memory::Parts) -> u64 {
+pub(crate) fn packets(stats: &Stats, parts: dataplane::memory::Parts) -> u64 {
     let sum = |counters: &[Counter]| counters.iter().map(Counter::value).sum::<u64>();
     let refused = stats.drops[Drop::TxRingFull as usize].value();
     let answers = sum(&stats.answers)

@@ -1,7 +1,7 @@
 //! The connections as a listing shows them, and their lives from birth to death.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
@@ -9,6 +9,7 @@ use dataplane::{
     director::{Director, Family},
     forward::{Forward, Protocol},
     table::{Found, Table},
+    tcp::State,
 };
 
 use crate::talk::end;
@@ -100,6 +101,41 @@ pub(crate) fn list(director: &Director) -> Listing {
     listing
 }
 
+/// What the director's counters must say about a listing: active and inactive connections
+/// by server, and the half-open ones.
+pub(crate) fn recount(listing: &Listing) -> (BTreeMap<u32, (u32, u32)>, u32) {
+    let mut by_server: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
+    let mut half_open = 0;
+    for line in listing.values() {
+        let state = State::from_u8(line.state);
+        let (active, inactive) = by_server.entry(line.server_id).or_default();
+        *if state.is_some_and(State::active) { active } else { inactive } += 1;
+        half_open += u32::from(state.is_some_and(State::half_open));
+    }
+    (by_server, half_open)
+}
+
+/// The counters are those of the listing, for every server below `servers`.
+pub(crate) fn check_counts(director: &Director, listing: &Listing, servers: usize) {
+    let (by_server, half_open) = recount(listing);
+    for id in 0..servers as u32 {
+        let record = director.server(id);
+        let counted = by_server.get(&id).copied().unwrap_or_default();
+        assert_eq!((record.active(), record.inactive()), counted, "law 6: server {id}");
+    }
+    assert_eq!(director.half_open(), half_open, "law 6: half-open");
+}
+
+/// No two connections have a key in common.
+pub(crate) fn check_keys(listing: &Listing) {
+    let mut keys = BTreeSet::new();
+    for line in listing.values() {
+        assert!(keys.insert(line.key()), "two connections of {line:?}");
+        let reverse = line.reverse_key();
+        assert!(reverse.is_none_or(|key| keys.insert(key)), "answers crossed: {line:?}");
+    }
+}
+
 /// A connection from the breath in which it was born to that in which it died.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Life {
@@ -141,6 +177,12 @@ impl Lives {
         life.born <= breath && life.died.is_none_or(|died| died >= breath)
     }
 
+    /// It lived in that breath and did not die in it.
+    pub(crate) fn outlived(&self, number: u32, breath: u64) -> bool {
+        let died_then = self.all[number as usize].died == Some(breath);
+        self.lived(number, breath) && !died_then
+    }
+
     /// It lives, and did so before this breath.
     pub(crate) fn lives_on(&self, number: u32, breath: u64) -> bool {
         let life = &self.all[number as usize];
@@ -161,13 +203,5 @@ impl Lives {
 
     pub(crate) fn count(&self) -> usize {
         self.all.len()
-    }
-}
-
-impl Lives {
-    /// It lived in that breath and did not die in it.
-    pub(crate) fn outlived(&self, number: u32, breath: u64) -> bool {
-        let died_then = self.all[number as usize].died == Some(breath);
-        self.lived(number, breath) && !died_then
     }
 }

@@ -4,6 +4,7 @@
 //! A failing seed prints itself and the last events; `XLVS_SEED=<seed>` runs that one alone
 //! and prints every event.
 
+mod crowd;
 mod desk;
 mod errors;
 mod ground;
