@@ -132,7 +132,7 @@ pub struct Limits {
     pub half_open: u32,
     /// Fragmented datagrams remembered at a time.
     pub fragments: u32,
-    /// Frames that wait for a first fragment or a neighbour, for the box.
+    /// Frames that each worker holds for a first fragment or a neighbour.
     pub held_frames: u32,
     /// Routes mirrored from the kernel.
     pub routes: u32,

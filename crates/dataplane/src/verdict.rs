@@ -75,7 +75,7 @@ reasons! {
         BadIpChecksum = "bad_ip_checksum",
         /// Source and destination are the same (land attack).
         Land = "land",
-        /// An IPv4 source-route option (RFC 7126 section 4.3: drop).
+        /// An IPv4 source-route option (RFC 7126 section 4.3), or an IPv6 routing header of type 0 (RFC 5095).
         SourceRoute = "source_route",
         /// A source address that no host may have (multicast, broadcast, loopback, unspecified).
         BadSource = "bad_source",
@@ -87,7 +87,7 @@ reasons! {
         TooBig = "too_big",
         /// The service has no server that takes new connections.
         NoServer = "no_server",
-        /// The connection table is full (`limits.connections`).
+        /// The connection table is full (`limits.connections`, `limits.connections_ipv6`).
         TableFull = "table_full",
         /// Too many half-open connections (`limits.half_open`).
         HalfOpenLimit = "half_open_limit",
@@ -113,9 +113,9 @@ reasons! {
         FragmentTableFull = "fragment_table_full",
         /// A fragment of a datagram whose first fragment was dropped.
         FragmentOfDropped = "fragment_of_dropped",
-        /// The transmit ring of the way out is full.
+        /// The transmit ring of the way out is full, or its interface has no socket now.
         TxRingFull = "tx_ring_full",
-        /// No free frame for a fragment or an answer.
+        /// No free frame for the parts of a packet that must be fragmented.
         FramePoolEmpty = "frame_pool_empty",
         /// The result does not fit a frame.
         FrameRoom = "frame_room",

@@ -265,7 +265,8 @@ impl Program {
     /// Loads an instance for an interface with this MAC address.
     ///
     /// # Errors
-    /// What bpf(2) reports, with the verifier's last words.
+    /// What bpf(2) reports, with the verifier's last words: `EPERM` without `CAP_BPF`, and
+    /// `EACCES` without `CAP_PERFMON`, as it forbids arithmetic on pointers then.
     pub fn load(maps: &MatchMaps, mac: [u8; 6], when_down: WhenDown) -> io::Result<Self> {
         let fallback = match when_down {
             WhenDown::Pass => sys::xdp_action_XDP_PASS,
