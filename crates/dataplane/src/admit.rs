@@ -33,6 +33,7 @@ impl Breath<'_> {
     ///
     /// # Errors
     /// See [`Refusal`].
+    #[inline(never)]
     pub fn admit<A: Family>(&mut self, packet: &Packet<A>) -> Result<Found<A>, Refusal> {
         let services = &*self.snapshot.services;
         let key = ServiceKey {

@@ -72,6 +72,7 @@ impl Message {
 
 impl Breath<'_> {
     /// Turns the frame of `packet` into `message` to its sender.
+    #[cold]
     pub fn answer<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,

@@ -21,6 +21,7 @@ const ICMP: usize = 8;
 
 impl Breath<'_> {
     /// Forwards an ICMP error to the end whose packet it is about.
+    #[cold]
     pub fn relay<A: Family, F: Frame>(&mut self, frame: &mut F, error: &IcmpError<A>) -> Verdict {
         let at = usize::from(error.l4) + ICMP;
         let bytes = frame.bytes();

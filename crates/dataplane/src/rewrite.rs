@@ -11,7 +11,7 @@ use crate::{
 /// Gives the packet the addresses and ports of `new`; checksums follow incrementally
 /// (RFC 1624), so a wrong one stays wrong. A UDP checksum of 0 becomes a valid one, as
 /// the kernel's `udp_dnat_handler` does it, but stays 0 on a fragment, whose whole is not here.
-#[inline]
+#[inline(always)]
 pub fn translate<A: Ip>(frame: &mut [u8], packet: &Packet<A>, new: Tuple<A>) {
     let old = packet.tuple;
     let addresses = Delta::addresses([old.src, old.dst], [new.src, new.dst]);
@@ -39,7 +39,7 @@ pub fn translate<A: Ip>(frame: &mut [u8], packet: &Packet<A>, new: Tuple<A>) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn translate_udp_checksum<A: Ip>(
     segment: &mut [u8],
     fragment: Fragment,
@@ -89,7 +89,7 @@ fn lower_mss(segment: &mut [u8], at: usize, limit: u16) {
 }
 
 /// Writes the Ethernet header.
-#[inline]
+#[inline(always)]
 pub fn address_frame(frame: &mut [u8], hop: &Hop, mac: Mac) {
     let header: &mut [u8; ethernet::LEN] = frame.first_chunk_mut().expect("parsed frame");
     header[ethernet::DESTINATION].copy_from_slice(&mac.0);

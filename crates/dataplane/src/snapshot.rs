@@ -50,8 +50,8 @@ impl Snapshot {
 
     /// The ends of the tunnel to a server, if there is a route to it.
     #[inline]
-    pub fn tunnel(&self, server: ServerId) -> Option<Ends> {
-        self.tunnels.get(server as usize).copied().flatten()
+    pub fn tunnel(&self, server: ServerId) -> Option<&Ends> {
+        self.tunnels.get(server as usize)?.as_ref()
     }
 }
 

@@ -42,7 +42,7 @@ impl Ends {
     }
 
     /// The server's address.
-    pub fn server(self) -> IpAddr {
+    pub fn server(&self) -> IpAddr {
         match self {
             Self::V4(_, server) => server.ip(),
             Self::V6(_, server) => server.ip(),
@@ -55,10 +55,11 @@ impl Ends {
 ///
 /// # Errors
 /// [`Drop::FrameRoom`] if the frame cannot hold it.
+#[inline]
 pub fn encapsulate<A: Ip>(
     room: &mut [u8],
     packet: &Packet<A>,
-    ends: Ends,
+    ends: &Ends,
     id: u16,
 ) -> Result<usize, Drop> {
     let end = usize::from(packet.end);

@@ -35,9 +35,18 @@ pub struct Worker<F> {
     stats: Arc<Stats>,
     ids: Ids,
     burst: Vec<F>,
-    stage: Vec<(Parsed, Option<Probe>)>,
+    stage: Vec<Staged>,
     waiting: WaitingRoom<F>,
     sweep: Sweep,
+}
+
+/// A packet of the burst between the stages.
+struct Staged {
+    parsed: Parsed,
+    /// Of its tuple; meaningless if it has none.
+    hash: u64,
+    /// The table's first look at its tuple.
+    probe: Option<Probe>,
 }
 
 /// Where this worker is in the two tables, and when it was there.
@@ -116,11 +125,14 @@ impl<F: Frame> Worker<F> {
                 xsk::prefetch_bytes(ahead.bytes());
             }
             let parsed = parse(self.burst[at].bytes());
-            prefetch_bucket(&self.director, &parsed);
-            self.stage.push((parsed, None));
+            let hash = fetch_bucket(&self.director, &parsed);
+            self.stage.push(Staged { parsed, hash, probe: None });
         }
-        for (parsed, probe) in &mut self.stage {
-            *probe = probe_entry(&self.director, parsed);
+        for staged in &mut self.stage {
+            staged.probe = fetch_entry(&self.director, staged);
+        }
+        for staged in &mut self.stage {
+            fetch_entry_again(&self.director, staged);
         }
         let mut breath = Breath {
             director: &self.director,
@@ -129,11 +141,11 @@ impl<F: Frame> Worker<F> {
             now,
             ids: &mut self.ids,
         };
-        for (mut frame, (parsed, probe)) in self.burst.drain(..).zip(self.stage.drain(..)) {
-            let verdict = breath.decide(&mut frame, &parsed, probe.as_ref());
+        for (mut frame, Staged { parsed, probe, .. }) in self.burst.drain(..).zip(&self.stage) {
+            let verdict = breath.decide(&mut frame, parsed, probe.as_ref());
             match verdict {
                 Verdict::Wait(wait) => {
-                    let held = Held::new(frame, port, wait, &parsed, &breath);
+                    let held = Held::new(frame, port, wait, parsed, &breath);
                     if let Err(frame) = self.waiting.hold(held) {
                         breath.stats.drop(Drop::WaitingFull);
                         io.give(frame);
@@ -142,6 +154,7 @@ impl<F: Frame> Worker<F> {
                 verdict => conclude(&mut breath, io, port, frame, verdict),
             }
         }
+        self.stage.clear();
     }
 
     /// Held frames whose reason to wait may be over go through the same decision again.
@@ -212,29 +225,46 @@ fn expire<A: Family>(
     });
 }
 
+/// First stage of a find; returns the hash.
 #[inline(always)]
-fn prefetch_bucket(director: &Director, parsed: &Parsed) {
+fn fetch_bucket(director: &Director, parsed: &Parsed) -> u64 {
+    fn fetch<A: Family>(director: &Director, packet: &Packet<A>) -> u64 {
+        let table = A::table(director);
+        let hash = table.hash(&packet.tuple);
+        table.prefetch(hash);
+        hash
+    }
     match parsed {
-        Parsed::V4(packet) => director.v4.prefetch(director.v4.hash(&packet.tuple)),
-        Parsed::V6(packet) => director.v6.prefetch(director.v6.hash(&packet.tuple)),
-        _ => {}
+        Parsed::V4(packet) => fetch(director, packet),
+        Parsed::V6(packet) => fetch(director, packet),
+        _ => 0,
     }
 }
 
+/// Second stage of a find. Later fragments have no tuple to find.
 #[inline(always)]
-fn probe_entry(director: &Director, parsed: &Parsed) -> Option<Probe> {
-    fn probe<A: Family>(director: &Director, packet: &Packet<A>) -> Option<Probe> {
-        let table = A::table(director);
-        (packet.fragment != Fragment::Later).then(|| table.probe(table.hash(&packet.tuple)))
-    }
-    match parsed {
-        Parsed::V4(packet) => probe(director, packet),
-        Parsed::V6(packet) => probe(director, packet),
+fn fetch_entry(director: &Director, staged: &Staged) -> Option<Probe> {
+    let whole = |fragment| fragment != Fragment::Later;
+    match &staged.parsed {
+        Parsed::V4(packet) => whole(packet.fragment).then(|| director.v4.probe(staged.hash)),
+        Parsed::V6(packet) => whole(packet.fragment).then(|| director.v6.probe(staged.hash)),
         _ => None,
     }
 }
 
+/// Where the first bucket had nothing: fetches by the second one.
+#[inline(always)]
+fn fetch_entry_again(director: &Director, staged: &mut Staged) {
+    let Some(probe) = &mut staged.probe else { return };
+    match &staged.parsed {
+        Parsed::V4(_) => director.v4.probe_again(probe),
+        Parsed::V6(_) => director.v6.probe_again(probe),
+        _ => {}
+    }
+}
+
 /// Carries a verdict out and counts it. Every frame goes somewhere: out, or home.
+#[inline(always)]
 fn conclude<I: Io>(
     breath: &mut Breath<'_>,
     io: &mut I,
@@ -270,6 +300,7 @@ fn conclude<I: Io>(
 }
 
 /// Sends one frame; what the ring does not take is dropped by name.
+#[inline(always)]
 pub(crate) fn send<I: Io>(stats: &Stats, io: &mut I, port: PortId, frame: I::Frame) {
     match io.send(port, frame) {
         Ok(()) => stats.tx_packets.add(1),

@@ -109,12 +109,17 @@ impl Index {
         mut check: impl FnMut(Word) -> Option<T>,
     ) -> Option<T> {
         let tag = tag(hash);
-        [self.primary(hash), self.alternate(hash)]
-            .into_iter()
-            .flat_map(|bucket| &self.buckets[bucket].0)
-            .map(|word| word.load(Relaxed))
-            .filter(|word| (word ^ tag) >> 32 == 0)
-            .find_map(|word| check(Word(word)))
+        for bucket in [self.primary(hash), self.alternate(hash)] {
+            for word in &self.buckets[bucket].0 {
+                let word = word.load(Relaxed);
+                if (word ^ tag) >> 32 == 0
+                    && let Some(answer) = check(Word(word))
+                {
+                    return Some(answer);
+                }
+            }
+        }
+        None
     }
 
     /// Puts a key in; false if both buckets are full. The caller holds the key's lock.

@@ -1,0 +1,99 @@
+//! Where and of what the figures are: CPU, kernel, commit, day. No host names.
+
+use std::{fs, process::Command};
+
+use serde::Serialize;
+
+/// The facts that belong next to every figure.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Machine {
+    /// A short name for the runs' directory.
+    pub(crate) name: String,
+    /// The CPU as the kernel names it.
+    pub(crate) cpu: String,
+    /// How many the machine has.
+    pub(crate) cpus: usize,
+    /// `uname -r`.
+    pub(crate) kernel: String,
+    /// What the kernel does with huge pages when asked for them.
+    pub(crate) transparent_huge_pages: String,
+    /// The commit; with `+` if the tree differs from it.
+    pub(crate) commit: String,
+    /// The day, UTC.
+    pub(crate) date: String,
+    /// Processes that were running or waiting to run at the beginning.
+    pub(crate) load: String,
+    /// How the bench was called.
+    pub(crate) command: String,
+}
+
+impl Machine {
+    /// Looks around.
+    pub(crate) fn here() -> Self {
+        let cpuinfo = read("/proc/cpuinfo");
+        let field = |name: &str| {
+            let line =
+                cpuinfo.lines().find(|line| line.split(':').next().unwrap_or("").trim() == name);
+            line.and_then(|line| line.split(':').nth(1)).unwrap_or("").trim().to_owned()
+        };
+        let cpus = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
+        let cpu = format!(
+            "{} (family {}, model {})",
+            field("model name"),
+            field("cpu family"),
+            field("model")
+        );
+        let kind = if field("flags").contains("hypervisor") { "vcpu-vm" } else { "cpu" };
+        let code = code_name(&field("cpu family"), &field("model"), &field("model name"));
+        Self {
+            name: format!("{cpus}{kind}-{code}"),
+            cpu,
+            cpus,
+            kernel: read("/proc/sys/kernel/osrelease"),
+            transparent_huge_pages: read("/sys/kernel/mm/transparent_hugepage/enabled"),
+            commit: commit(),
+            date: said("date", &["-u", "+%F"]),
+            load: read("/proc/loadavg"),
+            command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        }
+    }
+}
+
+/// The name by which a generation is known; else the model name as one word.
+fn code_name(family: &str, model: &str, name: &str) -> String {
+    match (family, model) {
+        ("25", "17") => "epyc-genoa".into(),
+        ("25", "1") => "epyc-milan".into(),
+        ("6", "143" | "207") => "sapphire-rapids".into(),
+        ("6", "106") => "ice-lake".into(),
+        _ => {
+            let words = name.split(|c: char| !c.is_ascii_alphanumeric());
+            words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-").to_lowercase()
+        }
+    }
+}
+
+fn commit() -> String {
+    let changed = !said("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty();
+    said("git", &["rev-parse", "--short=12", "HEAD"]) + if changed { "+" } else { "" }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// What a command says; nothing if it cannot.
+fn said(command: &str, words: &[&str]) -> String {
+    let output = Command::new(command).args(words).output();
+    output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
+}
+
+/// Binds this thread to a CPU, counted from 0; the last one if there are not so many.
+pub(crate) fn pin(cpu: usize) {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let pinned =
+        cores.get(cpu).or(cores.last()).is_some_and(|c| core_affinity::set_for_current(*c));
+    if !pinned {
+        eprintln!("bench: not pinned to a CPU, expect more noise");
+    }
+}

@@ -1,0 +1,28 @@
+//! What xlvs is told in the rig: one UDP service with ten servers behind the second interface.
+
+use dataplane::forward::Forward;
+
+/// The file for one mode.
+pub(super) fn yaml(mode: Forward, cpu: usize) -> String {
+    let local = "local_addresses: {rig: {addresses: [10.0.2.1], ports: 10000-32767}}\n";
+    let (pool, use_pool) = match mode {
+        Forward::FullNat => (local, "    local_addresses: rig\n"),
+        _ => ("", ""),
+    };
+    let servers: Vec<String> = (11..21).map(|n| format!("{{address: 10.0.2.{n}}}")).collect();
+    format!(
+        "version: 1\n\
+         interfaces: [in, out]\n\
+         workers: {{cores: [{cpu}], idle: poll}}\n\
+         {pool}\
+         services:\n  \
+           - name: rig\n    \
+             listen: 203.0.113.10:80/udp\n    \
+             forward: {}\n    \
+             scheduler: rr\n\
+         {use_pool}    \
+             servers: [{}]\n",
+        mode.name(),
+        servers.join(", ")
+    )
+}

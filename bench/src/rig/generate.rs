@@ -1,0 +1,64 @@
+//! The generator's process: UDP from many flows to the VIP, as fast as one CPU makes it.
+
+use std::{
+    error::Error,
+    time::{Duration, Instant},
+};
+
+use etherparse::PacketBuilder;
+use xsk::{Generator, link};
+
+use super::ground;
+
+/// Frames of one system call: some 50 ms, so that the time is kept.
+const RUN: u32 = 1 << 18;
+const BATCH: u32 = 64;
+
+/// What to send; in the generator's namespace.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The device to send from
+    device: String,
+    /// The director's MAC
+    #[arg(value_parser = ground::parse_mac)]
+    mac: [u8; 6],
+    /// Octets on the wire, without the FCS
+    #[arg(long)]
+    octets: usize,
+    /// Flows; a power of two
+    #[arg(long)]
+    flows: u32,
+    /// For how long
+    #[arg(long)]
+    seconds: f64,
+    /// The CPU to run on
+    #[arg(long)]
+    cpu: usize,
+}
+
+/// Sends for the time, then prints how many frames a second that were.
+///
+/// # Errors
+/// What bpf(2) reports.
+pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    crate::machine::pin(options.cpu);
+    let generator =
+        Generator::new(link::index(&options.device)?, &template(options), options.flows)?;
+    let (start, time) = (Instant::now(), Duration::from_secs_f64(options.seconds));
+    while start.elapsed() < time {
+        generator.run(RUN, BATCH)?;
+    }
+    println!("{:.0}", generator.sent()? as f64 / start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// The checksum stays valid while the generator varies addresses and ports.
+fn template(options: &Options) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], options.mac)
+        .ipv4(ground::CLIENT, ground::VIP, 64)
+        .udp(1024, ground::PORT);
+    let payload = vec![0; options.octets.saturating_sub(builder.size(0))];
+    let mut frame = Vec::new();
+    builder.write(&mut frame, &payload).expect("a vector takes all");
+    frame
+}

@@ -1,0 +1,80 @@
+//! The bare loop that xlvs is measured against: what arrives on one port leaves by the other
+//! with other MACs, through the same XDP program, rings and memory, one burst at a time.
+
+use std::{error::Error, io, net::IpAddr};
+
+use dataplane::wire::ethernet;
+use xsk::{
+    AddressFlags, AttachMode, EndpointFlags, Frame, MatchCapacities, MatchMaps, Pool, Port,
+    PortConfig, Program, Tap, Umem, UmemConfig, WhenDown, link,
+};
+
+use super::ground;
+
+/// As in the worker.
+const BURST: usize = 64;
+/// As many as xlvs gives a worker of two ports.
+const FRAMES: u32 = 16_384;
+
+/// How the loop is run: in the box's namespace, ended by a signal.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Where frames arrive
+    from: String,
+    /// Where they leave
+    to: String,
+    /// The destination MAC of what leaves
+    #[arg(value_parser = ground::parse_mac)]
+    mac: [u8; 6],
+    /// The CPU to run on
+    #[arg(long)]
+    cpu: usize,
+}
+
+/// Forwards until the process is ended.
+///
+/// # Errors
+/// What opening sockets and attaching the program report.
+pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    crate::machine::pin(options.cpu);
+    let maps = MatchMaps::new(MatchCapacities::default())?;
+    let vip: IpAddr = ground::VIP.into();
+    maps.set_endpoint(17, vip, ground::PORT, EndpointFlags::SERVICE)?;
+    maps.set_address(vip, AddressFlags::VIP)?;
+    let tap = Tap::open("l2fwd%d")?;
+    let memory = UmemConfig { chunk_size: 2048, frames_per_worker: vec![FRAMES] };
+    let (umem, mut pools) = Umem::new(memory)?;
+    umem.anchor(tap.name())?;
+    let pool = pools.first_mut().ok_or_else(|| io::Error::other("no pool"))?;
+    let mut from = Port::open(&umem, &options.from, 0, &PortConfig::default())?;
+    let mut to = Port::open(&umem, &options.to, 0, &PortConfig::default())?;
+    from.refill(pool);
+    let program = Program::load(&maps, link::mac(&options.from)?, WhenDown::Pass)?;
+    program.set_socket(0, &from)?;
+    let _attached = program.attach(&options.from, AttachMode::Auto, None)?;
+    let source = link::mac(&options.to)?;
+    let mut burst: Vec<Frame> = Vec::with_capacity(BURST);
+    loop {
+        turn(&mut from, &mut to, pool, &mut burst, [options.mac, source]);
+    }
+}
+
+fn turn(
+    from: &mut Port,
+    to: &mut Port,
+    pool: &mut Pool,
+    burst: &mut Vec<Frame>,
+    macs: [[u8; 6]; 2],
+) {
+    from.receive(pool, burst, BURST);
+    for mut frame in burst.drain(..) {
+        frame.bytes_mut()[ethernet::DESTINATION].copy_from_slice(&macs[0]);
+        frame.bytes_mut()[ethernet::SOURCE].copy_from_slice(&macs[1]);
+        if let Err(frame) = to.send(pool, frame) {
+            pool.give(frame);
+        }
+    }
+    to.flush();
+    to.reclaim(pool);
+    from.refill(pool);
+}

@@ -1,0 +1,291 @@
+//! The rig: xlvs and a bare AF_XDP l2fwd in turns on the same veth pairs.
+//!
+//! A generator in the kernel (CPU 0) floods the box with UDP; the box (CPU 1) sends what it
+//! can to a sink. The order is l2fwd, xlvs, xlvs, l2fwd, so that a machine that slowly gets
+//! busier disturbs both alike; each neighbouring pair gives one ratio.
+
+mod config;
+pub(crate) mod generate;
+mod ground;
+pub(crate) mod l2fwd;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use dataplane::forward::Forward;
+use serde::Serialize;
+
+use self::ground::{Ground, Sink};
+use crate::{machine::Machine, measure::Figures, report};
+
+/// The CPUs of generator and box.
+const GENERATOR: usize = 0;
+const BOX: usize = 1;
+/// Connections open and caches warm in this time.
+const WARM_UP: Duration = Duration::from_millis(700);
+/// The generator goes on for as long as a window may begin late.
+const SPARE: Duration = Duration::from_millis(400);
+
+/// What to run.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The xlvs binary; by default the one beside this program
+    #[arg(long)]
+    xlvs: Option<PathBuf>,
+    /// Forwarding methods
+    #[arg(long, value_delimiter = ',', default_values = ["nat", "fullnat", "dr", "tun"])]
+    modes: Vec<String>,
+    /// Octets of a frame on the wire, with the FCS
+    #[arg(long, value_delimiter = ',', default_values_t = [64, 1400])]
+    octets: Vec<usize>,
+    /// Flows; powers of two
+    #[arg(long, value_delimiter = ',', default_values_t = [1024, 65536])]
+    flows: Vec<u32>,
+    /// How the sink drops
+    #[arg(long, value_delimiter = ',', default_values = ["plain"])]
+    sinks: Vec<Sink>,
+    /// Windows of each of the two; even
+    #[arg(long, default_value_t = 6)]
+    windows: usize,
+    /// Seconds of a window
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Write no file
+    #[arg(long)]
+    no_file: bool,
+}
+
+/// One line of the table.
+#[derive(Serialize)]
+struct Row {
+    mode: String,
+    octets: usize,
+    flows: u32,
+    sink: Sink,
+    /// xlvs over l2fwd, one for each pair.
+    ratio: Figures,
+    /// Million packets a second out of the box.
+    l2fwd: Vec<Window>,
+    xlvs: Vec<Window>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    machine: Machine,
+    rows: Vec<Row>,
+}
+
+/// What one window gave, in million packets a second.
+#[derive(Clone, Copy, Serialize)]
+struct Window {
+    /// Made by the generator; what is more than `sent` was dropped on the way in.
+    offered: f64,
+    /// Left the box.
+    sent: f64,
+}
+
+/// Who forwards.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Who {
+    L2fwd,
+    Xlvs,
+}
+
+/// Runs all combinations.
+///
+/// # Errors
+/// No root, no namespaces, xlvs does not start.
+pub(crate) fn run(options: &Options) -> io::Result<()> {
+    let machine = Machine::here();
+    println!("{}, kernel {}, commit {}", machine.cpu, machine.kernel, machine.commit);
+    println!("generator on CPU {GENERATOR}, box on CPU {BOX}; Mpps are medians");
+    println!(
+        "{:<8} {:>6} {:>6} {:>6} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "mode", "octets", "flows", "sink", "offered", "l2fwd", "xlvs", "ratio", "spread"
+    );
+    let mut report = Report { machine, rows: Vec::new() };
+    for sink in &options.sinks {
+        let rig = Rig { ground: Ground::build(*sink)?, options };
+        for mode in &options.modes {
+            for octets in &options.octets {
+                for flows in &options.flows {
+                    report.rows.push(rig.row(*sink, mode, *octets, *flows)?);
+                }
+            }
+        }
+    }
+    if !options.no_file {
+        println!("{}", report::write(&report.machine, "rig", &report)?.display());
+    }
+    Ok(())
+}
+
+struct Rig<'a> {
+    ground: Ground,
+    options: &'a Options,
+}
+
+impl Rig<'_> {
+    fn row(&self, sink: Sink, mode: &str, octets: usize, flows: u32) -> io::Result<Row> {
+        let forward = mode_named(mode)?;
+        let mut windows = [Vec::new(), Vec::new()];
+        for turn in 0..self.options.windows {
+            let order =
+                if turn % 2 == 0 { [Who::L2fwd, Who::Xlvs] } else { [Who::Xlvs, Who::L2fwd] };
+            for who in order {
+                windows[who as usize].push(self.window(who, forward, octets, flows)?);
+            }
+        }
+        let [l2fwd, xlvs] = windows;
+        let ratios = xlvs.iter().zip(&l2fwd).map(|(ours, bare)| ours.sent / bare.sent).collect();
+        let row =
+            Row { mode: mode.into(), octets, flows, sink, ratio: Figures::of(ratios), l2fwd, xlvs };
+        row.print();
+        Ok(row)
+    }
+
+    /// One window of one of the two.
+    fn window(&self, who: Who, mode: Forward, octets: usize, flows: u32) -> io::Result<Window> {
+        let (forwarder, file) = self.start(who, mode)?;
+        let seconds = Duration::from_secs_f64(self.options.seconds);
+        let generator = self.generate(octets, flows, WARM_UP + seconds + SPARE)?;
+        thread::sleep(WARM_UP);
+        let (before, start) = (self.ground.left()?, Instant::now());
+        thread::sleep(seconds);
+        let (after, took) = (self.ground.left()?, start.elapsed());
+        let offered = generator.wait_with_output()?.stdout;
+        let offered = String::from_utf8_lossy(&offered).trim().parse().unwrap_or(f64::NAN);
+        forwarder.end(self)?;
+        if let Some(file) = file {
+            fs::remove_file(file)?;
+        }
+        let sent = (after - before) as f64 / took.as_secs_f64();
+        Ok(Window { offered: offered / 1e6, sent: sent / 1e6 })
+    }
+
+    /// Starts a forwarder and waits until packets would reach it.
+    fn start(&self, who: Who, mode: Forward) -> io::Result<(Forwarder, Option<PathBuf>)> {
+        let here = std::env::current_exe()?;
+        let (mut command, file) = match who {
+            Who::L2fwd => {
+                let mac = self.ground.mac("sink", "sink0")?;
+                let (cpu, here) = (BOX.to_string(), here.to_string_lossy());
+                let words = [&*here, "l2fwd", "in", "out", &mac, "--cpu", &cpu];
+                (self.ground.command("box", &words), None)
+            }
+            Who::Xlvs => {
+                let beside = here.parent().unwrap_or(Path::new("")).join("xlvs");
+                let xlvs =
+                    self.options.xlvs.as_ref().unwrap_or(&beside).to_string_lossy().into_owned();
+                let file = std::env::temp_dir().join(format!("bench{}.yaml", std::process::id()));
+                fs::write(&file, config::yaml(mode, BOX))?;
+                let socket = file.with_extension("sock");
+                let (file_text, socket) = (file.to_string_lossy(), socket.to_string_lossy());
+                let words = [xlvs.as_str(), "run", &*file_text, "--socket", &*socket];
+                (self.ground.command("box", &words), Some(file))
+            }
+        };
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        let mut forwarder = Forwarder(child);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.ground.taken()? {
+            if let Some(status) = forwarder.0.try_wait()? {
+                return Err(io::Error::other(format!("the forwarder ended: {status}")));
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other("no XDP program after ten seconds"));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        // The workers' sockets are filled by now; their first breath is not measured.
+        thread::sleep(Duration::from_millis(300));
+        Ok((forwarder, file))
+    }
+
+    fn generate(&self, octets: usize, flows: u32, time: Duration) -> io::Result<Child> {
+        let here = std::env::current_exe()?.to_string_lossy().into_owned();
+        let mac = self.ground.mac("box", "in")?;
+        // Without the FCS, which a veth does not carry.
+        let (octets, flows) = ((octets - 4).to_string(), flows.to_string());
+        let (seconds, cpu) = (time.as_secs_f64().to_string(), GENERATOR.to_string());
+        let words = [
+            &here,
+            "generate",
+            "gen0",
+            &mac,
+            "--octets",
+            &octets,
+            "--flows",
+            &flows,
+            "--seconds",
+            &seconds,
+            "--cpu",
+            &cpu,
+        ];
+        self.ground.command("gen", &words).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
+    }
+}
+
+/// A running l2fwd or xlvs. It is ended by its own pid.
+struct Forwarder(Child);
+
+impl Forwarder {
+    /// Asks it to end, waits, and sees that its XDP program is gone.
+    fn end(mut self, rig: &Rig<'_>) -> io::Result<()> {
+        self.ask();
+        self.0.wait()?;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while rig.ground.taken()? {
+            if Instant::now() > deadline {
+                return Err(io::Error::other("an XDP program stayed behind"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn ask(&self) {
+        // If it has ended already, that is what was wanted.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+    }
+}
+
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            self.ask();
+            let _ = self.0.wait();
+        }
+    }
+}
+
+impl Row {
+    fn print(&self) {
+        let median = |windows: &[Window], of: fn(&Window) -> f64| {
+            Figures::of(windows.iter().map(of).collect()).median
+        };
+        println!(
+            "{:<8} {:>6} {:>6} {:>6} {:>8.2} {:>8.3} {:>8.3} {:>8.3} {:>8.3}",
+            self.mode,
+            self.octets,
+            self.flows,
+            if self.sink == Sink::Plain { "plain" } else { "xdp" },
+            median(&self.xlvs, |w| w.offered),
+            median(&self.l2fwd, |w| w.sent),
+            median(&self.xlvs, |w| w.sent),
+            self.ratio.median,
+            self.ratio.spread,
+        );
+    }
+}
+
+fn mode_named(name: &str) -> io::Result<Forward> {
+    let modes = [Forward::Nat, Forward::FullNat, Forward::Dr, Forward::Tun];
+    let mode = modes.into_iter().find(|mode| mode.name() == name);
+    mode.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("no such mode: {name}")))
+}
