@@ -31,7 +31,7 @@ use crate::{
         addresses::{AddressError, Addresses, ManagedAddress},
         sysctl::{self, SysctlError},
     },
-    load,
+    live, load,
     model::Model,
     topology::{self, Mirror, MirrorError, Request},
 };
@@ -90,7 +90,16 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`]; then nothing stays attached.
 pub fn run(options: &Options) -> Result<(), StartError> {
-    let model = load::load(&options.file, None)?;
+    let surroundings = live::surroundings().map_err(|error| StartError::Box(error.to_string()))?;
+    let model = load::load(&options.file, Some(&surroundings))?;
+    let errors: Vec<String> = live::check(&model)
+        .iter()
+        .filter(|finding| finding.is_error())
+        .map(ToString::to_string)
+        .collect();
+    if !errors.is_empty() {
+        return Err(StartError::Box(errors.join("\n")));
+    }
     log::info!("{}: {} services", options.file.display(), model.services.len());
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -38,6 +38,7 @@ impl Daemon {
     ) -> Result<(), StartError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
         let _ = ask.send(self.servers()).await;
         let (changed, mut topologies) = watch::channel(Arc::new(Topology::default()));
         let mut mirror = tokio::spawn(mirror.watch(asked, move |topology| {
@@ -52,6 +53,9 @@ impl Daemon {
                 biased;
                 _ = terminate.recv(), if end.is_none() => end = Some(self.withdraw().await),
                 _ = interrupt.recv(), if end.is_none() => end = Some(self.withdraw().await),
+                _ = hangup.recv() => {
+                    log::warn!("SIGHUP: a changed file is not read again yet; restart to apply it");
+                }
                 () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
                     break Ok(());
                 }
