@@ -37,9 +37,9 @@ pub(crate) const CHOICE: Choice =
 pub(crate) struct Desk {
     pub(crate) ground: Ground,
     pub(crate) director: Arc<Director>,
-    published: Arc<ArcSwap<Snapshot>>,
+    pub(crate) published: Arc<ArcSwap<Snapshot>>,
     pub(crate) stats: Arc<Stats>,
-    worker: Worker<MemoryFrame>,
+    pub(crate) worker: Worker<MemoryFrame>,
     pub(crate) io: MemoryIo,
 }
 
@@ -51,9 +51,8 @@ impl Desk {
         director.prepare(&ground.services);
         let published = Arc::new(ArcSwap::new(ground.snapshot()));
         let stats = Arc::new(Stats::new(director.limits().servers));
-        let [for_worker, snapshot] = [(); 2].map(|()| Arc::clone(&published));
-        let worker = Worker::new((0, 1), Arc::clone(&director), snapshot, Arc::clone(&stats));
-        let published = for_worker;
+        let (shared, snapshot) = (Arc::clone(&director), Arc::clone(&published));
+        let worker = Worker::new((0, 1), shared, snapshot, Arc::clone(&stats));
         Self { ground, director, published, stats, worker, io: MemoryIo::new(2, 64) }
     }
 

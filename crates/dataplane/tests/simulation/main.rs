@@ -4,9 +4,11 @@
 //! A failing seed prints itself and the last events; `XLVS_SEED=<seed>` runs that one alone
 //! and prints every event.
 
+mod abuse;
 mod crowd;
 mod desk;
 mod errors;
+mod golden;
 mod ground;
 mod hosts;
 mod laws;
