@@ -1,5 +1,6 @@
 //! The golden tables, as far as a kernel is asked: which frames go in, which come out.
 use serde_json::Value;
+use xtask::guest::Nic;
 use xtask::shell;
 
 /// A frame and the port on which it goes in or comes out.
@@ -40,10 +41,11 @@ fn frame(value: &Value, octets: &str) -> Frame {
     Frame { port, octets: (0..text.len()).step_by(2).map(octet).collect() }
 }
 
-/// The MACs of the golden box's interfaces, in order.
-pub(crate) fn macs() -> Vec<String> {
+/// The golden box's interfaces, in order.
+pub(crate) fn nics() -> Vec<Nic> {
     let interfaces = topology()["interfaces"].clone();
-    interfaces.as_array().unwrap().iter().map(|interface| text(interface, "mac")).collect()
+    let nic = |interface| Nic::new(text(interface, "mac"));
+    interfaces.as_array().unwrap().iter().map(nic).collect()
 }
 
 /// Shell commands that make a guest the golden box.

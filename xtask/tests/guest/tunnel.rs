@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
-use xtask::guest::{Guest, Initramfs, Plan, Release};
+use xtask::guest::{Guest, Initramfs, Nic, Plan, Release};
 use xtask::shell;
 
 use crate::packet::{Transport, with_word, word};
@@ -53,7 +53,7 @@ fn real_tunl0() {
         .programs(&["socat"])
         .file(&shell::repository().join("scripts/realserver"), "/root/realserver");
     let kernel = Release::Bookworm.kernel().unwrap();
-    let plan = Plan { nics: vec![MAC.to_owned()], ..Plan::default() };
+    let plan = Plan { nics: vec![Nic::new(MAC)], ..Plan::default() };
     let mut guest = Guest::boot(&kernel, &root, &plan).unwrap();
     guest.run(SERVER).unwrap();
     for forwarding in &FORWARDINGS {
