@@ -43,7 +43,8 @@ impl Initramfs {
         self
     }
 
-    /// Adds a file of this machine under another path; a program brings its libraries.
+    /// Adds a file of this machine under another path; a program brings its libraries, and
+    /// leaves its debug information.
     #[must_use]
     pub fn file(mut self, here: &Path, there: &str) -> Self {
         self.files.push((here.to_owned(), there.into()));
@@ -64,6 +65,7 @@ impl Initramfs {
         }
         for (here, there) in &self.files {
             stage.program(here, there)?;
+            stage.strip(there);
         }
         let modules = MODULES.iter().copied().chain(self.modules.iter().map(String::as_str));
         stage.modules(kernel, modules)?;
@@ -109,6 +111,12 @@ impl Stage<'_> {
             self.copy(Path::new(library), Path::new(library))?;
         }
         Ok(())
+    }
+
+    /// A dev build is nine tenths debug information; the guest's memory is small. What is no
+    /// program stays as it is.
+    fn strip(&self, there: &Path) {
+        let _ = shell::output(Command::new("strip").arg(self.place(there)));
     }
 
     fn copy(&self, here: &Path, there: &Path) -> Outcome {

@@ -17,10 +17,33 @@ pub struct Plan {
     pub memory: u32,
     /// Virtual CPUs.
     pub cpus: u32,
-    /// The MAC of each NIC: eth0, eth1 and so on.
-    pub nics: Vec<String>,
+    /// The NICs: eth0, eth1 and so on.
+    pub nics: Vec<Nic>,
     /// After this it is ended, wherever it is.
     pub lifetime: Duration,
+}
+
+/// A virtio NIC with one queue.
+#[derive(Clone, Debug)]
+pub struct Nic {
+    /// Its MAC, as text.
+    pub mac: String,
+    /// Whether its driver can do AF_XDP zero-copy.
+    pub zero_copy: bool,
+}
+
+impl Nic {
+    /// One that can do zero-copy where the kernel can.
+    pub fn new(mac: impl Into<String>) -> Self {
+        Self { mac: mac.into(), zero_copy: true }
+    }
+
+    /// The QEMU device. With `iommu_platform` the driver goes through the DMA API, without
+    /// which it refuses zero-copy (drivers/net/virtio_net.c, virtnet_xsk_pool_enable).
+    fn option(&self, number: usize) -> String {
+        let dma_api = if self.zero_copy { "iommu_platform=on,disable-legacy=on," } else { "" };
+        format!("virtio-net-pci,{dma_api}netdev=cable{number},mac={}", self.mac)
+    }
 }
 
 impl Default for Plan {
@@ -182,11 +205,8 @@ fn emulator(kernel: &Kernel, plan: &Plan) -> Command {
     let seconds = plan.lifetime.as_secs();
     let words = "console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off nokaslr";
     qemu.args(["-append", &format!("{words} lifetime={seconds}")]);
-    for (nic, mac) in plan.nics.iter().enumerate() {
-        qemu.args(["-netdev", &Wire::option(nic)]);
-        // With these two the driver goes through the DMA API, as zero-copy needs it.
-        let device = "virtio-net-pci,iommu_platform=on,disable-legacy=on";
-        qemu.args(["-device", &format!("{device},netdev=cable{nic},mac={mac}")]);
+    for (number, nic) in plan.nics.iter().enumerate() {
+        qemu.args(["-netdev", &Wire::option(number), "-device", &nic.option(number)]);
     }
     qemu
 }

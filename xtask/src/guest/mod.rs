@@ -15,7 +15,7 @@ use clap::Args;
 
 pub use initramfs::Initramfs;
 pub use kernel::{Kernel, Release};
-pub use machine::{Guest, Plan};
+pub use machine::{Guest, Nic, Plan};
 pub use wire::Wire;
 
 use crate::failure::{Outcome, fail};
@@ -62,7 +62,7 @@ pub fn run(options: &Options) -> Outcome {
         };
         root = root.file(file, &format!("/root/{}", name.to_string_lossy()));
     }
-    let nics = (0..options.nics).map(|nic| format!("02:00:00:00:00:{nic:02x}")).collect();
+    let nics = (0..options.nics).map(|nic| Nic::new(format!("02:00:00:00:00:{nic:02x}"))).collect();
     let lifetime = Duration::from_secs(options.seconds);
     let kernel = options.kernel.kernel()?;
     let mut guest = Guest::boot(&kernel, &root, &Plan { nics, lifetime, ..Plan::default() })?;

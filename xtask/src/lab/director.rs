@@ -149,8 +149,7 @@ impl<'lab> Director<'lab> {
     pub fn settled_ledgers(&self) -> Outcome<Vec<Ledger>> {
         let deadline = Instant::now() + Duration::from_secs(3);
         loop {
-            let mut ledgers = Vec::new();
-            collect_ledgers(&self.json()?, &mut ledgers)?;
+            let ledgers = Ledger::all_in(&self.json()?)?;
             match ledgers.iter().find(|ledger| !ledger.is_even()) {
                 None if ledgers.is_empty() => return fail("xlvs list --json has no ledger"),
                 None => return Ok(ledgers),
@@ -186,6 +185,16 @@ impl<'lab> Director<'lab> {
 }
 
 impl Ledger {
+    /// Every one in what `xlvs list --json` says.
+    ///
+    /// # Errors
+    /// When something called so is none.
+    pub fn all_in(report: &Value) -> Outcome<Vec<Self>> {
+        let mut all = Vec::new();
+        collect_ledgers(report, &mut all)?;
+        Ok(all)
+    }
+
     /// Whether every chunk is in one of the places.
     pub fn is_even(&self) -> bool {
         self.total > 0 && self.places.iter().sum::<u64>() == self.total
@@ -226,7 +235,7 @@ fn ledger(value: &Value) -> Outcome<Ledger> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ledger, collect_ledgers};
+    use super::Ledger;
 
     #[test]
     fn ledgers_are_found_at_any_depth_and_must_come_out_even() {
@@ -234,8 +243,7 @@ mod tests {
             {"worker": 0, "ledger": {"total": 10, "pool": 3, "rx_lent": 4, "tx_lent": 2, "held": 1}},
             {"worker": 1, "ledger": {"total": 10, "pool": 3, "rx_lent": 4, "tx_lent": 2, "held": 0}},
         ]});
-        let mut found = Vec::new();
-        collect_ledgers(&json, &mut found).unwrap();
+        let found = Ledger::all_in(&json).unwrap();
         assert_eq!(found[0], Ledger { total: 10, places: [3, 4, 2, 1] });
         assert_eq!(found.iter().map(Ledger::is_even).collect::<Vec<_>>(), [true, false]);
     }

@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod golden;
+mod packet;
 mod tunnel;
+mod zero_copy;
 
 use std::time::Duration;
 

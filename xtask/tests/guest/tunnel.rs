@@ -4,9 +4,10 @@
 use std::net::IpAddr;
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
-use xtask::guest::{Guest, Initramfs, Plan, Release};
+use xtask::guest::{Guest, Initramfs, Nic, Plan, Release};
 use xtask::shell;
 
+use crate::packet::{Transport, with_word, word};
 use crate::{PATIENCE, golden};
 
 /// A forwarding: the family of the VIP and that of the outer header.
@@ -52,7 +53,7 @@ fn real_tunl0() {
         .programs(&["socat"])
         .file(&shell::repository().join("scripts/realserver"), "/root/realserver");
     let kernel = Release::Bookworm.kernel().unwrap();
-    let plan = Plan { nics: vec![MAC.to_owned()], ..Plan::default() };
+    let plan = Plan { nics: vec![Nic::new(MAC)], ..Plan::default() };
     let mut guest = Guest::boot(&kernel, &root, &plan).unwrap();
     guest.run(SERVER).unwrap();
     for forwarding in &FORWARDINGS {
@@ -248,41 +249,16 @@ fn inner(frame: &[u8]) -> usize {
 
 /// The same TCP segment, acknowledging `more` than it does.
 fn acknowledging(frame: &[u8], more: u32) -> Vec<u8> {
-    let at = transport(frame) + 8;
-    let old = (u32::from(word(frame, at)) << 16) | u32::from(word(frame, at + 2));
-    let new = old.wrapping_add(more).to_be_bytes();
-    let high = with_word(frame, at, u16::from_be_bytes([new[0], new[1]]));
-    with_word(&high, at + 2, u16::from_be_bytes([new[2], new[3]]))
+    let tcp = Transport::behind(frame, inner(frame));
+    let [high, low] = [8, 10].map(|at| u32::from(word(frame, tcp.begins + at)));
+    let new = ((high << 16) | low).wrapping_add(more).to_be_bytes();
+    let frame = with_word(frame, tcp, 8, u16::from_be_bytes([new[0], new[1]]));
+    with_word(&frame, tcp, 10, u16::from_be_bytes([new[2], new[3]]))
 }
 
 /// The same TCP segment as a reset.
 fn resetting(frame: &[u8]) -> Vec<u8> {
     const RST: u16 = 0x04;
-    let at = transport(frame) + 12;
-    with_word(frame, at, (word(frame, at) & 0xf000) | RST)
-}
-
-/// The same TCP segment with another word in its header; the checksum follows (RFC 1624,
-/// equation 3).
-fn with_word(frame: &[u8], at: usize, new: u16) -> Vec<u8> {
-    let mut frame = frame.to_vec();
-    let checksum = transport(&frame) + 16;
-    let mut sum =
-        u32::from(!word(&frame, checksum)) + u32::from(!word(&frame, at)) + u32::from(new);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    let sum = !u16::try_from(sum).unwrap();
-    frame[at..at + 2].copy_from_slice(&new.to_be_bytes());
-    frame[checksum..checksum + 2].copy_from_slice(&sum.to_be_bytes());
-    frame
-}
-
-fn word(frame: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([frame[at], frame[at + 1]])
-}
-
-/// Where the inner packet's TCP or UDP header begins.
-fn transport(frame: &[u8]) -> usize {
-    let inner = inner(frame);
-    inner + if frame[inner] >> 4 == 4 { 20 } else { 40 }
+    let tcp = Transport::behind(frame, inner(frame));
+    with_word(frame, tcp, 12, (word(frame, tcp.begins + 12) & 0xf000) | RST)
 }
