@@ -18,7 +18,7 @@ use crate::{
     stats::Stats,
     table::{ConnectionRef, Found, Probe, Way},
     tcp,
-    topology::{Hop, HopId, Mac, NO_HOP, PortId},
+    topology::{Hop, HopId, Mac, NO_HOP},
     tunnel::{self, Ends},
     verdict::{Drop, Punt, Verdict, Wait},
     wire::{self, ethernet, tcp as flag},
@@ -53,17 +53,16 @@ impl Ids {
 }
 
 /// How a packet leaves.
-pub struct WayOut {
-    port: PortId,
-    hop: Hop,
+pub struct WayOut<'a> {
+    hop: &'a Hop,
     mac: Mac,
     /// The ends of the tunnel, in TUN towards the server.
-    tunnel: Option<Ends>,
+    tunnel: Option<&'a Ends>,
     /// Larger than the way: fragment it to this MTU.
     split: Option<u16>,
 }
 
-impl Breath<'_> {
+impl<'a> Breath<'a> {
     /// The next identification.
     pub fn next_id(&mut self) -> u16 {
         self.next_id_u32() as u16
@@ -93,7 +92,7 @@ impl Breath<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn packet<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -177,7 +176,7 @@ impl Breath<'_> {
     }
 
     /// True if the packet comes too late for the connection, or opens a new one in its place.
-    #[inline]
+    #[inline(always)]
     fn over<A>(&self, packet: &Packet<A>, found: &Found<A>) -> bool {
         let deadline = found.stamp.saturating_add(found.meta.timeout().into());
         // Stamps are whole seconds, rounded down: nothing ends before its time.
@@ -185,6 +184,7 @@ impl Breath<'_> {
     }
 
     /// Ends a connection that is over.
+    #[cold]
     fn end<A: Family>(&self, found: &Found<A>) {
         if let Some(meta) = A::table(self.director).take(found) {
             self.director.closed(found.connection.server_id, meta.state());
@@ -192,7 +192,7 @@ impl Breath<'_> {
     }
 
     /// Observes the packet, rewrites it and sends it on its way.
-    #[inline]
+    #[inline(always)]
     fn forward<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -225,7 +225,7 @@ impl Breath<'_> {
     }
 
     /// TCP state and timeout, by LVS's tables; the stamp, once a second.
-    #[inline]
+    #[inline(always)]
     fn observe<A: Family>(&self, packet: &Packet<A>, found: &Found<A>) {
         let table = A::table(self.director);
         let now = self.now.seconds();
@@ -280,13 +280,13 @@ impl Breath<'_> {
     ///
     /// # Errors
     /// The verdict, if the packet does not leave.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn way_out<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
         packet: &Packet<A>,
         found: &Found<A>,
-    ) -> Result<WayOut, Verdict> {
+    ) -> Result<WayOut<'a>, Verdict> {
         if packet.ttl <= 1 {
             return Err(self.answer(frame, packet, Message::time_exceeded::<A>()));
         }
@@ -299,12 +299,12 @@ impl Breath<'_> {
             }
             Err(Obstacle::Drop(reason)) => return Err(Verdict::Drop(reason)),
         };
-        let hop = self.snapshot.topology.hops[usize::from(id)];
+        let hop = &self.snapshot.topology.hops[usize::from(id)];
         let Some(mac) = hop.mac else { return Err(Verdict::Wait(Wait::Neighbour)) };
         if hop.mtu == 0 {
             return Err(Verdict::Drop(Drop::PortDown));
         }
-        let mut way_out = WayOut { port: hop.port, hop, mac, tunnel: None, split: None };
+        let mut way_out = WayOut { hop, mac, tunnel: None, split: None };
         let mut mtu = hop.mtu;
         if found.connection.forward == Forward::Tun {
             let server = found.connection.server_id;
@@ -326,7 +326,7 @@ impl Breath<'_> {
     }
 
     /// The connection's hop in this packet's direction, from the entry while routes stand still.
-    #[inline]
+    #[inline(always)]
     fn hop<A: Family>(&self, found: &Found<A>) -> Result<HopId, Obstacle> {
         let topology = &self.snapshot.topology;
         let fresh = found.hops.route_generation() == topology.route_generation & 0xff_ffff;
@@ -369,13 +369,13 @@ impl Breath<'_> {
     }
 
     /// The last steps of every forwarded packet: TTL, outer header, count, Ethernet header.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn leave<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
         packet: &Packet<A>,
         found: &Found<A>,
-        way_out: WayOut,
+        way_out: WayOut<'_>,
     ) -> Verdict {
         A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
         let mut end = usize::from(packet.end);
@@ -394,8 +394,8 @@ impl Breath<'_> {
         };
         packets.add(1);
         bytes.add(packet.ip_len() as u64);
-        rewrite::address_frame(frame.bytes_mut(), &way_out.hop, way_out.mac);
-        Verdict::Send { port: way_out.port, split: way_out.split }
+        rewrite::address_frame(frame.bytes_mut(), way_out.hop, way_out.mac);
+        Verdict::Send { port: way_out.hop.port, split: way_out.split }
     }
 
     /// `mss_clamp`: the option in a SYN limits what its receiver sends *back*, so the ways in
@@ -439,6 +439,7 @@ impl Breath<'_> {
 /// Fragments.
 impl Breath<'_> {
     /// A first fragment goes like a whole packet, and its decision is kept for the others.
+    #[cold]
     fn first_fragment<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -472,6 +473,7 @@ impl Breath<'_> {
     }
 
     /// A later fragment follows its first one.
+    #[cold]
     fn later_fragment<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
@@ -506,7 +508,7 @@ pub fn datagram<A: Address>(packet: &Packet<A>) -> Datagram {
 /// A SYN on a connection that is over belongs to another one. The client's opens a new one,
 /// perhaps to another server (`conn_reuse_mode` 1 of LVS). The server's answers a SYN that did
 /// not pass here: the client, from the same port, talks to the server's own address now.
-#[inline]
+#[inline(always)]
 fn reopens<A>(packet: &Packet<A>, found: &Found<A>) -> bool {
     const OVER: [u8; 2] = [tcp::State::TimeWait as u8, tcp::State::Close as u8];
     packet.flags & (flag::SYN | flag::RST) == flag::SYN
