@@ -23,7 +23,7 @@ pub use pool::{Ledger, Pool};
 pub use port::{Mode, Port, PortConfig, PortStats};
 pub use program::{
     Action, AddressFlags, AttachError, AttachMode, Attached, EndpointFlags, MatchCapacities,
-    MatchCounters, MatchMaps, Program, WhenDown, XdpMode,
+    MatchCounters, MatchMaps, Program, WhenDown, XdpMode, pinned_interface,
 };
 pub use rings::{OpenError, probe_zero_copy};
 pub use tap::Tap;

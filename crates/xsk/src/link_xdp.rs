@@ -225,13 +225,17 @@ fn take_over(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let mode = current_mode(index);
+    let now = query(index);
+    let mode = now.and_then(mode_of);
     let fits = mode.is_some_and(|mode| match wanted {
         AttachMode::Auto => true,
         AttachMode::Native => mode == XdpMode::Native,
         AttachMode::Generic => mode == XdpMode::Generic,
     });
-    if fits && link_index(&link) == Some(index) {
+    // The program, too: another network namespace may have an interface of that index.
+    let facts = link_facts(&link);
+    let here = now.map(|now| (index, now.prog_id));
+    if fits && facts.is_some() && facts == here {
         // SAFETY: link and program are open; no options.
         let updated = check(unsafe {
             sys::bpf_link_update(link.as_raw_fd(), program.as_raw_fd(), std::ptr::null())
@@ -244,8 +248,20 @@ fn take_over(
     Ok(None)
 }
 
-/// The interface of an XDP link; none if it is another kind or its interface is gone.
-fn link_index(link: &OwnedFd) -> Option<u32> {
+/// The interface of the link that is pinned at `path`; none if it is gone.
+///
+/// # Errors
+/// `NotFound` if nothing is pinned there, else what bpf(2) reports.
+pub fn pinned_interface(path: &Path) -> io::Result<Option<u32>> {
+    let name = path_of(path)?;
+    // SAFETY: the path is a C string.
+    let link = owned(unsafe { sys::bpf_obj_get(name.as_ptr()) })?;
+    Ok(link_facts(&link).map(|(index, _)| index))
+}
+
+/// Interface and program id of an XDP link; none if it is another kind or its interface is
+/// gone.
+fn link_facts(link: &OwnedFd) -> Option<(u32, u32)> {
     // SAFETY: all zeroes is a valid `bpf_link_info`.
     let mut info: sys::bpf_link_info = unsafe { std::mem::zeroed() };
     let mut len = size_of_val(&info) as u32;
@@ -256,7 +272,8 @@ fn link_index(link: &OwnedFd) -> Option<u32> {
         return None;
     }
     // SAFETY: the kernel filled the member that the type names.
-    Some(unsafe { info.__bindgen_anon_1.xdp.ifindex }).filter(|index| *index != 0)
+    let index = unsafe { info.__bindgen_anon_1.xdp.ifindex };
+    (index != 0).then_some((index, info.prog_id))
 }
 
 fn query(index: u32) -> Option<sys::bpf_xdp_query_opts> {
@@ -268,9 +285,9 @@ fn query(index: u32) -> Option<sys::bpf_xdp_query_opts> {
     (result == 0).then_some(options)
 }
 
-/// The mode of the program that the interface has now.
-fn current_mode(index: u32) -> Option<XdpMode> {
-    match query(index)?.attach_mode {
+/// The mode of the program that an interface has.
+fn mode_of(now: sys::bpf_xdp_query_opts) -> Option<XdpMode> {
+    match now.attach_mode {
         XDP_ATTACHED_DRV => Some(XdpMode::Native),
         XDP_ATTACHED_SKB => Some(XdpMode::Generic),
         _ => None,

@@ -17,7 +17,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-pub use crate::link_xdp::{AttachError, AttachMode, Attached, XdpMode};
+pub use crate::link_xdp::{AttachError, AttachMode, Attached, XdpMode, pinned_interface};
 
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/match.bpf.o"));
 
