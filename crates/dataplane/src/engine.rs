@@ -1,6 +1,6 @@
 //! A worker's thread: breathe while there is something to do, sleep when it is quiet.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender};
 use xsk::{Port, PortStats, Waker, wait};
@@ -54,6 +54,8 @@ const PATIENCE: u32 = 256;
 const SLEEP_MS: i32 = 250;
 /// Sleep at most while frames are held: what they wait for is another worker's or control's.
 const HELD_SLEEP_MS: i32 = 1;
+/// The pause where the kernel refuses to wait: it must not become a busy loop.
+const REFUSED_PAUSE: Duration = Duration::from_millis(1);
 /// Breaths between two publications of the ledger.
 const LEDGER_EVERY: u32 = 1024;
 
@@ -76,7 +78,7 @@ pub struct Engine {
 impl Engine {
     /// Runs until it is told to stop.
     pub fn run(mut self) {
-        let mut quiet = 0u32;
+        let (mut quiet, mut refused) = (0u32, false);
         for breath in 0u32.. {
             let now = self.clock.tick();
             self.rings.tick(now);
@@ -90,7 +92,7 @@ impl Engine {
             }
             if self.idle == Idle::Adaptive && quiet >= PATIENCE {
                 self.publish_ledger();
-                self.sleep();
+                refused |= self.sleep(quiet - PATIENCE, refused);
             }
         }
         for id in 0..self.rings.interfaces() {
@@ -119,12 +121,18 @@ impl Engine {
         true
     }
 
-    fn sleep(&self) {
-        let timeout = if self.worker.held() > 0 { HELD_SLEEP_MS } else { SLEEP_MS };
+    /// Waits for packets after so many quiet breaths beyond patience; true if the kernel
+    /// refuses, which is said once.
+    fn sleep(&self, quiet: u32, said: bool) -> bool {
+        let unsent = self.rings.sockets().any(|(_, port)| port.unsent() > 0);
+        let timeout = longest_sleep(self.worker.held() > 0, unsent, quiet);
         let sockets: Vec<&Port> = self.rings.sockets().map(|(_, port)| port).collect();
-        if let Err(error) = wait(&sockets, &self.waker, timeout) {
-            log::error!("worker: poll: {error}");
+        let Err(error) = wait(&sockets, &self.waker, timeout) else { return false };
+        if !said {
+            log::error!("worker: poll: {error}; it looks for packets once a millisecond");
         }
+        std::thread::sleep(REFUSED_PAUSE);
+        true
     }
 
     fn publish_ledger(&self) {
@@ -132,6 +140,39 @@ impl Engine {
         let gauges = [ledger.total, ledger.pool, ledger.rx_lent, ledger.tx_lent, ledger.held];
         for (gauge, value) in self.worker.stats().ledger.iter().zip(gauges) {
             gauge.set(value as u64);
+        }
+    }
+}
+
+/// Milliseconds that a worker may sleep. Frames that a device did not take are offered again
+/// soon, and less and less often while it takes none (it may be down).
+fn longest_sleep(held: bool, unsent: bool, quiet: u32) -> i32 {
+    if held {
+        HELD_SLEEP_MS
+    } else if unsent {
+        (quiet / 4).clamp(1, SLEEP_MS as u32) as i32
+    } else {
+        SLEEP_MS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PATIENCE, longest_sleep};
+
+    #[test]
+    fn sleep_is_short_while_something_may_move() {
+        let cases = [
+            (false, false, 0, 250),
+            (true, false, 9000, 1),
+            (true, true, 9000, 1),
+            (false, true, 0, 1),
+            (false, true, 7, 1),
+            (false, true, 100, 25),
+            (false, true, u32::MAX - PATIENCE, 250),
+        ];
+        for (held, unsent, quiet, expected) in cases {
+            assert_eq!(longest_sleep(held, unsent, quiet), expected, "{held} {unsent} {quiet}");
         }
     }
 }
