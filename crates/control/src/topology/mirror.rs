@@ -189,8 +189,8 @@ impl Mirror {
     ) -> Result<(), MirrorError> {
         self.publish(&mut on_change);
         loop {
+            // Not biased: a flood of questions must not keep the kernel's news waiting.
             tokio::select! {
-                biased;
                 () = at(self.due.first()) => self.on_time(&mut on_change).await?,
                 request = requests.recv() => match request {
                     None | Some(Request::Stop) => break,
