@@ -20,6 +20,12 @@ unsafe impl Send for Frame {}
 unsafe impl Sync for Frame {}
 
 impl Frame {
+    /// Where its UMEM begins.
+    #[inline]
+    pub(crate) fn base(&self) -> usize {
+        (self.start.as_ptr() as usize).wrapping_sub(self.desc.addr())
+    }
+
     /// The packet, from the Ethernet header to its last octet.
     #[inline]
     pub fn bytes(&self) -> &[u8] {

@@ -51,6 +51,8 @@ impl Ledger {
 pub struct Pool {
     shared: Arc<Shared>,
     umem: xsk_rs::Umem,
+    /// Where the UMEM begins: tells its frames from those of another one.
+    base: usize,
     first: usize,
     descs: Box<[xsk_rs::FrameDesc]>,
     states: Box<[State]>,
@@ -68,7 +70,20 @@ impl Pool {
         let count = descs.len();
         let free = (0..count).rev().map(|index| index as u32).collect();
         let states = vec![State::POOL; count].into();
-        Self { shared, umem, first, descs: descs.into(), states, free, strays: 0 }
+        let mut pool =
+            Self { shared, umem, base: 0, first, descs: descs.into(), states, free, strays: 0 };
+        // None of these chunks is lent or held yet; the frame is only looked at.
+        pool.base = descs.first().map_or(0, |desc| pool.frame(*desc, 0).base());
+        pool
+    }
+
+    /// Refuses a port of another UMEM, whose descriptors mean other memory.
+    ///
+    /// # Panics
+    /// If it is one.
+    #[inline]
+    pub(crate) fn check(&self, shared: &Arc<Shared>) {
+        assert!(Arc::ptr_eq(&self.shared, shared), "a pool and a port of different UMEMs");
     }
 
     /// An empty frame, or none if all are out.
@@ -83,7 +98,11 @@ impl Pool {
     /// a stray and stays held in its own pool's ledger.
     #[inline]
     pub fn give(&mut self, frame: Frame) {
-        self.come_home(frame.desc.addr(), State::HELD);
+        if frame.base() == self.base {
+            self.come_home(frame.desc.addr(), State::HELD);
+        } else {
+            self.stray();
+        }
     }
 
     /// How many frames are free.
@@ -176,7 +195,8 @@ impl Pool {
     /// Lends a frame to `port` for sending; gives it back if it is not of this pool.
     #[inline]
     pub(crate) fn lend_tx(&mut self, frame: Frame, port: u16) -> Result<xsk_rs::FrameDesc, Frame> {
-        let Some(index) = self.index(frame.desc.addr()) else {
+        let index = self.index(frame.desc.addr()).filter(|_| frame.base() == self.base);
+        let Some(index) = index else {
             self.stray();
             return Err(frame);
         };

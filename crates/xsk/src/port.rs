@@ -1,5 +1,6 @@
 //! A port: one queue of one interface, with its socket. It borrows frames from a worker's
-//! [`Pool`] and returns them; the pool that is passed in must be the same one each time.
+//! [`Pool`] and returns them; the pool that is passed in must be the same one each time (one
+//! of another UMEM panics).
 
 use crate::{
     frame::Frame,
@@ -141,6 +142,7 @@ impl Port {
     /// Moves up to `max` arrived frames to the end of `burst`; returns how many.
     #[inline]
     pub fn receive(&mut self, pool: &mut Pool, burst: &mut Vec<Frame>, max: usize) -> usize {
+        pool.check(&self.shared);
         let before = burst.len();
         let mut left = max;
         while left > 0 {
@@ -169,6 +171,7 @@ impl Port {
     /// or belongs to another pool.
     #[inline]
     pub fn send(&mut self, pool: &mut Pool, frame: Frame) -> Result<(), Frame> {
+        pool.check(&self.shared);
         if self.tx_free == 0 {
             self.tx_free = self.rings.tx.nb_free_exact() - self.staged.len() as u32;
         }
@@ -240,6 +243,7 @@ impl Port {
     /// Brings the frames home that were sent; returns how many.
     #[inline]
     pub fn reclaim(&mut self, pool: &mut Pool) -> usize {
+        pool.check(&self.shared);
         let mut reclaimed = 0;
         loop {
             // SAFETY: the descriptors are of this socket's UMEM; each is checked against the
@@ -257,6 +261,7 @@ impl Port {
     /// Tops up the frames lent for receiving, and wakes the driver if it waits for them.
     #[inline]
     pub fn refill(&mut self, pool: &mut Pool) {
+        pool.check(&self.shared);
         while self.filled < self.config.fill && !self.gone {
             let want = (self.config.fill - self.filled).min(BATCH as u32) as usize;
             let count = pool.lend_rx(self.id, &mut self.scratch[..want]);
@@ -353,6 +358,7 @@ impl Port {
     /// they cannot be proven free, which is the UMEM's first socket (it stays bound until
     /// the UMEM goes, see [`Umem::anchor`]) or a zero-copy driver that does not let go.
     pub fn close(mut self, pool: &mut Pool) -> usize {
+        pool.check(&self.shared);
         let gone = self.gone();
         for desc in self.staged.drain(..) {
             pool.come_home(desc.addr(), State::tx(self.id));

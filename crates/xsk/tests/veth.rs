@@ -242,6 +242,18 @@ fn frames_stay_with_their_worker() {
 }
 
 #[test]
+fn frames_stay_with_their_umem() {
+    let ((_ours, mut pools), (_theirs, mut others)) = (umem(&[64]), umem(&[64]));
+    let (pool, other) = (&mut pools[0], &mut others[0]);
+    // The same place in another memory: two frames must not become one.
+    let (mine, foreign) = (pool.take().unwrap(), other.take().unwrap());
+    pool.give(foreign);
+    assert_eq!((pool.strays(), pool.ledger().held, other.ledger().held), (1, 1, 1));
+    pool.give(mine);
+    assert_eq!(pool.ledger(), all_home(64));
+}
+
+#[test]
 fn a_full_transmit_ring_gives_the_frame_back() {
     in_namespace(|| {
         veth("a0", "a1", 1);
