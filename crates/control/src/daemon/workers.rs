@@ -1,6 +1,6 @@
 //! The worker threads: pinned, named, told what to do by orders.
 
-use std::{io, sync::Arc, thread::JoinHandle};
+use std::{sync::Arc, thread::JoinHandle};
 
 use crossbeam_channel::bounded;
 use dataplane::{
@@ -113,9 +113,48 @@ fn pin(number: usize, core: Option<usize>) {
     }
 }
 
-fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(run)
-        .map_err(|error: io::Error| StartError::Thread(error))
+/// A thread whose panic ends the process: half a director is worse than none.
+pub(super) fn spawn(
+    name: String,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    let guarded = move || {
+        let _guard = EndOfProcess;
+        run();
+    };
+    std::thread::Builder::new().name(name).spawn(guarded).map_err(StartError::Thread)
+}
+
+/// Ends the process if it is dropped by a panic. The release build aborts anyway.
+struct EndOfProcess;
+
+impl Drop for EndOfProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            log::error!("{}: panicked; xlvs ends", std::thread::current().name().unwrap_or("?"));
+            std::process::abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt, process::Command};
+
+    use super::spawn;
+
+    /// The test runs itself once more, to panic in a process of its own.
+    #[test]
+    fn a_panic_in_a_thread_ends_the_process() {
+        const CHILD: &str = "XLVS_TEST_PANICS";
+        if std::env::var_os(CHILD).is_some() {
+            let thread = spawn("worker".to_owned(), || panic!("as the test wants")).unwrap();
+            let _ = thread.join();
+            return;
+        }
+        let name = "daemon::workers::tests::a_panic_in_a_thread_ends_the_process";
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", name]).env(CHILD, "1").output().unwrap();
+        assert_eq!(output.status.signal(), Some(6), "{output:?}");
+    }
 }
