@@ -12,11 +12,24 @@ pub(super) struct Matched {
     maps: MatchMaps,
     entries: MatchEntries,
     local: BTreeSet<IpAddr>,
+    /// The last update failed, and that was said.
+    behind: bool,
 }
 
 impl Matched {
     pub(super) fn new(maps: MatchMaps) -> Self {
-        Self { maps, entries: MatchEntries::default(), local: BTreeSet::new() }
+        Self { maps, entries: MatchEntries::default(), local: BTreeSet::new(), behind: false }
+    }
+
+    /// As [`update`](Self::update); a failure is logged once, and every later call tries again.
+    pub(super) fn follow(&mut self, snapshot: &Snapshot) {
+        match self.update(snapshot) {
+            Ok(()) => self.behind = false,
+            Err(error) if !std::mem::replace(&mut self.behind, true) => {
+                log::error!("the match maps: {error}; raise limits.services or limits.servers");
+            }
+            Err(_) => {}
+        }
     }
 
     /// Makes the maps say what this snapshot says. Publish what adds entries before this call.

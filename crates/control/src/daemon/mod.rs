@@ -1,18 +1,21 @@
 //! `xlvs run`: puts the parts together, keeps them together, takes them apart.
 //!
-//! Start, in an order in which nothing is half done when a step fails: read the file,
-//! take the socket of the API (so there is one daemon), take memory and sockets
-//! ([`ports`]), learn the kernel's state, publish the first snapshot, start the workers,
-//! fill the match maps ([`matched`]), attach the XDP programs, add managed VIPs. Then
-//! [`watch`] follows the kernel and the operator until the end, which is the same backwards.
+//! Start, in an order in which nothing is half done when a step fails: read the file, take
+//! the socket of the API (so there is one daemon), look at the box, learn the kernel's
+//! state, publish the first snapshot, take memory and sockets ([`ports`]), start the
+//! workers, fill the match maps ([`matched`]), attach the XDP programs, add managed VIPs.
+//! Then [`watch`] follows the kernel and the operator until the end, which is the same
+//! backwards.
 
 mod matched;
+mod pins;
 mod ports;
 mod publish;
+mod signals;
 mod watch;
 mod workers;
 
-pub(crate) use ports::PINS;
+pub(crate) use pins::PINS;
 
 use std::{io, path::PathBuf, sync::Arc, time::Instant};
 
@@ -31,7 +34,8 @@ use crate::{
         addresses::{AddressError, Addresses, ManagedAddress},
         sysctl::{self, SysctlError},
     },
-    live, load,
+    live::{self, LiveError, Severity},
+    load,
     model::Model,
     topology::{self, Mirror, MirrorError, Request},
 };
@@ -51,7 +55,10 @@ pub enum StartError {
     /// The file has faults.
     #[error("{0}")]
     Faults(#[from] Faults),
-    /// This box lacks something.
+    /// This box cannot be read.
+    #[error("{0}")]
+    Unread(#[from] LiveError),
+    /// This box lacks something: a line for each finding.
     #[error("{0}")]
     Box(String),
     /// The runtime could not be made.
@@ -90,22 +97,26 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`]; then nothing stays attached.
 pub fn run(options: &Options) -> Result<(), StartError> {
-    let surroundings = live::surroundings().map_err(|error| StartError::Box(error.to_string()))?;
-    let model = load::load(&options.file, Some(&surroundings))?;
-    let errors: Vec<String> = live::check(&model)
-        .iter()
-        .filter(|finding| finding.is_error())
-        .map(ToString::to_string)
-        .collect();
-    if !errors.is_empty() {
-        return Err(StartError::Box(errors.join("\n")));
-    }
+    let model = load::load(&options.file, Some(&live::surroundings()?))?;
     log::info!("{}: {} services", options.file.display(), model.services.len());
+    let endpoint = api::Endpoint::bind(&options.socket)?;
+    look_at_the_box(&model)?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::Runtime)?
-        .block_on(start(options, &model))
+        .block_on(start(&model, endpoint))
+}
+
+/// Refuses a box on which xlvs cannot run, before anything is touched.
+fn look_at_the_box(model: &Model) -> Result<(), StartError> {
+    let findings = live::check(model);
+    for finding in findings.iter().filter(|finding| finding.severity == Severity::Warning) {
+        log::warn!("{}: {}; {}", finding.subject, finding.sentence, finding.remedy);
+    }
+    let errors = findings.iter().filter(|finding| finding.is_error());
+    let errors: Vec<String> = errors.map(ToString::to_string).collect();
+    if errors.is_empty() { Ok(()) } else { Err(StartError::Box(errors.join("\n"))) }
 }
 
 /// Everything that the running daemon consists of.
@@ -120,8 +131,8 @@ struct Daemon {
     vips: Addresses,
 }
 
-async fn start(options: &Options, model: &Model) -> Result<(), StartError> {
-    let endpoint = api::Endpoint::bind(&options.socket)?;
+async fn start(model: &Model, endpoint: api::Endpoint) -> Result<(), StartError> {
+    let signals = signals::Signals::listen().map_err(StartError::Runtime)?;
     let tap = Arc::new(open_tap(model)?);
     let (resolve, resolve_requests) = crossbeam_channel::bounded(256);
     let director = Arc::new(director(model, resolve)?);
@@ -141,7 +152,10 @@ async fn start(options: &Options, model: &Model) -> Result<(), StartError> {
         },
     };
     let mut mirror = Mirror::open(settings).await?;
-    let vips = Addresses::new(mirror.handle());
+    // A connection of its own: VIPs are withdrawn also when the mirror broke down.
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(MirrorError::Subscribe)?;
+    tokio::spawn(connection);
+    let vips = Addresses::new(handle);
     let publisher = publish::Publisher::new(services, mirror.topology());
 
     let (mut ports, pools) = ports::Ports::open(model, &tap)?;
@@ -163,12 +177,13 @@ async fn start(options: &Options, model: &Model) -> Result<(), StartError> {
     let (ask, asked) = mpsc::channel(1024);
     bridge(resolve_requests, ask.clone())?;
     let result = match added {
-        Ok(()) => daemon.watch(mirror, (ask, asked), endpoint).await,
+        Ok(()) => daemon.watch(mirror, (ask, asked), endpoint, signals).await,
         Err(error) => {
-            daemon.vips.remove_all().await;
+            daemon.ports.give_up();
             Err(error)
         }
     };
+    daemon.withdraw_vips().await;
     daemon.stop();
     result
 }
@@ -182,6 +197,13 @@ impl Daemon {
             log::info!("vip {}/{} on {}", wanted.address, wanted.length, wanted.interface);
         }
         Ok(())
+    }
+
+    /// Takes managed VIPs away, those that are still there.
+    async fn withdraw_vips(&mut self) {
+        for error in self.vips.remove_all().await {
+            log::warn!("{error}");
+        }
     }
 
     /// Detaches, then stops the workers: the kernel gets what comes meanwhile.
@@ -244,11 +266,7 @@ fn bridge(
             }
         }
     };
-    std::thread::Builder::new()
-        .name("xlvs-resolve".to_owned())
-        .spawn(run)
-        .map(drop)
-        .map_err(StartError::Thread)
+    workers::spawn("xlvs-resolve".to_owned(), run).map(drop)
 }
 
 /// The clock of the box: one for all workers.

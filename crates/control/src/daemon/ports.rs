@@ -4,8 +4,8 @@
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::bounded;
@@ -19,7 +19,12 @@ use xsk::{
     PortConfig, Program, Tap, Umem, UmemConfig, WhenDown, link,
 };
 
-use super::{matched::Matched, publish::Publisher, workers::Crew};
+use super::{
+    matched::Matched,
+    pins::{PinError, Pins},
+    publish::Publisher,
+    workers::Crew,
+};
 use crate::{
     model::{self, Model, ZeroCopy},
     report::InterfaceFacts,
@@ -32,17 +37,8 @@ pub enum PortsError {
     #[error("interface {0}: {1}; is it there, and is it Ethernet?")]
     Interface(String, #[source] io::Error),
     /// More workers than an interface has queues.
-    #[error(
-        "workers.cores: {workers} workers, but {interface} has {queues} receive queue(s), and each worker needs one of its own on every interface; name fewer cores or give it more queues (ethtool -L {interface} combined {workers})"
-    )]
-    TooFewQueues {
-        /// How many are configured.
-        workers: usize,
-        /// The interface with the fewest queues.
-        interface: String,
-        /// How many it has.
-        queues: u32,
-    },
+    #[error("{0}")]
+    TooFewQueues(#[from] TooFewQueues),
     /// The packet memory.
     #[error("{0}")]
     Umem(#[from] xsk::Error),
@@ -59,15 +55,8 @@ pub enum PortsError {
     #[error("{0}")]
     Attach(#[from] AttachError),
     /// Nowhere to pin programs.
-    #[error(
-        "when_down: drop: cannot make {}: {source}; mount the BPF file system there (mount -t bpf bpf /sys/fs/bpf)", path.display()
-    )]
-    Pins {
-        /// The directory.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error("{0}")]
+    Pins(#[from] PinError),
     /// An offload that must be off.
     #[error("interface {interface}: cannot switch {feature} off: {source}; do it by ethtool -K")]
     Offload {
@@ -80,6 +69,20 @@ pub enum PortsError {
     },
 }
 
+/// A worker would have no queue there.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "workers.cores: {workers} workers, but {interface} has {queues} receive queue(s), and each worker needs one of its own on every interface; name fewer cores or give it more queues (ethtool -L {interface} combined {workers})"
+)]
+pub struct TooFewQueues {
+    /// How many there are.
+    workers: usize,
+    /// The interface.
+    interface: String,
+    /// How many it has.
+    queues: u32,
+}
+
 /// One interface.
 struct Served {
     name: String,
@@ -90,21 +93,27 @@ struct Served {
     /// The kernel's index while it is served; 0 while it is gone.
     index: u32,
     mac: Mac,
+    /// As last seen.
+    mtu: u16,
+    /// Why it is not served though it is there; said once.
+    trouble: Option<String>,
 }
+
+/// How long an interface that could not be served again is left in peace.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// All interfaces.
 pub(super) struct Ports {
     umem: Umem,
     config: PortConfig,
     workers: usize,
-    pins: Option<PathBuf>,
+    pins: Pins,
     served: Vec<Served>,
     maps: Option<MatchMaps>,
     facts: Arc<Mutex<Vec<InterfaceFacts>>>,
+    largest_mtu: u32,
+    retried: Instant,
 }
-
-/// Where links are pinned with `when_down: drop`.
-pub(crate) const PINS: &str = "/sys/fs/bpf/xlvs";
 
 impl Ports {
     /// Takes packet memory for as many workers as there are to be, and loads the programs.
@@ -127,14 +136,19 @@ impl Ports {
             .iter()
             .map(|interface| load(model, interface, queues[&interface.name], &maps))
             .collect::<Result<_, _>>()?;
-        let pins = match model.when_down {
-            model::WhenDown::Pass => None,
-            model::WhenDown::Drop => Some(make_pins()?),
+        let pins = Pins::open(model)?;
+        let ports = Self {
+            umem,
+            config,
+            workers,
+            pins,
+            served,
+            maps: Some(maps),
+            facts: Arc::default(),
+            largest_mtu: model.largest_mtu(),
+            retried: Instant::now(),
         };
-        Ok((
-            Self { umem, config, workers, pins, served, maps: Some(maps), facts: Arc::default() },
-            pools,
-        ))
+        Ok((ports, pools))
     }
 
     /// Fills the match maps, before anything is attached.
@@ -147,31 +161,49 @@ impl Ports {
 
     /// Opens the sockets of all interfaces, gives them to the workers, attaches the programs.
     pub(super) fn attach_all(&mut self, crew: &Crew) -> Result<(), PortsError> {
-        for id in 0..self.served.len() {
-            self.attach(id, crew)?;
+        let attached = (0..self.served.len()).try_for_each(|id| self.attach(id, crew));
+        if attached.is_err() {
+            self.give_up();
         }
-        Ok(())
+        attached
     }
 
-    /// Follows interfaces that vanished, came back, or changed their address.
+    /// Follows interfaces that vanished, came back, or changed their address or MTU.
     pub(super) fn follow(&mut self, topology: &Topology, crew: &Crew) {
-        for id in 0..self.served.len() {
-            let now = &topology.interfaces[id];
+        for (id, now) in topology.interfaces.iter().enumerate() {
             let served = &mut self.served[id];
             if served.index != 0 && served.index != now.index {
                 log::warn!("{}: the interface is gone", served.name);
                 self.let_go(id, crew);
             }
             let served = &mut self.served[id];
-            if served.index == 0 && now.index != 0 && now.up {
-                match self.attach(id, crew) {
-                    Ok(()) => log::info!("{}: served again", now.name),
-                    Err(error) => log::error!("{error}"),
-                }
+            if now.index == 0 {
+                served.trouble = None;
+            }
+            let rests = served.trouble.is_some() && self.retried.elapsed() < RETRY;
+            if served.index == 0 && now.index != 0 && now.up && !rests {
+                self.serve_again(id, crew);
             } else if served.index != 0 && served.mac != now.mac {
                 served.mac = now.mac;
                 served.program.set_mac(now.mac.0);
                 log::info!("{}: its address is now {}", now.name, now.mac);
+            }
+            self.note_mtu(id, now.mtu);
+        }
+    }
+
+    /// Tries those again, now and then, that are there and could not be served.
+    pub(super) fn retry(&mut self, topology: &Topology, crew: &Crew) {
+        if self.served.iter().any(|served| served.trouble.is_some()) {
+            self.follow(topology, crew);
+        }
+    }
+
+    /// A start that failed leaves nothing attached, but for what it found.
+    pub(super) fn give_up(&mut self) {
+        for attached in self.served.iter_mut().filter_map(|served| served.attached.take()) {
+            if !attached.taken_over() {
+                detach(attached);
             }
         }
     }
@@ -182,6 +214,7 @@ impl Ports {
         for served in &mut self.served {
             served.attached = None;
         }
+        self.pins.say_what_stays();
     }
 
     /// For the report: kept up to date.
@@ -192,7 +225,7 @@ impl Ports {
     /// Brings the report's facts up to date: the programs' counters move all the time.
     pub(super) fn note_facts(&self) {
         let fact = |served: &Served| InterfaceFacts {
-            queues: served.queues,
+            queues: if served.attached.is_some() { served.queues } else { 0 },
             xdp_mode: served.attached.as_ref().map(|attached| attached.mode().into()),
             zero_copy: self.config.zero_copy,
             fallback: served.attached.as_ref().and_then(|a| a.fallback().map(str::to_owned)),
@@ -206,33 +239,63 @@ impl Ports {
         let served = &mut self.served[id];
         let fact = |error| PortsError::Interface(served.name.clone(), error);
         let mac = Mac(link::mac(&served.name).map_err(fact)?);
+        let queues = link::rx_queues(&served.name).map_err(fact)?;
+        let few = || TooFewQueues { workers: self.workers, interface: served.name.clone(), queues };
+        if self.workers > queues as usize {
+            return Err(few().into());
+        }
+        if queues != served.queues {
+            let before = served.queues;
+            log::warn!("{}: {queues} queues, not {before}: restart for full depth", served.name);
+        }
         switch_off(&served.name, &ALWAYS)?;
         if served.mode == AttachMode::Generic {
             switch_off(&served.name, &FOR_GENERIC)?;
         }
+        (served.queues, served.mac) = (queues, mac);
         served.program.set_mac(mac.0);
-        for queue in 0..served.queues {
+        for queue in 0..queues {
             let port = Port::open(&self.umem, &served.name, queue, &self.config)?;
             served.program.set_socket(queue, &port).map_err(PortsError::Program)?;
             served.index = port.ifindex();
             let worker = queue as usize % self.workers;
             crew.handles()[worker].order(Order::Attach(id as PortId, Box::new(port)));
         }
-        served.mac = mac;
-        let pin = self.pins.as_ref().map(|pins| pins.join(&served.name));
+        let pin = self.pins.of(&served.name);
         let attached = served.program.attach(&served.name, served.mode, pin.as_deref())?;
+        let attached = served.attached.insert(attached);
+        self.pins.settle(&served.name, attached);
         if attached.mode() == xsk::XdpMode::Generic && served.mode == AttachMode::Auto {
             switch_off(&served.name, &FOR_GENERIC)?;
         }
-        log_attached(served, &attached, self.config.zero_copy);
-        served.attached = Some(attached);
+        log_attached(served, self.config.zero_copy);
         self.note_facts();
         Ok(())
     }
 
+    fn serve_again(&mut self, id: usize, crew: &Crew) {
+        self.retried = Instant::now();
+        let trouble = self.attach(id, crew).err().map(|error| error.to_string());
+        if trouble.is_some() {
+            self.let_go(id, crew);
+        }
+        let served = &mut self.served[id];
+        match &trouble {
+            None => log::info!("{}: served again", served.name),
+            Some(reason) if served.trouble != trouble => {
+                log::error!("{}: not served: {reason}; tried again until it works", served.name);
+            }
+            Some(_) => {}
+        }
+        served.trouble = trouble;
+    }
+
+    /// Closes what is open on an interface that is gone, or that could not be served.
     fn let_go(&mut self, id: usize, crew: &Crew) {
         let served = &mut self.served[id];
-        served.attached = None;
+        if let Some(attached) = served.attached.take() {
+            detach(attached);
+        }
         served.index = 0;
         for handle in crew.handles() {
             let (done, closed) = bounded(0);
@@ -243,10 +306,31 @@ impl Ports {
         }
         self.note_facts();
     }
+
+    /// Says once when packets may come that no frame holds.
+    fn note_mtu(&mut self, id: usize, mtu: u16) {
+        let (served, largest) = (&mut self.served[id], self.largest_mtu);
+        if std::mem::replace(&mut served.mtu, mtu) != mtu && u32::from(mtu) > largest {
+            log::warn!(
+                "{0}: its MTU is now {mtu}, and {largest} is the most that a frame holds: larger \
+                 packets for services are dropped; ip link set {0} mtu {largest}, or write \
+                 chunk_size: 4096",
+                served.name
+            );
+        }
+    }
 }
 
-fn log_attached(served: &Served, attached: &Attached, zero_copy: bool) {
+/// Also removes its pin.
+fn detach(attached: Attached) {
+    if let Err(error) = attached.detach() {
+        log::warn!("a pinned XDP program stays: {error}");
+    }
+}
+
+fn log_attached(served: &Served, zero_copy: bool) {
     let Served { name, queues, index, mac, .. } = served;
+    let Some(attached) = &served.attached else { return };
     let copy = if zero_copy { "zero-copy" } else { "copy" };
     log::info!(
         "{name}: index {index}, {mac}, {queues} queue(s), {} XDP, {copy} mode",
@@ -275,17 +359,8 @@ fn load(
         model::XdpMode::Native => AttachMode::Native,
         model::XdpMode::Generic => AttachMode::Generic,
     };
-    Ok(Served { name, mode, queues, program, attached: None, index: 0, mac: Mac(mac) })
-}
-
-fn make_pins() -> Result<PathBuf, PortsError> {
-    let path = PathBuf::from(PINS);
-    match std::fs::create_dir(&path) {
-        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-            Err(PortsError::Pins { path, source })
-        }
-        _ => Ok(path),
-    }
+    let (attached, index, mac) = (None, 0, Mac(mac));
+    Ok(Served { name, mode, queues, program, attached, index, mac, mtu: 0, trouble: None })
 }
 
 /// Generic XDP sees what GRO and LRO merged, larger than a frame.
@@ -325,11 +400,8 @@ fn workers(model: &Model, queues: &BTreeMap<String, u32>) -> Result<usize, Ports
     };
     let Some(cores) = &model.workers.cores else { return Ok(*fewest as usize) };
     if cores.len() > *fewest as usize {
-        return Err(PortsError::TooFewQueues {
-            workers: cores.len(),
-            interface: interface.clone(),
-            queues: *fewest,
-        });
+        let (workers, interface) = (cores.len(), interface.clone());
+        return Err(TooFewQueues { workers, interface, queues: *fewest }.into());
     }
     Ok(cores.len())
 }

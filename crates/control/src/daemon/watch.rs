@@ -1,6 +1,7 @@
 //! The daemon's main loop: the kernel changes, the operator asks, signals end it.
 
 use std::{
+    io,
     net::IpAddr,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -12,33 +13,30 @@ use dataplane::{
     topology::{PortId, Topology},
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     time::{Instant, interval, sleep_until},
 };
 use xsk::PortStats;
 
-use super::{Daemon, StartError};
+use super::{Daemon, StartError, signals::Signals};
 use crate::{
     api,
     report::{self, Facts, Ring},
-    topology::{Mirror, Request},
+    topology::{Mirror, MirrorError, Request},
 };
 
 /// How often old snapshots are freed and the sockets' statistics read.
 const UPKEEP: Duration = Duration::from_millis(500);
 
 impl Daemon {
-    /// Follows the kernel and answers until SIGTERM or SIGINT.
+    /// Follows the kernel and answers until SIGTERM or SIGINT; a second one ends the grace.
     pub(super) async fn watch(
         &mut self,
         mirror: Mirror,
         (ask, asked): (mpsc::Sender<Request>, mpsc::Receiver<Request>),
         endpoint: api::Endpoint,
+        mut signals: Signals,
     ) -> Result<(), StartError> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
-        let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
         let _ = ask.send(self.servers()).await;
         let (changed, mut topologies) = watch::channel(Arc::new(Topology::default()));
         let mut mirror = tokio::spawn(mirror.watch(asked, move |topology| {
@@ -51,24 +49,28 @@ impl Daemon {
         let result = loop {
             tokio::select! {
                 biased;
-                _ = terminate.recv(), if end.is_none() => end = Some(self.withdraw().await),
-                _ = interrupt.recv(), if end.is_none() => end = Some(self.withdraw().await),
-                _ = hangup.recv() => {
-                    log::warn!("SIGHUP: a changed file is not read again yet; restart to apply it");
-                }
+                () = signals.end() => match end {
+                    None => end = Some(self.withdraw().await),
+                    Some(_) => break Ok(()),
+                },
                 () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
                     break Ok(());
                 }
                 ended = &mut mirror => break match ended {
                     Ok(Err(error)) => Err(error.into()),
-                    _ => Ok(()),
+                    Ok(Ok(())) => Err(MirrorError::Listen(io::ErrorKind::BrokenPipe.into()).into()),
+                    Err(panic) => Err(StartError::Runtime(io::Error::other(panic))),
                 },
                 Ok(()) = topologies.changed() => {
                     let topology = Arc::clone(&topologies.borrow_and_update());
                     self.follow(&topology);
+                    if end.is_none() {
+                        self.vips.restore(&topology).await;
+                    }
                 }
                 _ = upkeep.tick() => {
                     self.publisher.release(&self.crew.stats());
+                    self.ports.retry(&self.publisher.current().topology, &self.crew);
                     self.ports.note_facts();
                 }
             }
@@ -84,9 +86,7 @@ impl Daemon {
     /// Withdraws managed VIPs, so that no new clients come; returns when to stop. Until then
     /// everything goes on.
     async fn withdraw(&mut self) -> Instant {
-        for error in self.vips.remove_all().await {
-            log::warn!("{error}");
-        }
+        self.withdraw_vips().await;
         let grace = self.model.stop_grace;
         if !grace.is_zero() {
             log::info!("stopping: forwarding goes on for {} s", grace.as_secs_f32());
@@ -97,9 +97,7 @@ impl Daemon {
     /// A new topology: the workers get it, then the match maps and the ports follow.
     fn follow(&mut self, topology: &Topology) {
         self.publisher.topology(topology.clone());
-        if let Err(error) = self.matched.update(&self.publisher.current()) {
-            log::error!("the match maps: {error}; raise limits.services or limits.servers");
-        }
+        self.matched.follow(&self.publisher.current());
         self.ports.follow(topology, &self.crew);
         for handle in self.crew.handles() {
             handle.waker.wake();

@@ -2,6 +2,7 @@
 
 use std::{io, net::IpAddr};
 
+use dataplane::topology::Topology;
 use futures_util::{StreamExt, TryStreamExt};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
@@ -94,6 +95,26 @@ impl Addresses {
         }
         announce(wanted);
         Ok(())
+    }
+
+    /// Puts addresses back that went with their interface, or when it was set down (IPv6),
+    /// once it is up again. The rest is left alone.
+    pub async fn restore(&mut self, topology: &Topology) {
+        let down = |name: &str| topology.interfaces.iter().any(|i| i.name == name && !i.up);
+        let lost = |held: &&ManagedAddress| {
+            !topology.local.contains(&held.address) && !down(&held.interface)
+        };
+        for vip in self.held.iter().filter(lost) {
+            // It comes back with its interface.
+            let Ok(index) = self.index(vip).await else { continue };
+            let request = RouteNetlinkMessage::NewAddress(message(vip, index));
+            match acknowledged(&self.handle, request, NLM_F_CREATE | NLM_F_EXCL).await {
+                Ok(()) => announce(vip),
+                // The topology is older than the address.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => log::warn!("vip {}: not put back: {error}", vip.address),
+            }
+        }
     }
 
     /// Removes what [`add`](Self::add) put there; what is gone already is no error. Every
