@@ -479,8 +479,10 @@ impl Breath<'_> {
         frame: &mut F,
         packet: &Packet<A>,
     ) -> Verdict {
+        // Read before the look: the decision that another worker makes in between is noticed.
+        let epoch = self.director.fragments.epoch();
         match self.director.fragments.find(&datagram(packet), self.now) {
-            None => Verdict::Wait(Wait::FirstFragment),
+            None => Verdict::Wait(Wait::FirstFragment { epoch }),
             Some(Decision::Punted) => Verdict::Punt(Punt::Fragment),
             Some(Decision::Dropped) => Verdict::Drop(Drop::FragmentOfDropped),
             Some(Decision::Connection { id, generation, reverse }) => {
