@@ -94,7 +94,7 @@ impl Breath<'_> {
         };
         let hash = A::table(self.director).hash(&packet.tuple.reversed());
         let hop = find_hop(topology, self.director, sender, hash);
-        let (Some(source), Ok(hop)) = (source, hop) else {
+        let (Some(source), Ok((hop, _))) = (source, hop) else {
             return Verdict::Drop(message.drop);
         };
         let hop = topology.hops[usize::from(hop)];
