@@ -45,9 +45,11 @@ impl Message {
         Self { kind, code: 0, info: 0, answer: Answer::TimeExceeded, drop: Drop::TtlExceeded }
     }
 
-    /// Fragmentation needed (RFC 1191) or packet too big (RFC 8201).
+    /// Fragmentation needed (RFC 1191) or packet too big (RFC 8201). Never less than the family's
+    /// smallest MTU: hosts do not believe it.
     pub const fn too_big<A: Ip>(mtu: u16) -> Self {
         let (kind, code) = if A::IPV6 { (2, 0) } else { (3, 4) };
+        let mtu = if mtu < A::MTU_MIN { A::MTU_MIN } else { mtu };
         Self { kind, code, info: mtu as u32, answer: Answer::PacketTooBig, drop: Drop::TooBig }
     }
 

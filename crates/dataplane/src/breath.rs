@@ -8,7 +8,7 @@ use crate::{
     answer::Message,
     clock::Now,
     director::{Director, Family},
-    forward::{Address, Forward, Protocol, Tuple},
+    forward::{Address, Forward, Protocol, Tuple, V6},
     fragment::{Datagram, Decision},
     io::Frame,
     packet::{Fragment, Packet, Parsed},
@@ -18,10 +18,10 @@ use crate::{
     stats::Stats,
     table::{ConnectionRef, Found, Probe, Way},
     tcp,
-    topology::{Hop, HopId, Mac, NO_HOP},
+    topology::{Hop, Mac, NO_HOP},
     tunnel::{self, Ends},
     verdict::{Drop, Punt, Verdict, Wait},
-    wire::{self, ethernet, tcp as flag},
+    wire::{self, Ip, ethernet, tcp as flag},
 };
 
 /// What the packets of one breath see: one snapshot, one time.
@@ -315,10 +315,13 @@ impl<'a> Breath<'a> {
             mtu = mtu.min(self.director.server(server).path_mtu(self.now));
         }
         let overhead = way_out.tunnel.map_or(0, |ends| tunnel::overhead(ends.server()));
-        if packet.ip_len() > usize::from(mtu - overhead) {
-            if packet.dont_fragment {
-                let message = Message::too_big::<A>(mtu - overhead);
-                return Err(self.answer(frame, packet, message));
+        let room = mtu.saturating_sub(overhead);
+        if packet.ip_len() > usize::from(room) {
+            // What IPv6 must carry anyway goes in fragments of the outer packet (RFC 2473
+            // section 7.1, RFC 4213 section 3.2.1).
+            let small = A::IPV6 && packet.ip_len() <= usize::from(V6::MTU_MIN);
+            if packet.dont_fragment && !(small && way_out.tunnel.is_some()) {
+                return Err(self.answer(frame, packet, Message::too_big::<A>(room)));
             }
             way_out.split = Some(mtu);
         }
@@ -434,7 +437,7 @@ impl<'a> Breath<'a> {
             MssClamp::Octets(octets) => octets,
             MssClamp::Path => {
                 let back = self.way_back_mtu(&found).unwrap_or(mtu);
-                mtu.min(back) - (A::HEADER + wire::tcp::LEN) as u16
+                mtu.min(back).saturating_sub((A::HEADER + wire::tcp::LEN) as u16)
             }
         };
         let segment = usize::from(packet.l4)..usize::from(packet.end);
