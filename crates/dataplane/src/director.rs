@@ -104,8 +104,12 @@ impl ServerRecord {
         if word == 0 || u64::from(now.seconds()) >= word >> 16 { u16::MAX } else { word as u16 }
     }
 
-    /// Remembers a tunnel MTU.
+    /// Remembers a tunnel MTU. One that holds is never raised (RFC 8201 section 4): what says so
+    /// is late, or forged.
     pub fn learn_path_mtu(&self, mtu: u16, now: Now) {
+        if mtu > self.path_mtu(now) {
+            return;
+        }
         let ends = u64::from(now.seconds() + Self::PATH_MTU_SECONDS);
         self.path_mtu.store(ends << 16 | u64::from(mtu), Ordering::Relaxed);
     }
@@ -292,6 +296,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_learned_mtu_sinks_and_ends_but_is_not_raised() {
+        let record = ServerRecord::default();
+        let [start, late] = [Now::at_seconds(10), Now::at_seconds(700)];
+        for (told, now, holds) in
+            [(1400, start, 1400), (1450, start, 1400), (1300, start, 1300), (1480, late, 1480)]
+        {
+            record.learn_path_mtu(told, now);
+            assert_eq!(record.path_mtu(now), holds);
+        }
+        assert_eq!(record.path_mtu(Now::at_seconds(1300)), u16::MAX);
+    }
 
     #[test]
     fn a_change_that_is_counted_before_the_opening_is_no_flood() {
