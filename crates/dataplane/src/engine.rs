@@ -55,7 +55,7 @@ const SLEEP_MS: i32 = 250;
 /// Sleep at most while frames are held: what they wait for is another worker's or control's.
 const HELD_SLEEP_MS: i32 = 1;
 /// Breaths between two publications of the ledger.
-const LEDGER_EVERY: u32 = 1024;
+const LEDGER_EVERY: u64 = 1024;
 
 /// The thread's main loop. Returns on [`Order::Stop`].
 pub struct Engine {
@@ -77,7 +77,7 @@ impl Engine {
     /// Runs until it is told to stop.
     pub fn run(mut self) {
         let mut quiet = 0u32;
-        for breath in 0u32.. {
+        for breath in 0u64.. {
             let now = self.clock.tick();
             self.rings.tick(now);
             if !self.orders.is_empty() && !self.obey() {
