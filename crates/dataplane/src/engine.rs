@@ -121,8 +121,8 @@ impl Engine {
 
     fn sleep(&self) {
         let timeout = if self.worker.held() > 0 { HELD_SLEEP_MS } else { SLEEP_MS };
-        let sockets: Vec<&Port> = self.rings.sockets().map(|(_, port)| port).collect();
-        if let Err(error) = wait(&sockets, &self.waker, timeout) {
+        let sockets = self.rings.sockets().map(|(_, port)| port);
+        if let Err(error) = wait(sockets, &self.waker, timeout) {
             log::error!("worker: poll: {error}");
         }
     }
