@@ -45,9 +45,11 @@ impl Message {
         Self { kind, code: 0, info: 0, answer: Answer::TimeExceeded, drop: Drop::TtlExceeded }
     }
 
-    /// Fragmentation needed (RFC 1191) or packet too big (RFC 8201).
+    /// Fragmentation needed (RFC 1191) or packet too big (RFC 8201). Never less than the family's
+    /// smallest MTU: hosts do not believe it.
     pub const fn too_big<A: Ip>(mtu: u16) -> Self {
         let (kind, code) = if A::IPV6 { (2, 0) } else { (3, 4) };
+        let mtu = if mtu < A::MTU_MIN { A::MTU_MIN } else { mtu };
         Self { kind, code, info: mtu as u32, answer: Answer::PacketTooBig, drop: Drop::TooBig }
     }
 
@@ -94,7 +96,7 @@ impl Breath<'_> {
         };
         let hash = A::table(self.director).hash(&packet.tuple.reversed());
         let hop = find_hop(topology, self.director, sender, hash);
-        let (Some(source), Ok(hop)) = (source, hop) else {
+        let (Some(source), Ok((hop, _))) = (source, hop) else {
             return Verdict::Drop(message.drop);
         };
         let hop = topology.hops[usize::from(hop)];

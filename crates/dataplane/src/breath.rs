@@ -8,7 +8,7 @@ use crate::{
     answer::Message,
     clock::Now,
     director::{Director, Family},
-    forward::{Address, Forward, Protocol, Tuple},
+    forward::{Address, Forward, Protocol, Tuple, V6},
     fragment::{Datagram, Decision},
     io::Frame,
     packet::{Fragment, Packet, Parsed},
@@ -18,10 +18,10 @@ use crate::{
     stats::Stats,
     table::{ConnectionRef, Found, Probe, Way},
     tcp,
-    topology::{Hop, HopId, Mac, NO_HOP},
+    topology::{Hop, Mac, NO_HOP},
     tunnel::{self, Ends},
     verdict::{Drop, Punt, Verdict, Wait},
-    wire::{self, ethernet, tcp as flag},
+    wire::{self, Ip, ethernet, tcp as flag},
 };
 
 /// What the packets of one breath see: one snapshot, one time.
@@ -56,6 +56,8 @@ impl Ids {
 pub struct WayOut<'a> {
     hop: &'a Hop,
     mac: Mac,
+    /// What the way carries, in octets of IP: the port's MTU, or the route's own.
+    mtu: u16,
     /// The ends of the tunnel, in TUN towards the server.
     tunnel: Option<&'a Ends>,
     /// Larger than the way: fragment it to this MTU.
@@ -218,7 +220,7 @@ impl<'a> Breath<'a> {
             };
             rewrite::translate(frame.bytes_mut(), packet, new);
             if packet.flags & flag::SYN != 0 {
-                self.clamp_mss(frame, packet, *found, way_out.hop.mtu);
+                self.clamp_mss(frame, packet, *found, way_out.mtu);
             }
         }
         self.leave(frame, packet, found, way_out)
@@ -290,8 +292,8 @@ impl<'a> Breath<'a> {
         if packet.ttl <= 1 {
             return Err(self.answer(frame, packet, Message::time_exceeded::<A>()));
         }
-        let id = match self.hop(found) {
-            Ok(id) => id,
+        let (hop, mut mtu) = match self.hop(found) {
+            Ok(way) => way,
             Err(Obstacle::Unresolved) => return Err(Verdict::Wait(Wait::Neighbour)),
             Err(Obstacle::Local) => return Err(Verdict::Punt(Punt::LocalServer)),
             Err(Obstacle::Drop(reason @ (Drop::NoRoute | Drop::RouteRefuses))) => {
@@ -299,13 +301,11 @@ impl<'a> Breath<'a> {
             }
             Err(Obstacle::Drop(reason)) => return Err(Verdict::Drop(reason)),
         };
-        let hop = &self.snapshot.topology.hops[usize::from(id)];
         let Some(mac) = hop.mac else { return Err(Verdict::Wait(Wait::Neighbour)) };
         if hop.mtu == 0 {
             return Err(Verdict::Drop(Drop::PortDown));
         }
-        let mut way_out = WayOut { hop, mac, tunnel: None, split: None };
-        let mut mtu = hop.mtu;
+        let mut way_out = WayOut { hop, mac, mtu, tunnel: None, split: None };
         if found.connection.forward == Forward::Tun {
             let server = found.connection.server_id;
             let Some(ends) = self.snapshot.tunnel(server) else {
@@ -315,34 +315,47 @@ impl<'a> Breath<'a> {
             mtu = mtu.min(self.director.server(server).path_mtu(self.now));
         }
         let overhead = way_out.tunnel.map_or(0, |ends| tunnel::overhead(ends.server()));
-        if packet.ip_len() > usize::from(mtu - overhead) {
-            if packet.dont_fragment {
-                let message = Message::too_big::<A>(mtu - overhead);
-                return Err(self.answer(frame, packet, message));
+        let room = mtu.saturating_sub(overhead);
+        if packet.ip_len() > usize::from(room) {
+            // What IPv6 must carry anyway goes in fragments of the outer packet (RFC 2473
+            // section 7.1, RFC 4213 section 3.2.1).
+            let small = A::IPV6 && packet.ip_len() <= usize::from(V6::MTU_MIN);
+            if packet.dont_fragment && !(small && way_out.tunnel.is_some()) {
+                return Err(self.answer(frame, packet, Message::too_big::<A>(room)));
             }
             way_out.split = Some(mtu);
         }
         Ok(way_out)
     }
 
-    /// The connection's hop in this packet's direction, from the entry while routes stand still.
+    /// The connection's hop in this packet's direction, from the entry while routes stand still,
+    /// and the MTU of the way.
     #[inline(always)]
-    fn hop<A: Family>(&self, found: &Found<A>) -> Result<HopId, Obstacle> {
+    fn hop<A: Family>(&self, found: &Found<A>) -> Result<(&'a Hop, u16), Obstacle> {
         let topology = &self.snapshot.topology;
         let fresh = found.hops.route_generation() == topology.route_generation & 0xff_ffff;
         let cached = match found.direction {
             Way::Forward => found.hops.hop_in(),
             Way::Reverse => found.hops.hop_out(),
         };
-        // A neighbour without a MAC is looked up, so that the kernel is asked for it.
-        if fresh && cached != NO_HOP && topology.hops[usize::from(cached)].mac.is_some() {
-            return Ok(cached);
+        // NO_HOP is no index. Nor is, for a moment, the id of a new neighbour that a worker with
+        // a newer snapshot has put there: new ids do not raise the generation. A neighbour
+        // without a MAC is looked up, so that the kernel is asked for it.
+        if fresh
+            && let Some(hop) = topology.hops.get(usize::from(cached))
+            && hop.mac.is_some()
+        {
+            return Ok((hop, hop.mtu));
         }
         self.look_up_hop(*found, fresh)
     }
 
     #[inline(never)]
-    fn look_up_hop<A: Family>(&self, found: Found<A>, fresh: bool) -> Result<HopId, Obstacle> {
+    fn look_up_hop<A: Family>(
+        &self,
+        found: Found<A>,
+        fresh: bool,
+    ) -> Result<(&'a Hop, u16), Obstacle> {
         let c = &found.connection;
         let topology = &self.snapshot.topology;
         let table = A::table(self.director);
@@ -351,16 +364,22 @@ impl<'a> Breath<'a> {
             Way::Reverse => c.client.ip(),
         };
         let hash = table.hash(&c.forward_key());
-        let hop = route::find_hop(topology, self.director, destination, hash)?;
+        let (id, route_mtu) = route::find_hop(topology, self.director, destination, hash)?;
+        let hop = &topology.hops[usize::from(id)];
+        // The entry has no room for a route's own MTU: where there is one, each packet looks.
+        if let Some(mtu) = route_mtu.filter(|mtu| *mtu < hop.mtu) {
+            return Ok((hop, mtu));
+        }
         let (hop_in, hop_out) = match found.direction {
-            Way::Forward => (hop, if fresh { found.hops.hop_out() } else { NO_HOP }),
-            Way::Reverse => (if fresh { found.hops.hop_in() } else { NO_HOP }, hop),
+            Way::Forward => (id, if fresh { found.hops.hop_out() } else { NO_HOP }),
+            Way::Reverse => (if fresh { found.hops.hop_in() } else { NO_HOP }, id),
         };
         table.set_hops(&found, topology.route_generation, hop_in, hop_out);
-        Ok(hop)
+        Ok((hop, hop.mtu))
     }
 
-    fn server_address<A: Family>(&self, found: &Found<A>) -> IpAddr {
+    /// Where packets to the connection's server go: in TUN the tunnel's end.
+    pub(crate) fn server_address<A: Family>(&self, found: &Found<A>) -> IpAddr {
         let servers = &self.snapshot.services.servers;
         match servers.get(found.connection.server_id as usize) {
             Some(Some(server)) => server.address,
@@ -418,7 +437,7 @@ impl<'a> Breath<'a> {
             MssClamp::Octets(octets) => octets,
             MssClamp::Path => {
                 let back = self.way_back_mtu(&found).unwrap_or(mtu);
-                mtu.min(back) - (A::HEADER + wire::tcp::LEN) as u16
+                mtu.min(back).saturating_sub((A::HEADER + wire::tcp::LEN) as u16)
             }
         };
         let segment = usize::from(packet.l4)..usize::from(packet.end);
@@ -430,8 +449,7 @@ impl<'a> Breath<'a> {
             Way::Forward => Way::Reverse,
             Way::Reverse => Way::Forward,
         };
-        let id = self.hop(&Found { direction, ..*found }).ok()?;
-        let mtu = self.snapshot.topology.hops[usize::from(id)].mtu;
+        let (_, mtu) = self.hop(&Found { direction, ..*found }).ok()?;
         (mtu > 0).then_some(mtu)
     }
 }
@@ -479,8 +497,10 @@ impl Breath<'_> {
         frame: &mut F,
         packet: &Packet<A>,
     ) -> Verdict {
+        // Read before the look: the decision that another worker makes in between is noticed.
+        let epoch = self.director.fragments.epoch();
         match self.director.fragments.find(&datagram(packet), self.now) {
-            None => Verdict::Wait(Wait::FirstFragment),
+            None => Verdict::Wait(Wait::FirstFragment { epoch }),
             Some(Decision::Punted) => Verdict::Punt(Punt::Fragment),
             Some(Decision::Dropped) => Verdict::Drop(Drop::FragmentOfDropped),
             Some(Decision::Connection { id, generation, reverse }) => {

@@ -31,7 +31,6 @@ pub struct Clock {
 impl Clock {
     /// Starts now. All workers share one clock, so that stamps agree.
     pub fn start() -> Self {
-        // A connection stamped at second 0 must look older than one never stamped.
         Self { start: Instant::now() }
     }
 

@@ -17,6 +17,7 @@ use crate::{
     fragment::FragmentTable,
     limiter::{self, Limiter},
     snapshot::{ServerId, ServiceId, Services},
+    stats::OwnLine,
     table::{Secret, Table, TableConfig},
     tcp,
     topology::PortId,
@@ -70,6 +71,7 @@ pub struct ResolveRequest {
 
 /// The box-wide count of one server's connections, and the MTU of the tunnel to it.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub struct ServerRecord {
     active: AtomicU32,
     inactive: AtomicU32,
@@ -104,8 +106,12 @@ impl ServerRecord {
         if word == 0 || u64::from(now.seconds()) >= word >> 16 { u16::MAX } else { word as u16 }
     }
 
-    /// Remembers a tunnel MTU.
+    /// Remembers a tunnel MTU. One that holds is never raised (RFC 8201 section 4): what says so
+    /// is late, or forged.
     pub fn learn_path_mtu(&self, mtu: u16, now: Now) {
+        if mtu > self.path_mtu(now) {
+            return;
+        }
         let ends = u64::from(now.seconds() + Self::PATH_MTU_SECONDS);
         self.path_mtu.store(ends << 16 | u64::from(mtu), Ordering::Relaxed);
     }
@@ -138,7 +144,7 @@ pub struct Director {
     limits: Limits,
     servers: Box<[ServerRecord]>,
     services: Box<[Mutex<Option<Admission>>]>,
-    half_open: AtomicU32,
+    half_open: OwnLine<AtomicU32>,
     resolve: Sender<ResolveRequest>,
 }
 
@@ -188,7 +194,7 @@ impl Director {
             limiter: Limiter::new(limits.icmp_rate),
             servers: (0..limits.servers).map(|_| ServerRecord::default()).collect(),
             services: (0..limits.services).map(|_| Mutex::new(None)).collect(),
-            half_open: AtomicU32::new(0),
+            half_open: OwnLine::default(),
             resolve,
             limits,
         })
@@ -207,7 +213,7 @@ impl Director {
 
     /// TCP connections in SYN_SENT or SYN_RECV.
     pub fn half_open(&self) -> u32 {
-        settled(&self.half_open)
+        settled(&self.half_open.0)
     }
 
     /// Makes the scheduler of each service that has none yet. Control calls it before it
@@ -233,7 +239,7 @@ impl Director {
         let record = self.server(server);
         record.opened.fetch_add(1, Ordering::Relaxed);
         record.count(active(state)).fetch_add(1, Ordering::Relaxed);
-        self.half_open.fetch_add(half_open(state), Ordering::Relaxed);
+        self.half_open.0.fetch_add(half_open(state), Ordering::Relaxed);
     }
 
     /// Takes [`Director::opened`] back: the table refused the connection.
@@ -252,14 +258,14 @@ impl Director {
         }
         let (was, is) = (half_open(from), half_open(to));
         if was != is {
-            self.half_open.fetch_add(is.wrapping_sub(was), Ordering::Relaxed);
+            self.half_open.0.fetch_add(is.wrapping_sub(was), Ordering::Relaxed);
         }
     }
 
     /// Counts a connection's end in `state`.
     pub fn closed(&self, server: ServerId, state: u8) {
         self.server(server).count(active(state)).fetch_sub(1, Ordering::Relaxed);
-        self.half_open.fetch_sub(half_open(state), Ordering::Relaxed);
+        self.half_open.0.fetch_sub(half_open(state), Ordering::Relaxed);
     }
 
     /// Asks control to resolve a neighbour; a full queue is no loss, the next packet asks again.
@@ -292,6 +298,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_learned_mtu_sinks_and_ends_but_is_not_raised() {
+        let record = ServerRecord::default();
+        let [start, late] = [Now::at_seconds(10), Now::at_seconds(700)];
+        for (told, now, holds) in
+            [(1400, start, 1400), (1450, start, 1400), (1300, start, 1300), (1480, late, 1480)]
+        {
+            record.learn_path_mtu(told, now);
+            assert_eq!(record.path_mtu(now), holds);
+        }
+        assert_eq!(record.path_mtu(Now::at_seconds(1300)), u16::MAX);
+    }
 
     #[test]
     fn a_change_that_is_counted_before_the_opening_is_no_flood() {

@@ -57,7 +57,7 @@ const HELD_SLEEP_MS: i32 = 1;
 /// The pause where the kernel refuses to wait: it must not become a busy loop.
 const REFUSED_PAUSE: Duration = Duration::from_millis(1);
 /// Breaths between two publications of the ledger.
-const LEDGER_EVERY: u32 = 1024;
+const LEDGER_EVERY: u64 = 1024;
 
 /// The thread's main loop. Returns on [`Order::Stop`].
 pub struct Engine {
@@ -79,7 +79,7 @@ impl Engine {
     /// Runs until it is told to stop.
     pub fn run(mut self) {
         let (mut quiet, mut refused) = (0u32, false);
-        for breath in 0u32.. {
+        for breath in 0u64.. {
             let now = self.clock.tick();
             self.rings.tick(now);
             if !self.orders.is_empty() && !self.obey() {
@@ -126,8 +126,8 @@ impl Engine {
     fn sleep(&self, quiet: u32, said: bool) -> bool {
         let unsent = self.rings.sockets().any(|(_, port)| port.unsent() > 0);
         let timeout = longest_sleep(self.worker.held() > 0, unsent, quiet);
-        let sockets: Vec<&Port> = self.rings.sockets().map(|(_, port)| port).collect();
-        let Err(error) = wait(&sockets, &self.waker, timeout) else { return false };
+        let sockets = self.rings.sockets().map(|(_, port)| port);
+        let Err(error) = wait(sockets, &self.waker, timeout) else { return false };
         if !said {
             log::error!("worker: poll: {error}; it looks for packets once a millisecond");
         }

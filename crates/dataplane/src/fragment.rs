@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use crate::clock::Now;
+use crate::{clock::Now, stats::OwnLine};
 
 /// What identifies a fragmented datagram: RFC 791 section 3.2, RFC 8200 section 4.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +61,7 @@ const LIFETIME_MS: u64 = 2_000;
 /// The box-wide table of first fragments.
 pub struct FragmentTable {
     sets: Box<[Mutex<[Option<Entry>; WAYS]>]>,
-    epoch: AtomicU32,
+    epoch: OwnLine<AtomicU32>,
     hasher: RandomState,
 }
 
@@ -71,14 +71,14 @@ impl FragmentTable {
         let sets = capacity.div_ceil(WAYS).max(1).next_power_of_two();
         Self {
             sets: (0..sets).map(|_| Mutex::new([None; WAYS])).collect(),
-            epoch: AtomicU32::new(0),
+            epoch: OwnLine::default(),
             hasher: RandomState::new(),
         }
     }
 
     /// Rises with every decision: those who wait for one look again when it moved.
     pub fn epoch(&self) -> u32 {
-        self.epoch.load(Ordering::Acquire)
+        self.epoch.0.load(Ordering::Acquire)
     }
 
     /// Keeps a first fragment's decision; false if its set holds eight live others.
@@ -91,7 +91,7 @@ impl FragmentTable {
         };
         set[at] = Some(Entry { datagram, decision, until_ms: now.millis + LIFETIME_MS });
         drop(set);
-        self.epoch.fetch_add(1, Ordering::Release);
+        self.epoch.0.fetch_add(1, Ordering::Release);
         true
     }
 

@@ -60,21 +60,17 @@ impl Breath<'_> {
         {
             return Verdict::Punt(Punt::Icmp);
         }
-        let mtu = reported_mtu(error, frame.bytes());
-        if let Some(mtu) = mtu {
-            self.learn_path_mtu(quote.dst.ip(), mtu);
-        }
-        let overhead = tunnel::overhead(quote.dst.ip());
         let inner = usize::from(error.l4) + ICMP + quote.l4;
-        let about = Report {
+        let report = Report {
             kind: error.kind,
             code: error.code,
-            mtu: mtu.map(|mtu| mtu - overhead),
+            server: quote.dst.ip(),
+            mtu: reported_mtu(error, frame.bytes()),
             inner: inner..usize::from(error.end),
         };
         match quote.protocol {
-            protocol::IPIP => self.tell_client::<A, V4, F>(frame, about),
-            _ => self.tell_client::<A, V6, F>(frame, about),
+            protocol::IPIP => self.tell_client::<A, V4, F>(frame, report),
+            _ => self.tell_client::<A, V6, F>(frame, report),
         }
     }
 
@@ -85,32 +81,39 @@ impl Breath<'_> {
     }
 
     /// Answers the client whose packet of family `A` was inside the tunnel packet, over `O`,
-    /// that a router reported.
+    /// that a router reported. Only what quotes a packet of a live connection to that very server
+    /// is believed (`ip_vs_in_icmp`): else whoever guesses two addresses could shrink a tunnel.
     fn tell_client<O: Family, A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
         report: Report,
     ) -> Verdict {
-        let consumed = Verdict::Drop(Drop::TunnelError);
-        let Some(inner) = frame.bytes().get(report.inner.clone()) else { return consumed };
-        let Some(quote) = parse_quoted::<A>(inner) else { return consumed };
-        let Some(tuple) = quote.tuple else { return consumed };
-        let known = A::table(self.director)
-            .find(&tuple)
-            .is_some_and(|found| found.connection.forward == Forward::Tun);
-        // RFC 792: a packet that may be fragmented is not told to shrink.
-        if !known || (report.mtu.is_some() && !quote.dont_fragment) {
-            return consumed;
+        let quote = frame.bytes().get(report.inner.clone()).and_then(parse_quoted::<A>);
+        let Some((quote, tuple)) = quote.and_then(|quote| Some((quote, quote.tuple?))) else {
+            return Verdict::Punt(Punt::Icmp);
+        };
+        let found = A::table(self.director).find(&tuple).filter(|found| {
+            found.connection.forward == Forward::Tun && self.server_address(found) == report.server
+        });
+        if found.is_none() {
+            return Verdict::Punt(Punt::Icmp);
         }
         let message = match report.mtu {
-            Some(mtu) => Message::too_big::<A>(mtu).because(Drop::TunnelError),
+            Some(mtu) => {
+                self.learn_path_mtu(report.server, mtu);
+                // RFC 792: a packet that may be fragmented is not told to shrink.
+                if !quote.dont_fragment {
+                    return Verdict::Drop(Drop::TunnelError);
+                }
+                let left = mtu.saturating_sub(tunnel::overhead(report.server));
+                Message::too_big::<A>(left).because(Drop::TunnelError)
+            }
             None => Message::relayed::<O, A>(report.kind, report.code),
         };
         let len = report.inner.len();
-        let ethertype = A::ETHERTYPE;
         let room = frame.room();
         room.copy_within(report.inner, ethernet::LEN);
-        put_u16(room, ethernet::TYPE.start, ethertype);
+        put_u16(room, ethernet::TYPE.start, A::ETHERTYPE);
         frame.set_len(ethernet::LEN + len);
         let packet = Packet {
             tuple,
@@ -130,7 +133,9 @@ impl Breath<'_> {
 struct Report {
     kind: u8,
     code: u8,
-    /// The MTU that is left for the inner packet.
+    /// Where the tunnel ends.
+    server: IpAddr,
+    /// The MTU that it told.
     mtu: Option<u16>,
     /// Where in the frame the inner packet is.
     inner: std::ops::Range<usize>,
@@ -141,9 +146,11 @@ struct Report {
 fn reported_mtu<A: Ip>(error: &IcmpError<A>, bytes: &[u8]) -> Option<u16> {
     const MIN_PMTU: u16 = 552;
     let icmp = &bytes[usize::from(error.l4)..];
+    // RFC 1191 section 4: 16 bits; RFC 4443 section 3.2: 32.
+    let mtu = if A::IPV6 && u16_at(icmp, 4) != 0 { u16::MAX } else { u16_at(icmp, 6) };
     match (A::IPV6, error.kind, error.code) {
-        (false, 3, 4) => Some(u16_at(icmp, 6).max(MIN_PMTU)),
-        (true, 2, _) => Some(u16_at(icmp, 6).max(V6::MTU_MIN)),
+        (false, 3, 4) => Some(mtu.max(MIN_PMTU)),
+        (true, 2, _) => Some(mtu.max(V6::MTU_MIN)),
         _ => None,
     }
 }

@@ -21,7 +21,7 @@ const PEER_INTERVAL_V6_MS: u64 = 100;
 pub const BOX_PER_SECOND: u32 = 1000;
 /// `net.ipv4.icmp_msgs_burst`.
 const BOX_BURST: u32 = 50;
-/// Peers that are remembered at a time; two that share a place share its allowance.
+/// Peers that are remembered at a time; of two that share a place the last one is.
 const PEERS: usize = 4096;
 
 /// The box's allowance for ICMP errors; shared by the workers.
@@ -46,7 +46,8 @@ impl Limiter {
     /// True if one more error may go to `peer` now; then it is counted.
     pub fn allow(&self, peer: IpAddr, now: Now) -> bool {
         let interval = if peer.is_ipv4() { PEER_INTERVAL_V4_MS } else { PEER_INTERVAL_V6_MS };
-        self.all.take(now) && self.allow_peer(peer, interval, now)
+        // The peer's allowance first: one that floods must not use up the box's for all others.
+        self.allow_peer(peer, interval, now) && self.all.take(now)
     }
 
     fn allow_peer(&self, peer: IpAddr, interval: u64, now: Now) -> bool {
@@ -71,6 +72,7 @@ impl Limiter {
 
 /// A rate with a burst, shared by threads.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Bucket {
     /// The time (us) up to which it is spent.
     spent_us: AtomicU64,
@@ -114,6 +116,17 @@ mod tests {
         assert_eq!(sent(10_999, 5), 0);
         assert_eq!(sent(11_000, 5), 1);
         assert_eq!(sent(60_000, 20), 6);
+    }
+
+    #[test]
+    fn one_peer_leaves_the_others_their_share() {
+        let limiter = Limiter::new(BOX_PER_SECOND);
+        let allowed = |peer: u8, times: usize| {
+            let peer = IpAddr::from([10, 0, 0, peer]);
+            (0..times).filter(|_| limiter.allow(peer, Now { millis: 5_000 })).count()
+        };
+        assert_eq!(allowed(1, 1000), 6);
+        assert_eq!(allowed(2, 10), 6);
     }
 
     #[test]

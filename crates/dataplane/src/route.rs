@@ -19,8 +19,8 @@ pub enum Obstacle {
     Unresolved,
 }
 
-/// The hop towards `destination`. `hash` chooses among the next hops of a multipath route,
-/// so that a flow stays on one.
+/// The hop towards `destination`, and the route's own MTU, if it has one. `hash` chooses among
+/// the next hops of a multipath route, so that a flow stays on one.
 ///
 /// # Errors
 /// See [`Obstacle`]; for an unknown neighbour the request to resolve it has been made.
@@ -29,14 +29,14 @@ pub fn find_hop(
     director: &Director,
     destination: IpAddr,
     hash: u64,
-) -> Result<HopId, Obstacle> {
+) -> Result<(HopId, Option<u16>), Obstacle> {
     let route = topology.route(destination).ok_or(Obstacle::Drop(Drop::NoRoute))?;
     let next = choose(route, hash)?;
     let port = next.port.ok_or(Obstacle::Drop(Drop::PortNotServed))?;
     let address = next.gateway.unwrap_or(destination);
     let known = topology.hop_of.get(&(port, address)).copied();
     match known.filter(|id| topology.hops[usize::from(*id)].mac.is_some()) {
-        Some(id) => Ok(id),
+        Some(id) => Ok((id, route.mtu)),
         None => {
             director.request_resolve(ResolveRequest { port, address });
             Err(Obstacle::Unresolved)

@@ -46,8 +46,14 @@ pub struct Traffic {
     pub out_bytes: Counter,
 }
 
-/// One worker's counters.
+/// What several workers write, on a cache line of its own: its neighbours are only read.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct OwnLine<T>(pub(crate) T);
+
+/// One worker's counters, on lines that no other worker's share.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Stats {
     /// By server id.
     pub servers: Box<[Traffic]>,

@@ -36,7 +36,10 @@ pub enum Wait {
     /// A neighbour's MAC: another snapshot.
     Neighbour,
     /// Its datagram's first fragment: another decision in the fragment table.
-    FirstFragment,
+    FirstFragment {
+        /// The table's epoch before it was asked.
+        epoch: u32,
+    },
 }
 
 /// Defines a set of reasons once: the variants, their names, their sentences.
@@ -95,8 +98,6 @@ reasons! {
         LocalPortsExhausted = "local_ports_exhausted",
         /// The server's port towards this client is taken by another VIP's connection and no other source port was free.
         SourcePortsExhausted = "source_ports_exhausted",
-        /// The connection's server was removed and its record is gone.
-        ServerGone = "server_gone",
         /// No route to the destination.
         NoRoute = "no_route",
         /// A blackhole, unreachable or prohibit route.

@@ -30,8 +30,14 @@ const LOOKAHEAD: usize = 4;
 
 /// One worker: everything that only its thread touches.
 pub struct Worker<F> {
-    director: Arc<Director>,
     snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    hands: Hands<F>,
+}
+
+/// All of a worker but the snapshot, which is only borrowed for a breath: to count a holder of it
+/// would write a word that all workers write.
+struct Hands<F> {
+    director: Arc<Director>,
     stats: Arc<Stats>,
     ids: Ids,
     burst: Vec<F>,
@@ -65,9 +71,8 @@ impl<F: Frame> Worker<F> {
         stats: Arc<Stats>,
     ) -> Self {
         let held = director.limits().held_frames;
-        Self {
+        let hands = Hands {
             director,
-            snapshot: Cache::new(snapshot),
             stats,
             ids: Ids::new(worker, workers),
             burst: Vec::with_capacity(BURST),
@@ -78,30 +83,36 @@ impl<F: Frame> Worker<F> {
                 v6: SweepCursor::new(worker, workers),
                 last: Now::default(),
             },
-        }
+        };
+        Self { snapshot: Cache::new(snapshot), hands }
     }
 
     /// This worker's counters.
     pub fn stats(&self) -> &Stats {
-        &self.stats
+        &self.hands.stats
     }
 
     /// Frames held now.
     pub fn held(&self) -> usize {
-        self.waiting.len()
+        self.hands.waiting.len()
     }
 
     /// One breath: returns how many frames were received or looked at again.
     pub fn breathe<I: Io<Frame = F>>(&mut self, io: &mut I, now: Now) -> usize {
-        let snapshot = Arc::clone(self.snapshot.load());
-        let mut moved = self.look_again(io, &snapshot, now);
+        self.hands.breathe(io, self.snapshot.load(), now)
+    }
+}
+
+impl<F: Frame> Hands<F> {
+    fn breathe<I: Io<Frame = F>>(&mut self, io: &mut I, snapshot: &Snapshot, now: Now) -> usize {
+        let mut moved = self.look_again(io, snapshot, now);
         for port in 0..io.ports() as PortId {
             io.receive(port, &mut self.burst, BURST);
             moved += self.burst.len();
-            self.pipeline(io, port, &snapshot, now);
+            self.pipeline(io, port, snapshot, now);
         }
         io.flush();
-        self.upkeep(&snapshot, now, moved);
+        self.upkeep(snapshot, now, moved);
         moved
     }
 

@@ -51,20 +51,25 @@ impl Waker {
 ///
 /// # Errors
 /// `InvalidInput` for more than [`WAIT_PORTS`] ports, else what poll(2) reports.
-pub fn wait(ports: &[&Port], waker: &Waker, timeout_ms: i32) -> io::Result<bool> {
-    if ports.len() > WAIT_PORTS {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many ports to wait for"));
-    }
+pub fn wait<'p>(
+    ports: impl IntoIterator<Item = &'p Port>,
+    waker: &Waker,
+    timeout_ms: i32,
+) -> io::Result<bool> {
     let nothing = libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 };
     let mut watched = [nothing; WAIT_PORTS + 1];
     watched[0].fd = waker.event.as_raw_fd();
-    for (slot, port) in watched[1..].iter_mut().zip(ports) {
+    let mut count = 1;
+    for port in ports {
+        let Some(slot) = watched.get_mut(count) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many ports to wait for"));
+        };
         slot.fd = port.fd().as_raw_fd();
+        count += 1;
     }
-    let count = (ports.len() + 1) as libc::nfds_t;
     // SAFETY: the first `count` elements of the array are initialised; the descriptors are
     // open, since ports and waker are borrowed.
-    let ready = unsafe { libc::poll(watched.as_mut_ptr(), count, timeout_ms) };
+    let ready = unsafe { libc::poll(watched.as_mut_ptr(), count as libc::nfds_t, timeout_ms) };
     if ready < 0 {
         let error = io::Error::last_os_error();
         let interrupted = error.kind() == io::ErrorKind::Interrupted;
@@ -86,8 +91,8 @@ mod tests {
         let waker = Waker::new().unwrap();
         waker.wake();
         waker.wake();
-        assert!(wait(&[], &waker, 1000).unwrap());
-        assert!(!wait(&[], &waker, 1).unwrap());
+        assert!(wait([], &waker, 1000).unwrap());
+        assert!(!wait([], &waker, 1).unwrap());
     }
 
     #[test]
@@ -97,7 +102,7 @@ mod tests {
         let start = Instant::now();
         std::thread::scope(|scope| {
             scope.spawn(move || other.wake());
-            assert!(wait(&[], &waker, 10_000).unwrap());
+            assert!(wait([], &waker, 10_000).unwrap());
         });
         assert!(start.elapsed() < Duration::from_secs(10));
     }

@@ -111,7 +111,7 @@ fn l2fwd(mode: AttachMode, expected: XdpMode) {
             if forwarded == each as usize {
                 break;
             }
-            wait(&[&a.port], &Waker::new().unwrap(), 10).unwrap();
+            wait([&a.port], &Waker::new().unwrap(), 10).unwrap();
         }
         assert_eq!(forwarded, each as usize, "{:?} {:?}", a.port.stats(), a.program.counters());
         for index in 0..each {
@@ -194,7 +194,7 @@ fn an_interface_that_is_down_keeps_its_socket() {
         let client = Wire::new("a1");
         client.send(&request("a0", 1));
         let mut burst = Vec::new();
-        assert!(wait(&[&a.port], &Waker::new().unwrap(), 1000).unwrap());
+        assert!(wait([&a.port], &Waker::new().unwrap(), 1000).unwrap());
         assert_eq!(a.port.receive(pool, &mut burst, 64), 1);
         burst.drain(..).for_each(|frame| pool.give(frame));
         assert_eq!(a.close(pool), 0);
@@ -480,7 +480,7 @@ fn two_queues_two_workers_one_memory() {
             for (port, pool) in &mut workers {
                 scope.spawn(move || {
                     let mut burst = Vec::with_capacity(64);
-                    while wait(&[port], &Waker::new().unwrap(), 200).unwrap() {
+                    while wait([&*port], &Waker::new().unwrap(), 200).unwrap() {
                         port.receive(pool, &mut burst, 64);
                         burst.drain(..).for_each(|frame| pool.give(frame));
                         port.refill(pool);

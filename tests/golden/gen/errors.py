@@ -182,6 +182,29 @@ def too_big_from_server(mode, fam):
     return answer(case, mode, fam, segment(fam, 1400, back=True))
 
 
+def narrow_tunnel(mode):
+    """A tunnel that carries less than IPv6's smallest MTU."""
+    case = Case(
+        f"{mode.name}_narrow_v6",
+        "RFC 2473 7.1, RFC 4213 3.2.1: no host is told less than 1280; what has at most 1280 octets "
+        "leaves in fragments of the outer packet.",
+        mode.config,
+        mtu=(1500, 1290),
+    )
+    open_tcp(case, mode, V6)
+    over = segment(V6, 1281)
+    case.packet(
+        FRONT,
+        over,
+        [to_client(V6, "packet_too_big", over, 1280, [quoted_ttl(V6)])],
+        drop_too_big=1,
+        answer_packet_too_big=1,
+    )
+    largest = segment(V6, 1280)
+    whole = mode.request(V6, largest, 80)[0]
+    return case.packet(FRONT, largest, cut(whole, 1290, tunnel=True))
+
+
 def no_df(mode):
     """IPv4 without DF is fragmented on the way out."""
     case = Case(
@@ -399,6 +422,8 @@ def from_both_sides(mode):
         if mode.name != "tun_mixed":
             yield no_server(mode.name, fam)
     yield no_df(mode)
+    if mode.name.startswith("tun"):
+        yield narrow_tunnel(mode)
     if mode.two_way:
         yield reply_no_df(mode)
 

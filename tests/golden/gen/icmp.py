@@ -5,7 +5,7 @@ from scapy.layers.inet6 import ICMPv6ND_NS
 
 from .case import Case, out
 from .errors import originated, quoted_ttl, to_client
-from .flows import open_tcp, send, tcp, udp
+from .flows import CPORT, open_tcp, send, tcp, udp
 from .modes import Nat, Tun, encapsulate
 from .net import (
     BACK,
@@ -229,6 +229,28 @@ def tunnel_too_big(mode, fam):
     return send(case, mode, fam, data(mtu))
 
 
+def tunnel_forged(mode, fam):
+    """A report about a tunnel packet that never was does not shrink the tunnel."""
+    outer = mode.outer_family(fam)
+    case = Case(
+        f"{mode.name}_tunnel_forged_{fam.name}",
+        "ip_vs_in_icmp: the quoted inner packet must be one of a connection, else the report is the local "
+        "stack's; the tunnel keeps its MTU.",
+        mode.config,
+    )
+    open_tcp(case, mode, fam)
+    kind = (3, 4, 600) if outer is V4 else (2, 0, 1280)
+    for cport in (CPORT + 1, CPORT):
+        carried, _ = encapsulate(hop(tcp(fam, "A", 1001, 1, cport=cport)), outer)
+        whole = quote(carried)
+        # Of the connection itself only the outer header is there.
+        quoted = whole if cport != CPORT else whole[: outer.header + 8]
+        report = error(outer, outer.router2, outer.local, kind, quoted)
+        case.packet(BACK, report, mac=ROUTER2_MAC, punt="icmp")
+    full = 1500 - outer.header
+    return send(case, mode, fam, tcp(fam, "PA", 1001, 1, b"d" * (full - fam.header - 20)))
+
+
 def told_client(fam, kind, octets, header, mtu=0):
     """The error to the client about a packet of which only `octets` are known."""
     about = Octets(octets, getattr(header, "tos", 0))
@@ -282,6 +304,7 @@ def common(mode):
         yield bad_checksum(mode, fam)
         if isinstance(mode, Tun):
             yield tunnel_too_big(mode, fam)
+            yield tunnel_forged(mode, fam)
             if not mode.outer:
                 yield tunnel_relayed(mode, fam)
 
