@@ -42,6 +42,20 @@ fn a_later_fragment_follows_its_first_one_at_once() {
     assert_eq!((first[0].dst, second[0].offset), (second[0].dst, parts[1].offset));
 }
 
+/// A held packet leaves in the first breath that knows its neighbour.
+#[test]
+fn a_packet_leaves_as_soon_as_its_neighbour_is_known() {
+    let mut desk = Desk::new(LIMITS);
+    for (known, sent) in [(false, 0), (true, 1)] {
+        desk.ground.neighbours.iter_mut().for_each(|neighbour| neighbour.known = known);
+        desk.publish();
+        if !known {
+            desk.arrive(FRONT, &datagram(4000, 100));
+        }
+        assert_eq!(desk.breathe(1_000).len(), sent);
+    }
+}
+
 /// A refused first fragment takes one turn of the scheduler, as a refused whole packet does.
 #[test]
 fn a_refused_first_fragment_is_scheduled_once() {

@@ -209,15 +209,19 @@ impl World {
             1..=4 => self.random.below(3000),
             _ => self.random.below(40),
         };
+        self.wait(millis as u64);
+    }
+
+    /// Time passes. No worker sleeps for long while it holds frames.
+    fn wait(&mut self, millis: u64) {
         if millis > 1_000 {
             self.all_breathe();
             self.pass(1_000);
             self.all_breathe();
         }
-        self.pass(millis as u64);
+        self.pass(millis);
     }
 
-    /// No worker sleeps for long while it holds frames.
     fn all_breathe(&mut self) {
         (0..self.stations.len()).for_each(|worker| self.breathe(worker));
     }
@@ -332,8 +336,8 @@ impl World {
     pub(crate) fn finish(&mut self) {
         self.parcels.clear();
         for _ in 0..3 {
+            self.wait(2_000_000);
             self.all_breathe();
-            self.pass(2_000_000);
         }
         self.last_laws();
     }
