@@ -124,11 +124,6 @@ impl MemoryIo {
         self.parts
     }
 
-    /// Frames in the pool.
-    pub fn pooled(&self) -> usize {
-        self.pool.len()
-    }
-
     /// The next packet that was punted.
     pub fn take_punted(&mut self) -> Option<Punted> {
         self.punted.pop_front()

@@ -166,10 +166,11 @@ impl World {
 
     fn lives_on(&self, before: &Before, was: &Line, now: &Line) {
         assert_eq!(was.fixed(), now.fixed(), "law 1: a connection changed");
+        let seconds = self.now.seconds();
+        assert!(!was.over(seconds) || was.stamp == now.stamp, "law 1: {was:?} came to life again");
         if before.unclear || was == now {
             return;
         }
-        let seconds = self.now.seconds();
         let met = self.has(&before.notes, now, |_| true);
         assert!(met, "law 4: {was:?} -> {now:?} without a packet");
         let stamped = was.stamp == now.stamp || now.stamp == seconds;

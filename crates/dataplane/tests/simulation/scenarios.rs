@@ -28,6 +28,34 @@ fn a_fragment_that_waits_for_a_neighbour_in_the_end_is_not_the_kernels() {
     assert_eq!(desk.punts(), []);
 }
 
+/// A later fragment that came first leaves as soon as its first one was seen.
+#[test]
+fn a_later_fragment_follows_its_first_one_at_once() {
+    let mut desk = Desk::new(LIMITS);
+    let parts = datagram(4000, 2000).cut(1500);
+    desk.arrive(FRONT, &parts[1]);
+    assert!(desk.breathe(1_000).is_empty());
+    desk.arrive(FRONT, &parts[0]);
+    let first = desk.breathe(1_001);
+    let second = desk.breathe(1_002);
+    assert_eq!((first.len(), second.len()), (1, 1));
+    assert_eq!((first[0].dst, second[0].offset), (second[0].dst, parts[1].offset));
+}
+
+/// A held packet leaves in the first breath that knows its neighbour.
+#[test]
+fn a_packet_leaves_as_soon_as_its_neighbour_is_known() {
+    let mut desk = Desk::new(LIMITS);
+    for (known, sent) in [(false, 0), (true, 1)] {
+        desk.ground.neighbours.iter_mut().for_each(|neighbour| neighbour.known = known);
+        desk.publish();
+        if !known {
+            desk.arrive(FRONT, &datagram(4000, 100));
+        }
+        assert_eq!(desk.breathe(1_000).len(), sent);
+    }
+}
+
 /// A refused first fragment takes one turn of the scheduler, as a refused whole packet does.
 #[test]
 fn a_refused_first_fragment_is_scheduled_once() {

@@ -209,7 +209,21 @@ impl World {
             1..=4 => self.random.below(3000),
             _ => self.random.below(40),
         };
-        self.pass(millis as u64);
+        self.wait(millis as u64);
+    }
+
+    /// Time passes. No worker sleeps for long while it holds frames.
+    fn wait(&mut self, millis: u64) {
+        if millis > 1_000 {
+            self.all_breathe();
+            self.pass(1_000);
+            self.all_breathe();
+        }
+        self.pass(millis);
+    }
+
+    fn all_breathe(&mut self) {
+        (0..self.stations.len()).for_each(|worker| self.breathe(worker));
     }
 
     fn pass(&mut self, millis: u64) {
@@ -322,11 +336,8 @@ impl World {
     pub(crate) fn finish(&mut self) {
         self.parcels.clear();
         for _ in 0..3 {
-            for worker in 0..self.stations.len() {
-                self.breathe(worker);
-                self.stations[worker].io.discard_sent();
-            }
-            self.pass(2_000_000);
+            self.wait(2_000_000);
+            self.all_breathe();
         }
         self.last_laws();
     }
