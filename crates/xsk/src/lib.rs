@@ -3,6 +3,7 @@
 //! with `unsafe`; every block names the invariant that makes it sound.
 
 mod bpf;
+mod carrier;
 mod frame;
 mod generator;
 pub mod link;

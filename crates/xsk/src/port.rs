@@ -79,7 +79,7 @@ pub struct Port {
     queue: u32,
     config: PortConfig,
     rules: Rules,
-    /// The UMEM's first socket: must stay bound as long as the UMEM lives.
+    /// The UMEM's first socket: stays bound as long as the UMEM lives.
     first: bool,
     id: u16,
     mode: Mode,
@@ -117,7 +117,14 @@ impl Port {
         let shared = Arc::clone(&umem.shared);
         let wanted = Rules { zero_copy: config.zero_copy, need_wakeup: config.need_wakeup };
         let (rings, rules, first) = shared.bind(ifname, queue, (config.rx, config.tx), wanted)?;
-        let id = shared.sockets().take_id().ok_or(OpenError::TooManyPorts)?;
+        let id = {
+            let mut sockets = shared.sockets();
+            let id = sockets.take_id().ok_or(OpenError::TooManyPorts)?;
+            if !first {
+                sockets.carrier.add(id, rings.fd());
+            }
+            id
+        };
         let zero_copy = rings.zero_copy().unwrap_or(rules.zero_copy);
         Ok(Self {
             rings,
@@ -355,8 +362,8 @@ impl Port {
 
     /// Closes the socket and brings home every frame lent to it. Take it out of the path
     /// first (detach the program). Returns how many frames stay lent: not zero only where
-    /// they cannot be proven free, which is the UMEM's first socket (it stays bound until
-    /// the UMEM goes, see [`Umem::anchor`]) or a zero-copy driver that does not let go.
+    /// they cannot be proven free, which is the socket that carries the UMEM (it stays bound
+    /// until the UMEM goes, see [`Umem::anchor`]) or a zero-copy driver that does not let go.
     pub fn close(mut self, pool: &mut Pool) -> usize {
         pool.check(&self.shared);
         let gone = self.gone();
@@ -365,13 +372,20 @@ impl Port {
         }
         self.reclaim(pool);
         let (shared, id, zero_copy) = (self.shared, self.id, self.mode == Mode::ZeroCopy);
-        if self.first {
-            shared.sockets().parked.push(self.rings);
-        } else {
-            drop(self.rings);
-        }
+        let stays_bound = {
+            let mut sockets = shared.sockets();
+            if self.first {
+                sockets.carrier.first_closed();
+                sockets.parked.push(self.rings);
+                true
+            } else {
+                let carries = sockets.carrier.remove(id);
+                drop(self.rings);
+                carries
+            }
+        };
         let free =
-            gone || !self.first && (!zero_copy || rings::queue_released(self.ifindex, self.queue));
+            gone || !stays_bound && (!zero_copy || rings::queue_released(self.ifindex, self.queue));
         if !free {
             return pool.lent_to(id);
         }

@@ -60,6 +60,14 @@ pub enum OpenError {
         /// What the first socket is.
         zero_copy: bool,
     },
+    /// The interface that brought the memory in is gone, and no other one has it.
+    #[error(
+        "{ifname}: the frame memory went with the last zero-copy interface; restart to serve it"
+    )]
+    Orphaned {
+        /// The interface that cannot have the memory.
+        ifname: String,
+    },
     /// An anchor must be the first socket.
     #[error("a socket is bound already, so the anchor comes too late")]
     AnchorTooLate,
@@ -244,8 +252,20 @@ impl Shared {
             return Err(OpenError::MixedModes { zero_copy: rules.zero_copy });
         }
         let rules = decided.unwrap_or(wanted);
-        let rings = Rings::open(&self.umem, ifname, queue, rx, tx, rules)?;
-        sockets.rules = Some(rules);
+        let open = || Rings::open(&self.umem, ifname, queue, rx, tx, rules);
+        let rings = match open() {
+            Err(OpenError::Bind { source, .. }) if source.raw_os_error() == Some(libc::EBADF) => {
+                if !sockets.carrier.hand_over() {
+                    return Err(OpenError::Orphaned { ifname: ifname.to_owned() });
+                }
+                open()?
+            }
+            settled => settled?,
+        };
+        if decided.is_none() {
+            sockets.rules = Some(rules);
+            sockets.carrier.begin(rings.fd());
+        }
         Ok((rings, rules, decided.is_none()))
     }
 }

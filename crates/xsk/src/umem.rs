@@ -7,6 +7,7 @@
 //! counted ([`Pool::strays`]) and ignored, so no chunk is ever handed out twice.
 
 use crate::{
+    carrier::Carrier,
     pool::{Pool, State},
     rings::{OpenError, Rings, Rules},
 };
@@ -79,6 +80,8 @@ pub(crate) struct Sockets {
     pub(crate) rules: Option<Rules>,
     /// Sockets that nobody uses any more but that must outlive all others.
     pub(crate) parked: Vec<Rings>,
+    /// By which later ones come to the memory.
+    pub(crate) carrier: Carrier,
     /// Port numbers in use, by index.
     taken: Vec<bool>,
 }
@@ -162,7 +165,8 @@ impl Umem {
     /// Binds the first socket of this UMEM, in copy mode, to queue 0 of `ifname`: a device
     /// that this process owns for life. All later sockets refer to it (`XDP_SHARED_UMEM`),
     /// so every served interface may vanish and come back. Without an anchor the first
-    /// [`crate::Port`] is it, and no port can be opened once its interface is gone.
+    /// [`crate::Port`] is it; once its interface is gone another port stands in, and without
+    /// one no port can be opened any more ([`OpenError::Orphaned`]).
     ///
     /// # Errors
     /// [`OpenError::AnchorTooLate`] if a socket is bound already, else what the bind said.
@@ -174,6 +178,7 @@ impl Umem {
         }
         let rings = Rings::open(&self.shared.umem, ifname, 0, 64, 64, rules)?;
         sockets.rules = Some(rules);
+        sockets.carrier.begin(rings.fd());
         sockets.parked.push(rings);
         Ok(())
     }

@@ -68,23 +68,24 @@ pub(crate) fn box_commands() -> String {
             let address = address.as_str().unwrap();
             own.push(address.split('/').next().unwrap_or_default().to_owned());
             let nodad = if address.contains(':') { "nodad" } else { "" };
-            commands.push(format!("ip address add {address} dev {name} {nodad}"));
+            commands.push(format!("ip address replace {address} dev {name} {nodad}"));
         }
     }
     for address in list("local").iter().filter_map(Value::as_str) {
         if !own.iter().any(|known| known == address) {
-            commands.push(format!("ip address add {address} dev lo"));
+            commands.push(format!("ip address replace {address} dev lo"));
         }
     }
     for neighbour in list("neighbours") {
         let (address, mac) = (text(&neighbour, "address"), text(&neighbour, "mac"));
         let device = device(&neighbour);
-        commands.push(format!("ip neigh add {address} lladdr {mac} dev {device} nud permanent"));
+        commands
+            .push(format!("ip neigh replace {address} lladdr {mac} dev {device} nud permanent"));
     }
     for route in list("routes") {
         if let Some(gateway) = route["via"].as_str() {
             let (to, device) = (text(&route, "to"), device(&route));
-            commands.push(format!("ip route add {to} via {gateway} dev {device}"));
+            commands.push(format!("ip route replace {to} via {gateway} dev {device}"));
         }
     }
     commands.join("\n")
