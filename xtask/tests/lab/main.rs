@@ -5,12 +5,16 @@
 //! about the product.
 #![forbid(unsafe_code)]
 
+mod changes;
 mod faults;
 mod ground;
 mod hops;
 mod kernel;
+mod limits;
+mod live;
 mod modes;
 mod realserver;
+mod stopping;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
