@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -42,6 +42,18 @@ pub enum PortsError {
         interface: String,
         /// How many it has.
         queues: u32,
+    },
+    /// An interface came back with another number of queues: its frames were counted out.
+    #[error(
+        "{interface}: has {queues} receive queue(s), had {before} when xlvs started; restart xlvs, or give it {before} again (ethtool -L {interface} combined {before})"
+    )]
+    OtherQueues {
+        /// The interface.
+        interface: String,
+        /// How many it has.
+        queues: u32,
+        /// How many it had.
+        before: u32,
     },
     /// The packet memory.
     #[error("{0}")]
@@ -97,7 +109,8 @@ pub(super) struct Ports {
     umem: Umem,
     config: PortConfig,
     workers: usize,
-    pins: Option<PathBuf>,
+    /// The programs stay when xlvs goes.
+    pinned: bool,
     served: Vec<Served>,
     maps: Option<MatchMaps>,
     facts: Arc<Mutex<Vec<InterfaceFacts>>>,
@@ -127,12 +140,12 @@ impl Ports {
             .iter()
             .map(|interface| load(model, interface, queues[&interface.name], &maps))
             .collect::<Result<_, _>>()?;
-        let pins = match model.when_down {
-            model::WhenDown::Pass => None,
-            model::WhenDown::Drop => Some(make_pins()?),
-        };
+        let pinned = model.when_down == model::WhenDown::Drop;
+        if pinned {
+            make_pins()?;
+        }
         Ok((
-            Self { umem, config, workers, pins, served, maps: Some(maps), facts: Arc::default() },
+            Self { umem, config, workers, pinned, served, maps: Some(maps), facts: Arc::default() },
             pools,
         ))
     }
@@ -166,7 +179,10 @@ impl Ports {
             if served.index == 0 && now.index != 0 && now.up {
                 match self.attach(id, crew) {
                     Ok(()) => log::info!("{}: served again", now.name),
-                    Err(error) => log::error!("{error}"),
+                    Err(error) => {
+                        log::error!("{error}");
+                        self.let_go(id, crew);
+                    }
                 }
             } else if served.index != 0 && served.mac != now.mac {
                 served.mac = now.mac;
@@ -210,6 +226,11 @@ impl Ports {
         if served.mode == AttachMode::Generic {
             switch_off(&served.name, &FOR_GENERIC)?;
         }
+        let queues = link::rx_queues(&served.name).map_err(fact)?;
+        if queues != served.queues {
+            let (interface, before) = (served.name.clone(), served.queues);
+            return Err(PortsError::OtherQueues { interface, queues, before });
+        }
         served.program.set_mac(mac.0);
         for queue in 0..served.queues {
             let port = Port::open(&self.umem, &served.name, queue, &self.config)?;
@@ -219,8 +240,7 @@ impl Ports {
             crew.handles()[worker].order(Order::Attach(id as PortId, Box::new(port)));
         }
         served.mac = mac;
-        let pin = self.pins.as_ref().map(|pins| pins.join(&served.name));
-        let attached = served.program.attach(&served.name, served.mode, pin.as_deref())?;
+        let attached = attach_program(served, self.pinned)?;
         if attached.mode() == xsk::XdpMode::Generic && served.mode == AttachMode::Auto {
             switch_off(&served.name, &FOR_GENERIC)?;
         }
@@ -278,13 +298,27 @@ fn load(
     Ok(Served { name, mode, queues, program, attached: None, index: 0, mac: Mac(mac) })
 }
 
-fn make_pins() -> Result<PathBuf, PortsError> {
+/// Attaches the program, in the place of one that an earlier run pinned, if there is one. The
+/// pin stays only where it is wanted: a file that went back to `when_down: pass` ends it.
+fn attach_program(served: &Served, pinned: bool) -> Result<Attached, PortsError> {
+    let path = Path::new(PINS).join(&served.name);
+    let pin = (pinned || path.exists()).then_some(path.as_path());
+    let mut attached = served.program.attach(&served.name, served.mode, pin)?;
+    if !pinned {
+        attached.unpin().map_err(|source| PortsError::Pins { path: path.clone(), source })?;
+        // The last one removes the folder; until then it is not empty.
+        let _ = std::fs::remove_dir(PINS);
+    }
+    Ok(attached)
+}
+
+fn make_pins() -> Result<(), PortsError> {
     let path = PathBuf::from(PINS);
     match std::fs::create_dir(&path) {
         Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
             Err(PortsError::Pins { path, source })
         }
-        _ => Ok(path),
+        _ => Ok(()),
     }
 }
 
