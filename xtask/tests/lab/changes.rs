@@ -126,6 +126,12 @@ fn a_mac_in_the_file_and_a_permanent_neighbour_reach_servers_that_never_answer_f
     for (name, own) in lab.topology().servers() {
         let host = lab.host(&name);
         shell::feed(host.command("nft").args(["-f", "-"]), deaf).unwrap();
+        // Nor do they ask, which would tell their own address too.
+        for gateway in lab.topology().local {
+            let known =
+                format!("{gateway} lladdr {} dev eth0", lab.director().mac("eth1").unwrap());
+            host.run(&format!("ip neighbour replace {known} nud permanent")).unwrap();
+        }
         let mac = host.mac("eth0").unwrap();
         for address in own {
             let bare = format!("{{address: \"{address}\"}}");

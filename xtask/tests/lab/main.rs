@@ -14,6 +14,7 @@ mod limits;
 mod live;
 mod modes;
 mod realserver;
+mod refusals;
 mod stopping;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -36,7 +36,7 @@ impl Place {
 
     fn pins(&self, lab: &Lab) -> String {
         let mut find = lab.director().command("nsenter");
-        shell::output(find.args([&self.mounts, "find", "/sys/fs/bpf", "-mindepth", "1"])).unwrap()
+        shell::output(find.args([&self.mounts, "find", "/sys/fs/bpf", "-path", "*xlvs*"])).unwrap()
     }
 }
 
