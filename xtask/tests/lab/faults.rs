@@ -8,9 +8,15 @@ use crate::live::{finish, live};
 use crate::{server, stage};
 
 /// What an xlvs could leave behind on its host.
-fn host_state(lab: &Lab) -> [String; 4] {
-    let lines =
-        ["ip -o link show", "ip -4 route show table all", "ip -6 route show table all", "ip rule"];
+fn host_state(lab: &Lab) -> [String; 6] {
+    let lines = [
+        "ip -o link show",
+        "ip -o address show",
+        "ip -4 route show table all",
+        "ip -6 route show table all",
+        "ip rule",
+        "ip -6 rule",
+    ];
     lines.map(|line| {
         let text = lab.director().run(line).unwrap();
         // The kernel shows a tentative state and ages for a while; neither is left behind.
