@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use xtask::failure::Outcome;
 use xtask::lab::{self, Lab, Topology};
-use xtask::{demo, guest, setup, test};
+use xtask::{churn, demo, guest, setup, test};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Set-up, demo, tests and lab of xlvs")]
@@ -21,6 +21,8 @@ enum Task {
     Setup,
     /// Show the director at work: a client, a router and three servers, in every mode
     Demo(demo::Options),
+    /// Let connections come and go in all modes, and see that memory and frames stay as they are
+    Churn(churn::Options),
     /// Format, lints and all tests, those of the lab among them
     Test,
     /// Boot a Debian kernel in an emulated machine and run a script in it
@@ -63,6 +65,7 @@ fn run(task: Task) -> Outcome {
     match task {
         Task::Setup => setup::run(),
         Task::Demo(options) => demo::run(&options),
+        Task::Churn(options) => churn::run(&options),
         Task::Test => test::run(),
         Task::Guest(options) => guest::run(&options),
         Task::Lab(LabTask::Build { mode, queues }) => {

@@ -51,9 +51,25 @@ impl<'lab> Director<'lab> {
     /// # Errors
     /// As [`Self::start_with_file`].
     pub fn start(lab: &'lab Lab, config: Config) -> Outcome<Self> {
+        Self::start_with_text(lab, &config.yaml(lab.topology()))
+    }
+
+    /// Starts the dev build with a configuration of that text.
+    ///
+    /// # Errors
+    /// As [`Self::start_with_file`].
+    pub fn start_with_text(lab: &'lab Lab, text: &str) -> Outcome<Self> {
+        Self::start_wrapped(lab, &[], text)
+    }
+
+    /// The same, with other words in front of the binary: a command that runs a command.
+    ///
+    /// # Errors
+    /// As [`Self::start_with_file`].
+    pub fn start_wrapped(lab: &'lab Lab, wrapping: &[&str], text: &str) -> Outcome<Self> {
         let file = lab.file("xlvs.yaml");
-        fs::write(&file, config.yaml(lab.topology()))?;
-        Self::start_with_file(lab, &debug_binary()?, &file)
+        fs::write(&file, text)?;
+        Self::start_as("xlvs", lab, wrapping, &debug_binary()?, &file)
     }
 
     /// Starts a binary with a file and waits until `xlvs list` answers.
@@ -61,7 +77,7 @@ impl<'lab> Director<'lab> {
     /// # Errors
     /// When it ends, or is not ready within 20 s; with everything it logged.
     pub fn start_with_file(lab: &'lab Lab, binary: &Path, file: &Path) -> Outcome<Self> {
-        Self::start_as("xlvs", lab, binary, file)
+        Self::start_as("xlvs", lab, &[], binary, file)
     }
 
     /// Starts a second one beside it, with the same file and a socket of its own.
@@ -69,15 +85,23 @@ impl<'lab> Director<'lab> {
     /// # Errors
     /// As [`Self::start_with_file`]; the second one ought to refuse.
     pub fn start_another(&self) -> Outcome<Self> {
-        Self::start_as("another", self.lab, &self.binary, &self.lab.file("xlvs.yaml"))
+        Self::start_as("another", self.lab, &[], &self.binary, &self.lab.file("xlvs.yaml"))
     }
 
     /// `name` is that of the socket and the log.
-    fn start_as(name: &str, lab: &'lab Lab, binary: &Path, file: &Path) -> Outcome<Self> {
+    fn start_as(
+        name: &str,
+        lab: &'lab Lab,
+        wrapping: &[&str],
+        binary: &Path,
+        file: &Path,
+    ) -> Outcome<Self> {
         let host = lab.director();
         let socket = lab.file(&format!("{name}.sock"));
-        let mut run = host.command(&binary.to_string_lossy());
-        run.arg("run").arg(file).arg("--socket").arg(&socket);
+        let program = binary.to_string_lossy();
+        let words: Vec<&str> = wrapping.iter().copied().chain([program.as_ref()]).collect();
+        let mut run = host.command(words[0]);
+        run.args(&words[1..]).arg("run").arg(file).arg("--socket").arg(&socket);
         let process = host.start(&mut run, &lab.file(&format!("{name}.log")))?;
         let mut director = Self { lab, binary: binary.to_owned(), socket, process };
         director.wait_until_ready()?;
@@ -137,6 +161,18 @@ impl<'lab> Director<'lab> {
         match counts.collect() {
             Some(counts) => Ok(counts),
             None => fail(format!("a worker without rx_packets: {json}")),
+        }
+    }
+
+    /// How many packets were dropped under that name.
+    ///
+    /// # Errors
+    /// As [`Self::json`], and when there is no such name.
+    pub fn drops(&self, reason: &str) -> Outcome<u64> {
+        let json = self.json()?;
+        match json["totals"]["drops"][reason].as_u64() {
+            Some(count) => Ok(count),
+            None => fail(format!("no drops called {reason:?} in {json}")),
         }
     }
 

@@ -170,6 +170,30 @@ impl Lab {
         Ok(())
     }
 
+    /// Takes an interface away, with the other end of its cable, and brings both back after
+    /// that time, with their addresses, MACs and number of queues. Routes by gateways on it
+    /// are gone.
+    ///
+    /// # Errors
+    /// When there is no such interface.
+    pub fn unplug_for(&self, host: &str, interface: &str, time: Duration) -> Outcome {
+        let is_it = |end: &End| end.host == host && end.interface == interface;
+        let Some(link) = self.topology.links().find(|link| is_it(&link.a) || is_it(&link.b)) else {
+            return fail(format!("{host} has no {interface}"));
+        };
+        let ends = [&link.a, &link.b].map(|end| (self.host(end.host), end.interface));
+        let macs = [ends[0].0.mac(ends[0].1)?, ends[1].0.mac(ends[1].1)?];
+        let listed = ends[0].0.run(&format!("ls /sys/class/net/{}/queues", ends[0].1))?;
+        let queues = listed.lines().filter(|line| line.starts_with("rx-")).count();
+        ends[0].0.run(&format!("ip link delete {}", ends[0].1))?;
+        std::thread::sleep(time);
+        self.plug(link, u32::try_from(queues).unwrap_or(1))?;
+        for ((host, interface), mac) in ends.iter().zip(macs) {
+            host.run(&format!("ip link set {interface} address {mac}"))?;
+        }
+        self.wait_for_carriers()
+    }
+
     /// One cable: both ends in their namespaces, up, with addresses.
     fn plug(&self, link: &Link, queues: u32) -> Outcome {
         let Link { a, b, mtu } = link;

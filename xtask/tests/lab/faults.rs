@@ -4,40 +4,19 @@ use std::time::Duration;
 
 use xtask::lab::{Config, Director, Lab, Process};
 
+use crate::live::{finish, live};
 use crate::{server, stage};
 
-const LIVE: &str = include_str!("live.py");
-
-/// A connection from the client that keeps asking for that many seconds.
-fn live(lab: &Lab, vip: &str, seconds: u32, name: &str) -> Process {
-    let script = lab.file("live.py");
-    fs::write(&script, LIVE).unwrap();
-    let host = lab.host("client");
-    let mut python = host.command("/usr/bin/python3");
-    python.arg(&script).args([vip, &seconds.to_string()]);
-    host.start(&mut python, &lab.file(&format!("live-{name}.log"))).unwrap()
-}
-
-/// The server that a live connection has, and the longest wait for an answer in ms.
-fn answers(process: &Process) -> (String, u64) {
-    let words = process.words();
-    let pairs = words.lines().filter_map(|line| line.split_once(' '));
-    let (servers, waits): (Vec<_>, Vec<_>) = pairs.unzip();
-    assert!(servers.windows(2).all(|pair| pair[0] == pair[1]), "{words}");
-    let longest = waits.iter().filter_map(|wait| wait.parse().ok()).max().unwrap_or(0);
-    (servers.first().copied().unwrap_or_default().to_owned(), longest)
-}
-
-fn finish(process: &mut Process) -> (String, u64) {
-    let status = process.wait(Duration::from_secs(20)).unwrap();
-    assert!(status.success(), "{}", process.words());
-    answers(process)
-}
-
 /// What an xlvs could leave behind on its host.
-fn host_state(lab: &Lab) -> [String; 4] {
-    let lines =
-        ["ip -o link show", "ip -4 route show table all", "ip -6 route show table all", "ip rule"];
+fn host_state(lab: &Lab) -> [String; 6] {
+    let lines = [
+        "ip -o link show",
+        "ip -o address show",
+        "ip -4 route show table all",
+        "ip -6 route show table all",
+        "ip rule",
+        "ip -6 rule",
+    ];
     lines.map(|line| {
         let text = lab.director().run(line).unwrap();
         // The kernel shows a tentative state and ages for a while; neither is left behind.

@@ -93,7 +93,7 @@ fn tun_survives_a_narrow_hop_behind_the_director() {
 }
 
 /// The path MTU to an address that a host has learned by ICMP.
-fn learned_mtu(lab: &Lab, host: &str, to: &str) -> Option<u32> {
+pub(crate) fn learned_mtu(lab: &Lab, host: &str, to: &str) -> Option<u32> {
     let route = lab.host(host).run(&format!("ip -o route get {to}")).unwrap();
     let (_, after) = route.split_once(" mtu ")?;
     after.split_whitespace().next()?.parse().ok()

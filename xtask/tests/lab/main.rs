@@ -5,12 +5,18 @@
 //! about the product.
 #![forbid(unsafe_code)]
 
+mod changes;
+mod churn;
 mod faults;
 mod ground;
 mod hops;
 mod kernel;
+mod limits;
+mod live;
 mod modes;
 mod realserver;
+mod refusals;
+mod stopping;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -32,11 +38,16 @@ impl std::ops::Deref for Stage {
 
 /// Builds a mode's lab with that many queues on every interface.
 fn stage(mode: &str, queues: u32) -> Stage {
-    static ALONE: Mutex<()> = Mutex::new(());
-    // A test that failed has poisoned it; that is no reason for the others to fail.
-    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let alone = alone();
     let lab = Lab::build(Topology::named(mode).unwrap(), queues).unwrap();
     Stage { lab, _alone: alone }
+}
+
+/// The machine, for one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed has poisoned it; that is no reason for the others to fail.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The families' names, by their index in every pair of addresses.

@@ -6,7 +6,7 @@ use dataplane::{director::Limits, verdict::Drop};
 
 use crate::{
     desk::{Desk, LIMITS, datagram},
-    ground::FRONT,
+    ground::{BACK, FRONT},
 };
 
 /// A later fragment comes first and waits; its first one comes, but then the server's
@@ -76,6 +76,24 @@ fn a_refused_first_fragment_is_scheduled_once() {
         next
     });
     assert_eq!(servers[0], servers[1]);
+}
+
+/// All frames are in the worker's hands, and each packet needs one more: it goes as a whole or
+/// not at all. What a refused one leaves serves the next. (The daemon's pool holds more than
+/// its rings and a burst can take, so that there the transmit ring is full first.)
+#[test]
+fn without_a_free_frame_no_part_of_a_packet_leaves() {
+    let mut desk = Desk::new(LIMITS);
+    desk.ground.ports[usize::from(BACK)].mtu = 1300;
+    desk.publish();
+    for sport in 4000..4064 {
+        desk.arrive(FRONT, &datagram(sport, 1400));
+    }
+    let sent = desk.breathe(1_000);
+    assert_eq!(desk.stats.drops[Drop::FramePoolEmpty as usize].value(), 32);
+    assert_eq!(sent.len(), 64, "two parts of each of the others");
+    assert!(sent.chunks(2).all(|parts| parts[0].more && parts[1].offset > 0));
+    assert_eq!(desk.io.outstanding(), 0);
 }
 
 #[test]
