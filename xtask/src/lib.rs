@@ -5,6 +5,7 @@
 //! comes out of the other end of a cable.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod demo;
 pub mod failure;
 pub mod guest;

@@ -190,7 +190,8 @@ impl Rig<'_> {
                 (self.ground.command("box", &words), Some(file))
             }
         };
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        let child =
+            command.env("RUST_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
         let mut forwarder = Forwarder(child);
         let deadline = Instant::now() + Duration::from_secs(10);
         while !self.ground.taken()? {
