@@ -5,6 +5,7 @@
 //! comes out of the other end of a cable.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod churn;
 pub mod demo;
 pub mod failure;

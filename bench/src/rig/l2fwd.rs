@@ -49,10 +49,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut from = Port::open(&umem, &options.from, 0, &PortConfig::default())?;
     let mut to = Port::open(&umem, &options.to, 0, &PortConfig::default())?;
     from.refill(pool);
+    to.refill(pool);
+    let source = link::mac(&options.to)?;
+    // xlvs serves both interfaces, so both have the program here as well.
+    let out = Program::load(&maps, source, WhenDown::Pass)?;
+    out.set_socket(0, &to)?;
+    let _out = out.attach(&options.to, AttachMode::Auto, None)?;
     let program = Program::load(&maps, link::mac(&options.from)?, WhenDown::Pass)?;
     program.set_socket(0, &from)?;
     let _attached = program.attach(&options.from, AttachMode::Auto, None)?;
-    let source = link::mac(&options.to)?;
     let mut burst: Vec<Frame> = Vec::with_capacity(BURST);
     loop {
         turn(&mut from, &mut to, pool, &mut burst, [options.mac, source]);
