@@ -1,7 +1,7 @@
 //! `scripts/realserver start --mode tun` on a kernel with tunnels: what leaves a director
 //! in TUN mode is unpacked by tunl0, ip6tnl0 and sit0, and the server answers the client
 //! itself, as the VIP.
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use xtask::guest::{Guest, Initramfs, Nic, Plan, Release};
@@ -56,11 +56,13 @@ fn real_tunl0() {
     let plan = Plan { nics: vec![Nic::new(MAC)], ..Plan::default() };
     let mut guest = Guest::boot(&kernel, &root, &plan).unwrap();
     guest.run(SERVER).unwrap();
+    let mut before = Settings::of(&mut guest);
     for forwarding in &FORWARDINGS {
-        let before = Settings::of(&mut guest);
         serve(&mut guest, forwarding);
-        let changes = Settings::of(&mut guest).changes_since(&before);
+        let after = Settings::of(&mut guest);
+        let changes = after.changes_since(&before);
         assert!(changes.is_empty(), "{} {}: {changes:#?}", forwarding.device, forwarding.words);
+        before = after;
     }
 }
 
@@ -77,6 +79,9 @@ fn serve(guest: &mut Guest, forwarding: &Forwarding) {
     let vip = flow.vip;
     guest.run(&format!("sh /root/realserver start --mode tun {words} {vip}")).unwrap();
     guest.run("sh /root/realserver status").unwrap();
+    if vip.is_ipv4() {
+        answers_arp_for_itself_alone(guest, vip);
+    }
     listen(guest, vip);
     let counted = received(guest, device);
 
@@ -104,6 +109,26 @@ fn serve(guest: &mut Guest, forwarding: &Forwarding) {
     guest.run("kill $(cat /run/listeners)").unwrap();
     guest.run("sh /root/realserver stop").unwrap();
     assert!(!guest.run("ip -o address").unwrap().contains(&vip.to_string()), "{vip} is gone");
+}
+
+/// Asks who has the VIP, and then who has the server's own address: to that there is an
+/// answer, so the other one would have been seen before it.
+fn answers_arp_for_itself_alone(guest: &Guest, vip: IpAddr) {
+    const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 4, 11);
+    let IpAddr::V4(vip) = vip else { return };
+    for target in [vip, OWN] {
+        // RFC 826: Ethernet and IPv4, a request of 10.0.4.1 to everybody.
+        let mut request = vec![0xff; 6];
+        request.extend(GATEWAY);
+        request.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+        request.extend(GATEWAY);
+        request.extend([10, 0, 4, 1, 0, 0, 0, 0, 0, 0]);
+        request.extend(target.octets());
+        guest.wire(0).send(&request).unwrap();
+    }
+    let is_reply = |frame: &[u8]| frame[12..14] == [8, 6] && frame[21] == 2;
+    let reply = guest.wire(0).receive(PATIENCE, is_reply).unwrap().unwrap();
+    assert_eq!(reply[28..32], OWN.octets(), "the server answers ARP for {vip}");
 }
 
 /// Listens at the VIP's port 80 (one line in, one line out) and 53 (echo).
@@ -143,7 +168,7 @@ impl Settings {
         let devices = lines("ls -1 /sys/class/net");
         let lines = lines(
             "ip -o address; ip -4 route show table all; ip -6 route show table all; ip -o -d link
-            sysctl -a --pattern '^net.ipv[46].(conf|neigh|route)' 2>/dev/null",
+            grep -rs . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf || true",
         );
         Self { devices, lines }
     }
