@@ -108,7 +108,7 @@ impl Breath<'_> {
             self.stats.answer(Answer::RateLimited);
             return Verdict::Drop(message.drop);
         }
-        let id = self.next_id();
+        let id = self.ids.short();
         let len = write(frame.room(), packet, source, message, id);
         frame.set_len(len);
         address_frame(frame.bytes_mut(), &hop, mac);

@@ -10,6 +10,7 @@ use crate::{
     director::{Director, Family},
     forward::{Address, Forward, Protocol, Tuple, V6},
     fragment::{Datagram, Decision},
+    ids::Ids,
     io::Frame,
     packet::{Fragment, Packet, Parsed},
     rewrite,
@@ -38,20 +39,6 @@ pub struct Breath<'a> {
     pub ids: &'a mut Ids,
 }
 
-/// IP identifications of one worker: its own residue class, so that two workers' never meet.
-#[derive(Clone, Debug)]
-pub struct Ids {
-    next: u32,
-    step: u32,
-}
-
-impl Ids {
-    /// For worker number `worker` of `workers`.
-    pub const fn new(worker: usize, workers: usize) -> Self {
-        Self { next: worker as u32, step: workers as u32 }
-    }
-}
-
 /// How a packet leaves.
 pub struct WayOut<'a> {
     hop: &'a Hop,
@@ -65,17 +52,6 @@ pub struct WayOut<'a> {
 }
 
 impl<'a> Breath<'a> {
-    /// The next identification.
-    pub fn next_id(&mut self) -> u16 {
-        self.next_id_u32() as u16
-    }
-
-    /// The next identification, of IPv6's size.
-    pub fn next_id_u32(&mut self) -> u32 {
-        self.ids.next = self.ids.next.wrapping_add(self.ids.step);
-        self.ids.next
-    }
-
     /// Decides about a frame that was parsed; `probe` is the table's first look at its tuple.
     #[inline]
     pub fn decide<F: Frame>(
@@ -399,7 +375,7 @@ impl<'a> Breath<'a> {
         A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
         let mut end = usize::from(packet.end);
         if let Some(ends) = way_out.tunnel {
-            let id = self.next_id();
+            let id = self.ids.short();
             end = match tunnel::encapsulate(frame.room(), packet, ends, id) {
                 Ok(end) => end,
                 Err(reason) => return Verdict::Drop(reason),

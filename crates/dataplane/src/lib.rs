@@ -20,6 +20,7 @@ pub mod engine;
 pub mod forward;
 pub mod fragment;
 pub mod icmp;
+pub mod ids;
 pub mod io;
 pub mod limiter;
 pub mod memory;

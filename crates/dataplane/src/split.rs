@@ -62,7 +62,7 @@ impl Cut {
     /// The cut of the packet that fills `packet` (without Ethernet), for `mtu`. `None` if not
     /// even eight octets of payload fit, or it would take too many parts.
     fn new(packet: &[u8], mtu: u16, breath: &mut Breath<'_>) -> Option<Self> {
-        let ipv6_id = (packet[0] >> 4 == 6).then(|| breath.next_id_u32());
+        let ipv6_id = (packet[0] >> 4 == 6).then(|| breath.ids.long());
         Self::with_id(packet, mtu, ipv6_id)
     }
 

@@ -6,6 +6,8 @@ use State::{
     None as NO, SynAck as SA, SynRecv as SR, SynSent as SS, TimeWait as TW,
 };
 
+pub use crate::wire::tcp::{ACK, FIN, RST, SYN};
+
 /// The state that UDP connections have in the table: none of TCP's, never active.
 pub const UDP_STATE: u8 = 11;
 
@@ -84,15 +86,6 @@ pub enum Direction {
     /// The client's, where the server's do not pass here (DR, TUN).
     InputOnly,
 }
-
-/// FIN in the flags octet of a TCP header (RFC 9293 section 3.1).
-pub const FIN: u8 = 0x01;
-/// SYN in the flags octet.
-pub const SYN: u8 = 0x02;
-/// RST in the flags octet.
-pub const RST: u8 = 0x04;
-/// ACK in the flags octet.
-pub const ACK: u8 = 0x10;
 
 /// The rows of an LVS table, in the order of the events: SYN, FIN, ACK, RST.
 type Table = [[State; 11]; 4];

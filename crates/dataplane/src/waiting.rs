@@ -146,9 +146,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        breath::Ids,
         director::{Director, Limits},
         fragment::Decision,
+        ids::Ids,
         snapshot::Snapshot,
         stats::Stats,
         verdict::Drop as Reason,

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 
 use crate::{
-    breath::{Breath, Ids},
+    breath::Breath,
     clock::Now,
     director::{Director, Family},
+    ids::Ids,
     io::{Frame, Io},
     packet::{Fragment, Packet, Parsed, parse},
     snapshot::Snapshot,
