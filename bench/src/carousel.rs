@@ -81,7 +81,7 @@ impl Carousel {
 
     /// Brings those home that arrived.
     pub(crate) fn empty(&mut self) {
-        self.home.extend(self.arrived.drain(..));
+        self.home.append(&mut self.arrived);
     }
 
     /// What has arrived.
