@@ -38,7 +38,8 @@ pub(crate) fn windows(count: usize, mut window: impl FnMut() -> (Duration, usize
     window();
     let nanoseconds = || {
         let (took, packets) = window();
-        took.as_nanos() as f64 / packets as f64
+        // Tenths of a nanosecond are more than the clock gives.
+        (took.as_nanos() as f64 / packets as f64 * 10.0).round() / 10.0
     };
     Figures::of(std::iter::repeat_with(nanoseconds).take(count).collect())
 }

@@ -51,6 +51,6 @@ pub(crate) fn write(machine: &Machine, kind: &str, report: &impl Serialize) -> i
     let directory = runs.join(format!("{}-{}", machine.date, machine.name));
     fs::create_dir_all(&directory)?;
     let file = directory.join(format!("{kind}.json"));
-    fs::write(&file, serde_json::to_string_pretty(report)? + "\n")?;
+    fs::write(&file, serde_json::to_string(report)?.replace("},{", "},\n{") + "\n")?;
     Ok(file)
 }

@@ -53,7 +53,7 @@ pub struct WayOut<'a> {
 
 impl<'a> Breath<'a> {
     /// Decides about a frame that was parsed; `probe` is the table's first look at its tuple.
-    #[inline]
+    #[inline(always)]
     pub fn decide<F: Frame>(
         &mut self,
         frame: &mut F,

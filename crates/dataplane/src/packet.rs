@@ -106,17 +106,30 @@ pub fn parse(frame: &[u8]) -> Parsed {
     }
 }
 
-/// IPv4: what `ip_rcv_core` and the martian checks of `ip_route_input` refuse is dropped by name.
+/// Nearly all headers have no options: lengths and places are constants there.
 #[inline(always)]
 fn parse_ipv4(frame: &[u8]) -> Parsed {
-    let Ok(header) = Ipv4HeaderSlice::from_slice(&frame[ethernet::LEN..]) else {
-        return Parsed::Drop(Drop::Malformed);
-    };
-    let Some((fixed, options)) = header.slice().split_first_chunk::<{ ipv4::LEN }>() else {
-        return Parsed::Drop(Drop::Malformed);
-    };
+    const VERSION_4_IHL_5: u8 = 0x45;
+    match frame[ethernet::LEN..].first_chunk() {
+        Some(header) if header[0] == VERSION_4_IHL_5 => parse_ipv4_header(frame, header, &[]),
+        _ => parse_ipv4_options(frame),
+    }
+}
+
+#[inline(never)]
+fn parse_ipv4_options(frame: &[u8]) -> Parsed {
+    let header = Ipv4HeaderSlice::from_slice(&frame[ethernet::LEN..]).map(|header| header.slice());
+    match header.ok().and_then(|header| header.split_first_chunk()) {
+        Some((fixed, options)) => parse_ipv4_header(frame, fixed, options),
+        None => Parsed::Drop(Drop::Malformed),
+    }
+}
+
+/// IPv4: what `ip_rcv_core` and the martian checks of `ip_route_input` refuse is dropped by name.
+#[inline(always)]
+fn parse_ipv4_header(frame: &[u8], fixed: &[u8; ipv4::LEN], options: &[u8]) -> Parsed {
     let header_len = ipv4::LEN + options.len();
-    let total = usize::from(header.total_len());
+    let total = usize::from(u16_at(fixed, ipv4::TOTAL_LENGTH));
     let end = ethernet::LEN + total;
     if end > frame.len() || total < header_len {
         return Parsed::Drop(Drop::Malformed);
@@ -124,7 +137,7 @@ fn parse_ipv4(frame: &[u8]) -> Parsed {
     if !wire::header_adds_up(fixed, options) {
         return Parsed::Drop(Drop::BadIpChecksum);
     }
-    if let Err(drop) = check_options(&header.slice()[ipv4::LEN..]) {
+    if let Err(drop) = check_options(options) {
         return Parsed::Drop(drop);
     }
     let src = V4::from_wire(&fixed[ipv4::SOURCE..]);
@@ -143,9 +156,9 @@ fn parse_ipv4(frame: &[u8]) -> Parsed {
     if usize::from(flags & ipv4::OFFSET) * 8 + total > usize::from(u16::MAX) {
         return Parsed::Drop(Drop::Malformed);
     }
-    let number = header.protocol().0;
+    let number = fixed[ipv4::PROTOCOL];
     if number == protocol::ICMP && fragment == Fragment::Whole {
-        return parse_icmpv4(&frame[..end], src, dst, l4, header.ttl());
+        return parse_icmpv4(&frame[..end], src, dst, l4, fixed[ipv4::TTL]);
     }
     let Some(protocol) = Protocol::from_number(number) else {
         return Parsed::Punt(other_protocol(number, protocol::ICMP, fragment));
@@ -154,7 +167,7 @@ fn parse_ipv4(frame: &[u8]) -> Parsed {
         tuple: Tuple { src, dst, sport: 0, dport: 0, protocol },
         l4: l4 as u16,
         end: end as u16,
-        ttl: header.ttl(),
+        ttl: fixed[ipv4::TTL],
         flags: 0,
         dont_fragment: flags & ipv4::DF != 0,
         fragment,
@@ -167,7 +180,7 @@ fn parse_ipv4(frame: &[u8]) -> Parsed {
 }
 
 /// IPv6: the extension headers that hosts may send are walked (RFC 8200 section 4).
-#[inline(always)]
+#[inline(never)]
 fn parse_ipv6(frame: &[u8]) -> Parsed {
     let Ok(header) = Ipv6HeaderSlice::from_slice(&frame[ethernet::LEN..]) else {
         return Parsed::Drop(Drop::Malformed);

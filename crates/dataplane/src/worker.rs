@@ -170,6 +170,7 @@ impl<F: Frame> Hands<F> {
     }
 
     /// Held frames whose reason to wait may be over go through the same decision again.
+    #[inline(never)]
     fn look_again<I: Io<Frame = F>>(&mut self, io: &mut I, snapshot: &Snapshot, now: Now) -> usize {
         if self.waiting.is_empty() {
             return 0;
