@@ -245,10 +245,12 @@ fn take_over(
         }
     }
     fs::remove_file(path).map_err(failed)?;
-    // At once: a link whose last reference goes is detached some time later, and the new one
-    // would meet it. One whose interface is gone is detached already.
-    // SAFETY: the link is open.
-    let _ = unsafe { sys::bpf_link_detach(link.as_raw_fd()) };
+    if facts.is_some() && facts == here {
+        // At once: a link whose last reference goes is detached some time later, and the new
+        // one would meet it.
+        // SAFETY: the link is open.
+        let _ = unsafe { sys::bpf_link_detach(link.as_raw_fd()) };
+    }
     Ok(None)
 }
 

@@ -104,6 +104,13 @@ fn when_down_drop_keeps_the_kernel_from_resetting_until_the_next_start() {
     director.stop().unwrap();
     assert!(has_program(&lab), "a stop is the beginning of a restart");
 
+    // In another mode it is another link: the first one has to be gone by then.
+    let director = place.start(&lab, &text.replace("mode: native", "mode: generic"));
+    lab.client().fetch(vip, 6).unwrap();
+    director.stop().unwrap();
+    let links = lab.director().run("ip -o link show").unwrap();
+    assert!(links.contains("xdpgeneric"), "{links}");
+
     let director = place.start(&lab, &yaml(&lab, "when_down: pass"));
     lab.client().fetch(vip, 6).unwrap();
     director.stop().unwrap();
