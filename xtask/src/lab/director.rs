@@ -1,6 +1,7 @@
 //! The product, running in the director's namespace as an operator starts it.
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -202,8 +203,20 @@ impl<'lab> Director<'lab> {
     /// # Errors
     /// When it ends otherwise.
     pub fn stop(self) -> Outcome {
+        self.ended_well(Process::stop)
+    }
+
+    /// The end within 10 s with code 0, for one that was told before.
+    ///
+    /// # Errors
+    /// When it ends otherwise, or does not.
+    pub fn wait(self) -> Outcome {
+        self.ended_well(|mut process| process.wait(Duration::from_secs(10)))
+    }
+
+    fn ended_well(self, end: impl FnOnce(Process) -> Outcome<ExitStatus>) -> Outcome {
         let log = self.socket.with_extension("log");
-        let status = self.process.stop()?;
+        let status = end(self.process)?;
         if status.success() {
             return Ok(());
         }

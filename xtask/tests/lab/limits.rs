@@ -94,9 +94,10 @@ fn held_frames_are_limited_and_go_home() {
     beyond("nat", "held_frames: 8", ["", ""], |lab, director| {
         strange(lab, "later", 40);
         std::thread::sleep(Duration::from_millis(1200));
-        assert_eq!(director.drops("waiting_full").unwrap(), 32);
+        // A quarter is kept for packets that wait for a neighbour.
+        assert_eq!(director.drops("waiting_full").unwrap(), 34);
         let json = director.json().unwrap();
-        assert_eq!(json["totals"]["punts"]["fragment"], 8, "the kernel's, as nobody claimed them");
+        assert_eq!(json["totals"]["punts"]["fragment"], 6, "the kernel's, as nobody claimed them");
     });
 }
 

@@ -36,7 +36,8 @@ impl Place {
 
     fn pins(&self, lab: &Lab) -> String {
         let mut find = lab.director().command("nsenter");
-        shell::output(find.args([&self.mounts, "find", "/sys/fs/bpf", "-path", "*xlvs*"])).unwrap()
+        shell::output(find.args([&self.mounts, "find", "/sys/fs/bpf", "-path", "*/xlvs/*"]))
+            .unwrap()
     }
 }
 
@@ -154,12 +155,19 @@ fn stop_grace_withdraws_the_vips_and_forwards_on() {
     std::thread::sleep(Duration::from_millis(1200));
     assert!(answers() >= early + 8, "forwarding stopped: {}", load.words());
     assert!(has_program(&lab));
-    // The code is 0, or this fails.
-    director.stop().unwrap();
+    director.wait().unwrap();
     let took = told.elapsed();
     assert!((1900..3500).contains(&took.as_millis()), "{took:?}");
     assert!(!has_program(&lab));
     load.signal("KILL").unwrap();
+
+    // An operator who says it twice means now.
+    let director = Director::start_with_text(&lab, &text).unwrap();
+    director.process().signal("TERM").unwrap();
+    let told = Instant::now();
+    std::thread::sleep(Duration::from_millis(300));
+    director.stop().unwrap();
+    assert!(told.elapsed().as_millis() < 1500, "{:?}", told.elapsed());
 }
 
 /// A killed one leaves its managed addresses; the next one knows them for its own.
