@@ -31,6 +31,7 @@ enum Due {
 pub(crate) struct Before {
     listing: Listing,
     half_open: u32,
+    opened: u64,
     pub(crate) sent: usize,
     /// Damaged packets are among those that the worker sees.
     pub(crate) hostile: bool,
@@ -54,6 +55,7 @@ impl Before {
         Self {
             listing: world.listing.clone(),
             half_open: world.director.half_open(),
+            opened: station.stats.opened.value(),
             sent: station.io.sent().count(),
             hostile,
             unclear: hostile || held > 0,
@@ -114,7 +116,7 @@ impl World {
 
     /// A packet of the batch, with such flags, meets this connection.
     fn has(&self, batch: &[Note], line: &Line, flags: impl Fn(u8) -> bool) -> bool {
-        batch.iter().any(|note| flags(note.flags) && self.meets(note, line))
+        batch.iter().any(|note| (note.hostile || flags(note.flags)) && self.meets(note, line))
     }
 
     /// A late answer may meet another connection, which has its key by now.
@@ -132,7 +134,10 @@ impl World {
 /// Connections.
 impl World {
     /// Law 1: a connection stays what it is for its whole life. Law 4: what may change in it.
-    pub(crate) fn follow_connections(&mut self, before: &Before) {
+    ///
+    /// False if a connection came and went within the breath, so that no listing has it:
+    /// a SYN, a FIN and a SYN that were held together can do that.
+    pub(crate) fn follow_connections(&mut self, worker: usize, before: &Before) -> bool {
         let after = list(&self.director);
         for line in before.listing.values() {
             match after.get(&line.place()).filter(|now| now.generation == line.generation) {
@@ -152,16 +157,20 @@ impl World {
             self.born(line);
         }
         let half_open = |line: &&Line| State::from_u8(line.state).is_some_and(State::half_open);
-        let left = before.listing.values().filter(half_open).filter(|line| {
-            after
-                .get(&line.place())
-                .is_none_or(|now| now.generation != line.generation || half_open(&now).eq(&false))
+        // Also those that a server's late SYN-ACK brought back: they were away in between.
+        let left = before.listing.values().filter(half_open).filter(|was| {
+            let same = |now: &&Line| (now.generation, now.state) == (was.generation, was.state);
+            after.get(&was.place()).filter(same).is_none()
         });
         let room = self.director.limits().half_open.saturating_sub(before.half_open);
         let most = (room as usize).saturating_add(left.count());
         assert!(born.iter().filter(half_open).count() <= most, "law 6: half-open connections");
         check_keys(&after);
         self.listing = after;
+        let opened = self.stations[worker].stats.opened.value() - before.opened;
+        let all_seen = opened == born.len() as u64;
+        assert!(all_seen || before.unclear, "{opened} opened, {} born", born.len());
+        all_seen
     }
 
     fn lives_on(&self, before: &Before, was: &Line, now: &Line) {

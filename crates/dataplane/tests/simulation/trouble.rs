@@ -170,8 +170,8 @@ impl World {
 
 /// Damage.
 impl World {
-    /// Damages the parcels from `first` on. Addresses and ports are kept, so that nobody
-    /// else's connection is meant.
+    /// Damages the parcels from `first` on, but not so that somebody else's connection or
+    /// datagram is meant.
     pub(crate) fn damage(&mut self, first: usize) {
         for at in first..self.parcels.len() {
             let whole = self.parcels[at].frame.clone();
@@ -185,9 +185,7 @@ impl World {
                 1 => frame.extend([0; 9]),
                 _ => {}
             }
-            let kept = if whole[12..14] == [8, 0] { 26..38 } else { 22..58 };
-            let kept = kept.start.min(frame.len())..kept.end.min(frame.len());
-            frame[kept.clone()].copy_from_slice(&whole[kept]);
+            restore_identity(frame, &whole);
             if whole[12..14] == [8, 0] && frame.len() >= 34 && self.random.chance(70) {
                 mend_header(&mut frame[14..34]);
             }
@@ -207,6 +205,22 @@ impl World {
         let port = self.random.below(2) as u16;
         let note = Note { hostile: true, len, ..Note::default() };
         self.parcels.push(Parcel { port, frame, note });
+    }
+}
+
+/// Gives a frame back its packet's addresses, ports and identification.
+fn restore_identity(frame: &mut [u8], whole: &[u8]) {
+    const IPV4: u8 = 8;
+    const FRAGMENT: u8 = 44;
+    let kept = match (whole[12], whole[20]) {
+        (IPV4, _) => [18..20, 26..38],
+        (_, FRAGMENT) => [22..54, 58..66],
+        _ => [22..54, 54..58],
+    };
+    for at in kept.into_iter().flatten() {
+        if let (Some(octet), Some(was)) = (frame.get_mut(at), whole.get(at)) {
+            *octet = *was;
+        }
     }
 }
 
