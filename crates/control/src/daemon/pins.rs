@@ -55,12 +55,17 @@ impl Pins {
         (self.when_down == WhenDown::Drop || path.exists()).then_some(path)
     }
 
-    /// With `when_down: pass` nothing stays pinned.
+    /// With `when_down: pass` nothing stays pinned, and the directory goes with its last pin.
     pub(super) fn settle(&self, interface: &str, attached: &mut Attached) {
-        if self.when_down == WhenDown::Pass
-            && let Err(error) = attached.unpin()
-        {
-            log::error!("{interface}: {}: not removed: {error}", self.directory.display());
+        if self.when_down == WhenDown::Drop {
+            return;
+        }
+        match attached.unpin() {
+            // Not empty: another interface's pin, or another xlvs's.
+            Ok(()) => _ = fs::remove_dir(&self.directory),
+            Err(error) => {
+                log::error!("{interface}: {}: not removed: {error}", self.directory.display());
+            }
         }
     }
 
