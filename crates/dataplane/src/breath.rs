@@ -8,8 +8,7 @@ use crate::{
     answer::Message,
     clock::Now,
     director::{Director, Family},
-    forward::{Address, Forward, Protocol, Tuple, V6},
-    fragment::{Datagram, Decision},
+    forward::{Forward, Protocol, Tuple, V6},
     ids::Ids,
     io::Frame,
     packet::{Fragment, Packet, Parsed},
@@ -17,7 +16,7 @@ use crate::{
     route::{self, Obstacle},
     snapshot::{MssClamp, Snapshot},
     stats::Stats,
-    table::{ConnectionRef, Found, Probe, Way},
+    table::{Found, Probe, Way},
     tcp,
     topology::{Hop, Mac, NO_HOP},
     tunnel::{self, Ends},
@@ -117,7 +116,7 @@ impl<'a> Breath<'a> {
     }
 
     #[cold]
-    fn refuse<A: Family, F: Frame>(
+    pub(crate) fn refuse<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
         packet: &Packet<A>,
@@ -132,7 +131,7 @@ impl<'a> Breath<'a> {
 
     /// The connection of a packet, found or made.
     #[inline]
-    fn connection<A: Family>(
+    pub(crate) fn connection<A: Family>(
         &mut self,
         packet: &Packet<A>,
         probe: Option<&Probe>,
@@ -171,7 +170,7 @@ impl<'a> Breath<'a> {
 
     /// Observes the packet, rewrites it and sends it on its way.
     #[inline(always)]
-    fn forward<A: Family, F: Frame>(
+    pub(crate) fn forward<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
         packet: &Packet<A>,
@@ -427,77 +426,6 @@ impl<'a> Breath<'a> {
         };
         let (_, mtu) = self.hop(&Found { direction, ..*found }).ok()?;
         (mtu > 0).then_some(mtu)
-    }
-}
-
-/// Fragments.
-impl Breath<'_> {
-    /// A first fragment goes like a whole packet, and its decision is kept for the others.
-    #[cold]
-    fn first_fragment<A: Family, F: Frame>(
-        &mut self,
-        frame: &mut F,
-        packet: &Packet<A>,
-        probe: Option<&Probe>,
-    ) -> Verdict {
-        let found = match self.connection(packet, probe) {
-            Ok(found) => found,
-            Err(refusal) => {
-                let decision = match refusal {
-                    Refusal::Punt(_) => Decision::Punted,
-                    Refusal::Drop(_) | Refusal::NoServer => Decision::Dropped,
-                };
-                self.keep(packet, decision);
-                return self.refuse(frame, packet, refusal);
-            }
-        };
-        let decision = Decision::Connection {
-            id: found.id,
-            generation: found.meta.generation(),
-            reverse: found.direction == Way::Reverse,
-        };
-        if !self.keep(packet, decision) {
-            return Verdict::Drop(Drop::FragmentTableFull);
-        }
-        self.forward(frame, packet, &found)
-    }
-
-    fn keep<A: Family>(&self, packet: &Packet<A>, decision: Decision) -> bool {
-        self.director.fragments.decide(datagram(packet), decision, self.now)
-    }
-
-    /// A later fragment follows its first one.
-    #[cold]
-    fn later_fragment<A: Family, F: Frame>(
-        &mut self,
-        frame: &mut F,
-        packet: &Packet<A>,
-    ) -> Verdict {
-        // Read before the look: the decision that another worker makes in between is noticed.
-        let epoch = self.director.fragments.epoch();
-        match self.director.fragments.find(&datagram(packet), self.now) {
-            None => Verdict::Wait(Wait::FirstFragment { epoch }),
-            Some(Decision::Punted) => Verdict::Punt(Punt::Fragment),
-            Some(Decision::Dropped) => Verdict::Drop(Drop::FragmentOfDropped),
-            Some(Decision::Connection { id, generation, reverse }) => {
-                let table = A::table(self.director);
-                let Some(found) = table.get(ConnectionRef { id, generation }) else {
-                    return Verdict::Drop(Drop::FragmentOfDropped);
-                };
-                let direction = if reverse { Way::Reverse } else { Way::Forward };
-                self.forward(frame, packet, &Found { direction, ..found })
-            }
-        }
-    }
-}
-
-/// The datagram that a fragment is part of.
-pub fn datagram<A: Address>(packet: &Packet<A>) -> Datagram {
-    Datagram {
-        src: packet.tuple.src.ip(),
-        dst: packet.tuple.dst.ip(),
-        id: packet.id,
-        protocol: packet.tuple.protocol as u8,
     }
 }
 

@@ -13,7 +13,88 @@ use std::{
     },
 };
 
-use crate::{clock::Now, stats::OwnLine};
+use crate::{
+    admit::Refusal,
+    breath::Breath,
+    clock::Now,
+    director::Family,
+    forward::Address,
+    io::Frame,
+    packet::Packet,
+    stats::OwnLine,
+    table::{ConnectionRef, Found, Probe, Way},
+    verdict::{Drop, Punt, Verdict, Wait},
+};
+
+impl Breath<'_> {
+    /// A first fragment goes like a whole packet, and its decision is kept for the others.
+    #[cold]
+    pub(crate) fn first_fragment<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        probe: Option<&Probe>,
+    ) -> Verdict {
+        let found = match self.connection(packet, probe) {
+            Ok(found) => found,
+            Err(refusal) => {
+                let decision = match refusal {
+                    Refusal::Punt(_) => Decision::Punted,
+                    Refusal::Drop(_) | Refusal::NoServer => Decision::Dropped,
+                };
+                self.keep(packet, decision);
+                return self.refuse(frame, packet, refusal);
+            }
+        };
+        let decision = Decision::Connection {
+            id: found.id,
+            generation: found.meta.generation(),
+            reverse: found.direction == Way::Reverse,
+        };
+        if !self.keep(packet, decision) {
+            return Verdict::Drop(Drop::FragmentTableFull);
+        }
+        self.forward(frame, packet, &found)
+    }
+
+    fn keep<A: Family>(&self, packet: &Packet<A>, decision: Decision) -> bool {
+        self.director.fragments.decide(datagram(packet), decision, self.now)
+    }
+
+    /// A later fragment follows its first one.
+    #[cold]
+    pub(crate) fn later_fragment<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+    ) -> Verdict {
+        // Read before the look: the decision that another worker makes in between is noticed.
+        let epoch = self.director.fragments.epoch();
+        match self.director.fragments.find(&datagram(packet), self.now) {
+            None => Verdict::Wait(Wait::FirstFragment { epoch }),
+            Some(Decision::Punted) => Verdict::Punt(Punt::Fragment),
+            Some(Decision::Dropped) => Verdict::Drop(Drop::FragmentOfDropped),
+            Some(Decision::Connection { id, generation, reverse }) => {
+                let table = A::table(self.director);
+                let Some(found) = table.get(ConnectionRef { id, generation }) else {
+                    return Verdict::Drop(Drop::FragmentOfDropped);
+                };
+                let direction = if reverse { Way::Reverse } else { Way::Forward };
+                self.forward(frame, packet, &Found { direction, ..found })
+            }
+        }
+    }
+}
+
+/// The datagram that a fragment is part of.
+pub fn datagram<A: Address>(packet: &Packet<A>) -> Datagram {
+    Datagram {
+        src: packet.tuple.src.ip(),
+        dst: packet.tuple.dst.ip(),
+        id: packet.id,
+        protocol: packet.tuple.protocol as u8,
+    }
+}
 
 /// What identifies a fragmented datagram: RFC 791 section 3.2, RFC 8200 section 4.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

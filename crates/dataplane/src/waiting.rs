@@ -5,9 +5,9 @@
 use std::collections::VecDeque;
 
 use crate::{
-    breath::{Breath, datagram},
+    breath::Breath,
     clock::Now,
-    fragment::Datagram,
+    fragment::{Datagram, datagram},
     packet::Parsed,
     topology::PortId,
     verdict::{Drop, Punt, Verdict, Wait},
