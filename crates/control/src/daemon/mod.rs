@@ -156,7 +156,7 @@ async fn start(model: &Model, endpoint: api::Endpoint) -> Result<(), StartError>
     let (connection, handle, _) = rtnetlink::new_connection().map_err(MirrorError::Subscribe)?;
     tokio::spawn(connection);
     let vips = Addresses::new(handle);
-    let publisher = publish::Publisher::new(services, mirror.topology());
+    let publisher = publish::Publisher::new(services, mirror.topology(), model.largest_mtu());
 
     let (mut ports, pools) = ports::Ports::open(model, &tap)?;
     let crew = workers::Crew::start(model, &director, &publisher, &tap, pools)?;

@@ -15,15 +15,20 @@ pub(super) struct Publisher {
     pointer: Arc<ArcSwap<Snapshot>>,
     generation: u64,
     retired: Vec<Arc<Snapshot>>,
+    /// Octets of the largest packet that a frame holds with an outer header.
+    largest_mtu: u16,
 }
 
 impl Publisher {
-    pub(super) fn new(services: Services, topology: Topology) -> Self {
+    pub(super) fn new(services: Services, topology: Topology, largest_mtu: u32) -> Self {
+        let largest_mtu = u16::try_from(largest_mtu).unwrap_or(u16::MAX);
+        let topology = fitted(topology, largest_mtu);
         let snapshot = Snapshot::new(1, Arc::new(services), Arc::new(topology));
         Self {
             pointer: Arc::new(ArcSwap::from_pointee(snapshot)),
             generation: 1,
             retired: Vec::new(),
+            largest_mtu,
         }
     }
 
@@ -41,6 +46,7 @@ impl Publisher {
     pub(super) fn topology(&mut self, topology: Topology) {
         let services = Arc::clone(&self.current().services);
         self.generation += 1;
+        let topology = fitted(topology, self.largest_mtu);
         let next = Snapshot::new(self.generation, services, Arc::new(topology));
         self.retired.push(self.pointer.swap(Arc::new(next)));
     }
@@ -50,4 +56,13 @@ impl Publisher {
         let oldest = workers.iter().map(|stats| stats.snapshot.value()).min().unwrap_or(0);
         self.retired.retain(|snapshot| snapshot.generation >= oldest);
     }
+}
+
+/// An interface whose MTU was raised beyond what frames hold is used as far as they go: peers
+/// are told so by ICMP, instead of losing packets that a tunnel header makes too long.
+fn fitted(mut topology: Topology, largest_mtu: u16) -> Topology {
+    for hop in &mut topology.hops {
+        hop.mtu = hop.mtu.min(largest_mtu);
+    }
+    topology
 }
