@@ -16,7 +16,7 @@ use crate::{
     route::{self, Obstacle},
     snapshot::{MssClamp, Snapshot},
     stats::Stats,
-    table::{Found, Probe, Way},
+    table::{ConnectionRef, Found, Probe, Way},
     tcp,
     topology::{Hop, Mac, NO_HOP},
     tunnel::{self, Ends},
@@ -66,6 +66,39 @@ impl<'a> Breath<'a> {
             Parsed::Error6(error) => self.relay(frame, error),
             Parsed::Punt(reason) => Verdict::Punt(*reason),
             Parsed::Drop(reason) => Verdict::Drop(*reason),
+        }
+    }
+
+    /// Decides about a frame that was held. A packet that waited for a neighbour goes on from
+    /// there: it was observed when it came, and stays with its connection.
+    pub fn decide_again<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        parsed: &Parsed,
+        wait: Wait,
+    ) -> Verdict {
+        match (wait, parsed) {
+            (Wait::Neighbour { connection, way }, Parsed::V4(packet)) => {
+                self.resume(frame, packet, connection, way)
+            }
+            (Wait::Neighbour { connection, way }, Parsed::V6(packet)) => {
+                self.resume(frame, packet, connection, way)
+            }
+            _ => self.decide(frame, parsed, None),
+        }
+    }
+
+    #[inline(never)]
+    fn resume<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        connection: ConnectionRef,
+        way: Way,
+    ) -> Verdict {
+        match A::table(self.director).get(connection) {
+            Some(found) => self.carry(frame, packet, &Found { direction: way, ..found }),
+            None => Verdict::Drop(Drop::NeighbourUnresolved),
         }
     }
 
@@ -177,6 +210,17 @@ impl<'a> Breath<'a> {
         found: &Found<A>,
     ) -> Verdict {
         self.observe(packet, found);
+        self.carry(frame, packet, found)
+    }
+
+    /// What comes after the observation.
+    #[inline(always)]
+    fn carry<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        found: &Found<A>,
+    ) -> Verdict {
         let way_out = match self.way_out(frame, packet, found) {
             Ok(way_out) => way_out,
             Err(verdict) => return verdict,
@@ -269,14 +313,14 @@ impl<'a> Breath<'a> {
         }
         let (hop, mut mtu) = match self.hop(found) {
             Ok(way) => way,
-            Err(Obstacle::Unresolved) => return Err(Verdict::Wait(Wait::Neighbour)),
+            Err(Obstacle::Unresolved) => return Err(Verdict::Wait(neighbour(found))),
             Err(Obstacle::Local) => return Err(Verdict::Punt(Punt::LocalServer)),
             Err(Obstacle::Drop(reason @ (Drop::NoRoute | Drop::RouteRefuses))) => {
                 return Err(self.answer(frame, packet, Message::host_unreachable::<A>(reason)));
             }
             Err(Obstacle::Drop(reason)) => return Err(Verdict::Drop(reason)),
         };
-        let Some(mac) = hop.mac else { return Err(Verdict::Wait(Wait::Neighbour)) };
+        let Some(mac) = hop.mac else { return Err(Verdict::Wait(neighbour(found))) };
         if hop.mtu == 0 {
             return Err(Verdict::Drop(Drop::PortDown));
         }
@@ -427,6 +471,12 @@ impl<'a> Breath<'a> {
         let (_, mtu) = self.hop(&Found { direction, ..*found }).ok()?;
         (mtu > 0).then_some(mtu)
     }
+}
+
+/// A packet of this connection waits for the neighbour's MAC.
+fn neighbour<A>(found: &Found<A>) -> Wait {
+    let connection = ConnectionRef { id: found.id, generation: found.meta.generation() };
+    Wait::Neighbour { connection, way: found.direction }
 }
 
 /// A SYN on a connection that is over belongs to another one. The client's opens a new one,

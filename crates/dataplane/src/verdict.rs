@@ -1,7 +1,10 @@
 //! Every packet ends in one verdict, and every drop has a name. That name is the
 //! counter, the metric label and the expectation of the tests.
 
-use crate::topology::PortId;
+use crate::{
+    table::{ConnectionRef, Way},
+    topology::PortId,
+};
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,12 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// A neighbour's MAC: another snapshot.
-    Neighbour,
+    Neighbour {
+        /// The packet's connection, which has seen it: it is not looked for again.
+        connection: ConnectionRef,
+        /// Whose packet it is.
+        way: Way,
+    },
     /// Its datagram's first fragment: another decision in the fragment table.
     FirstFragment {
         /// The table's epoch before it was asked.
@@ -106,7 +114,7 @@ reasons! {
         PortNotServed = "port_not_served",
         /// The way out is down.
         PortDown = "port_down",
-        /// The neighbour did not resolve within a second.
+        /// The neighbour did not resolve within a second, or the connection ended while the packet waited for it.
         NeighbourUnresolved = "neighbour_unresolved",
         /// More packets wait for a neighbour or a first fragment than may be held.
         WaitingFull = "waiting_full",

@@ -43,6 +43,11 @@ impl<F> Held<F> {
         Self { frame, port, wait, seen: seen(wait, breath), until_ms, datagram }
     }
 
+    /// What it waits for.
+    pub fn wait(&self) -> Wait {
+        self.wait
+    }
+
     /// True if nothing happened that it waits for, and it may go on waiting.
     pub fn nothing_new(&self, breath: &Breath<'_>) -> bool {
         self.seen == sign(self.wait, breath) && !self.expired(breath.now)
@@ -64,7 +69,7 @@ impl<F> Held<F> {
 /// fragment whose first one never came may be the kernel's.
 pub const fn given_up(wait: Wait) -> Verdict {
     match wait {
-        Wait::Neighbour => Verdict::Drop(Drop::NeighbourUnresolved),
+        Wait::Neighbour { .. } => Verdict::Drop(Drop::NeighbourUnresolved),
         Wait::FirstFragment { .. } => Verdict::Punt(Punt::Fragment),
     }
 }
@@ -72,7 +77,7 @@ pub const fn given_up(wait: Wait) -> Verdict {
 /// What changes when a wait may be over.
 fn sign(wait: Wait, breath: &Breath<'_>) -> u64 {
     match wait {
-        Wait::Neighbour => breath.snapshot.generation,
+        Wait::Neighbour { .. } => breath.snapshot.generation,
         Wait::FirstFragment { .. } => breath.director.fragments.epoch().into(),
     }
 }
@@ -80,7 +85,7 @@ fn sign(wait: Wait, breath: &Breath<'_>) -> u64 {
 /// The sign as it was when the frame was looked at.
 fn seen(wait: Wait, breath: &Breath<'_>) -> u64 {
     match wait {
-        Wait::Neighbour => breath.snapshot.generation,
+        Wait::Neighbour { .. } => breath.snapshot.generation,
         Wait::FirstFragment { epoch } => epoch.into(),
     }
 }
@@ -151,6 +156,7 @@ mod tests {
         ids::Ids,
         snapshot::Snapshot,
         stats::Stats,
+        table::{ConnectionRef, Way},
         verdict::Drop as Reason,
     };
 
@@ -195,7 +201,9 @@ mod tests {
             let orphan = Wait::FirstFragment { epoch: 0 };
             assert_eq!((0..5).filter(|_| take(orphan, Some(part_of(0)))).count(), 4);
             assert_eq!((1..99).filter(|id| take(orphan, Some(part_of(*id)))).count(), 8);
-            assert_eq!((0..99).filter(|_| take(Wait::Neighbour, None)).count(), 4);
+            let connection = ConnectionRef { id: 0, generation: 1 };
+            let neighbour = Wait::Neighbour { connection, way: Way::Forward };
+            assert_eq!((0..99).filter(|_| take(neighbour, None)).count(), 4);
         });
     }
 }

@@ -191,7 +191,8 @@ impl<F: Frame> Hands<F> {
             }
             looked += 1;
             let parsed = parse(held.frame.bytes());
-            let verdict = match breath.decide(&mut held.frame, &parsed, None) {
+            let wait = held.wait();
+            let verdict = match breath.decide_again(&mut held.frame, &parsed, wait) {
                 Verdict::Wait(wait) if held.expired(now) => given_up(wait),
                 verdict => verdict,
             };

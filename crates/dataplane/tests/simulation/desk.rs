@@ -16,8 +16,8 @@ use dataplane::{
 };
 
 use crate::{
-    ground::{Choice, Ground, Port, services},
-    wire::{self, Ip, Segment, UDP},
+    ground::{Choice, Ground, Net, Port, at, services},
+    wire::{self, Ip, Segment, TCP, UDP},
 };
 
 pub(crate) const LIMITS: Limits = Limits {
@@ -81,9 +81,17 @@ impl Desk {
 
 /// A datagram of `len` octets to the NAT service.
 pub(crate) fn datagram(sport: u16, len: usize) -> Ip {
-    use crate::ground::{Net, at};
+    packet(UDP, sport, 0, len)
+}
+
+/// A segment to the NAT service.
+pub(crate) fn segment(sport: u16, flags: u8) -> Ip {
+    packet(TCP, sport, flags, 0)
+}
+
+fn packet(protocol: u8, sport: u16, flags: u8, len: usize) -> Ip {
     let (src, dst) = (at(false, Net::Clients, 2), at(false, Net::Vips, 10));
     let data = vec![7; len];
-    let segment = Segment { protocol: UDP, sport, dport: 80, flags: 0, data, unchecked: false };
-    Ip { id: sport.into(), ..Ip::new(src, dst, UDP, segment.octets(src, dst)) }
+    let segment = Segment { protocol, sport, dport: 80, flags, data, unchecked: false };
+    Ip { id: sport.into(), ..Ip::new(src, dst, protocol, segment.octets(src, dst)) }
 }

@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 
-use dataplane::{director::Limits, verdict::Drop};
+use dataplane::{director::Limits, tcp::State, verdict::Drop};
 
 use crate::{
-    desk::{Desk, LIMITS, datagram},
+    desk::{Desk, LIMITS, datagram, segment},
     ground::{BACK, FRONT},
+    lives::list,
+    wire::{FIN, SYN, Segment},
 };
 
 /// A later fragment comes first and waits; its first one comes, but then the server's
@@ -54,6 +56,32 @@ fn a_packet_leaves_as_soon_as_its_neighbour_is_known() {
         }
         assert_eq!(desk.breathe(1_000).len(), sent);
     }
+}
+
+/// A FIN waits for the neighbour; a SYN opens the next connection of the same tuple, to another
+/// server. The FIN is not that one's, and no state is counted twice.
+#[test]
+fn a_held_packet_stays_with_its_connection() {
+    let mut desk = Desk::new(LIMITS);
+    desk.arrive(FRONT, &segment(4000, SYN));
+    let first = desk.breathe(1_000).swap_remove(0).dst;
+    for known in [false, true] {
+        desk.ground.neighbours.iter_mut().for_each(|neighbour| neighbour.known = known);
+        desk.publish();
+        if !known {
+            desk.arrive(FRONT, &segment(4000, FIN));
+            desk.arrive(FRONT, &segment(4000, SYN));
+            assert!(desk.breathe(1_001).is_empty());
+        }
+    }
+    let sent = desk.breathe(1_002);
+    assert_eq!(sent.len(), 1, "the SYN alone");
+    assert_ne!(sent[0].dst, first);
+    assert_eq!(Segment::read(&sent[0]).map(|segment| segment.flags), Ok(SYN));
+    let listing = list(&desk.director);
+    let states: Vec<_> = listing.values().map(|line| (line.server.ip(), line.state)).collect();
+    assert_eq!(states, [(sent[0].dst, State::SynRecv as u8)]);
+    assert_eq!(desk.stats.opened.value(), 2);
 }
 
 /// A refused first fragment takes one turn of the scheduler, as a refused whole packet does.
