@@ -48,7 +48,7 @@ impl Before {
         let held = station.worker.held();
         let hostile = station.hostile_held || notes.iter().any(|note| note.hostile);
         let due = if station.io.tx_limit == usize::MAX {
-            notes.iter().filter_map(|note| world.due(note, &notes, held)).collect()
+            notes.iter().filter_map(|note| world.due(note, &notes)).collect()
         } else {
             Vec::new()
         };
@@ -68,7 +68,7 @@ impl Before {
 /// What has to happen.
 impl World {
     /// What must become of a packet of a living connection, if nothing stands in its way.
-    fn due(&self, note: &Note, batch: &[Note], held: usize) -> Option<Due> {
+    fn due(&self, note: &Note, batch: &[Note]) -> Option<Due> {
         if note.hostile || !note.whole || note.ttl <= 1 {
             return None;
         }
@@ -84,9 +84,7 @@ impl World {
         let line = self.lives.get(life)?;
         let line = self.listing.get(&line.place()).filter(|now| now.fixed() == line.fixed())?;
         // A SYN may open another connection in its place.
-        // So may one that was held, if the connection is done.
-        let done = [State::TimeWait as u8, State::Close as u8].contains(&line.state);
-        let reopened = done && held > 0 || self.has(batch, line, |flags| flags & SYN != 0);
+        let reopened = self.has(batch, line, |flags| flags & SYN != 0);
         let born_before = self.lives.lives_on(life, self.breath);
         if !born_before || line.over(self.now.seconds()) || reopened {
             return None;
@@ -134,10 +132,7 @@ impl World {
 /// Connections.
 impl World {
     /// Law 1: a connection stays what it is for its whole life. Law 4: what may change in it.
-    ///
-    /// False if a connection came and went within the breath, so that no listing has it:
-    /// a SYN, a FIN and a SYN that were held together can do that.
-    pub(crate) fn follow_connections(&mut self, worker: usize, before: &Before) -> bool {
+    pub(crate) fn follow_connections(&mut self, worker: usize, before: &Before) {
         let after = list(&self.director);
         for line in before.listing.values() {
             match after.get(&line.place()).filter(|now| now.generation == line.generation) {
@@ -157,10 +152,11 @@ impl World {
             self.born(line);
         }
         let half_open = |line: &&Line| State::from_u8(line.state).is_some_and(State::half_open);
-        // Also those that a server's late SYN-ACK brought back: they were away in between.
+        // Also those that left and came back: two SYNs of both sides do that to a connection.
         let left = before.listing.values().filter(half_open).filter(|was| {
             let same = |now: &&Line| (now.generation, now.state) == (was.generation, was.state);
-            after.get(&was.place()).filter(same).is_none()
+            let met = || self.has(&before.notes, was, |flags| flags != SYN);
+            after.get(&was.place()).filter(same).is_none() || met()
         });
         let room = self.director.limits().half_open.saturating_sub(before.half_open);
         let most = (room as usize).saturating_add(left.count());
@@ -168,9 +164,7 @@ impl World {
         check_keys(&after);
         self.listing = after;
         let opened = self.stations[worker].stats.opened.value() - before.opened;
-        let all_seen = opened == born.len() as u64;
-        assert!(all_seen || before.unclear, "{opened} opened, {} born", born.len());
-        all_seen
+        assert!(opened == born.len() as u64 || before.hostile, "{opened} opened, {born:?}");
     }
 
     fn lives_on(&self, before: &Before, was: &Line, now: &Line) {
@@ -200,7 +194,7 @@ impl World {
     /// A connection ends when its time is over, or a SYN comes when it was done.
     fn died(&mut self, before: &Before, line: &Line) {
         let reopened = self.has(&before.notes, line, |flags| flags & SYN != 0);
-        let right = line.over(self.now.seconds()) || reopened || before.unclear;
+        let right = line.over(self.now.seconds()) || reopened || before.hostile;
         assert!(right, "law 1: {line:?} ended before its time at {}", self.now.millis);
         self.lives.died(line, self.breath);
         self.event(Event::Died(*line));
