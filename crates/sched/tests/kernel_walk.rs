@@ -1,7 +1,13 @@
 //! wrr against the kernel's search done step by step, over random lists and changes: ours
 //! leaves out the passes that nobody reaches and must still stand where the kernel does.
 
-use sched::{Candidate, Change, Kind, Scheduler};
+use std::net::{IpAddr, Ipv4Addr};
+
+use sched::{Candidate, Change, Kind, Load, Request, Scheduler};
+
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const REQUEST: Request =
+    Request { client: NOWHERE, client_port: 0, destination: NOWHERE, now: 0, random: 0 };
 
 /// xorshift64* (Vigna 2016).
 struct Random(u64);
@@ -51,7 +57,7 @@ impl Walk {
             while position < servers.len() {
                 let server = &servers[position];
                 position += 1;
-                if server.available && i64::from(server.weight) >= self.weight {
+                if server.up && i64::from(server.weight) >= self.weight {
                     self.at = position;
                     return Some(position - 1);
                 }
@@ -83,7 +89,7 @@ fn same_picks_and_same_places() {
     for seed in 1..=2000 {
         let mut random = Random(seed);
         let mut servers: Vec<Candidate> = Vec::new();
-        let mut ours = Scheduler::new(Kind::Wrr, &servers);
+        let mut ours = Scheduler::new(Kind::Wrr.into(), &servers);
         let mut walk = Walk::default();
         walk.changed(&servers);
         let unit = 1 + random.below(5);
@@ -92,7 +98,7 @@ fn same_picks_and_same_places() {
             match random.below(12) {
                 0 if servers.len() < 6 => {
                     let at = random.below(servers.len() + 1);
-                    servers.insert(at, Candidate { id: step, weight, available: true });
+                    servers.insert(at, Candidate::new(step, NOWHERE, 0, weight));
                     ours.changed(&servers, Change::Added(at));
                     walk.changed(&servers);
                 }
@@ -110,11 +116,15 @@ fn same_picks_and_same_places() {
                 }
                 3 | 4 if !servers.is_empty() => {
                     let at = random.below(servers.len());
-                    servers[at].available = !servers[at].available;
+                    servers[at].up = !servers[at].up;
                 }
                 _ => {
                     let expected = walk.pick(&servers);
-                    assert_eq!(ours.pick(&servers), expected, "seed {seed} step {step}");
+                    assert_eq!(
+                        ours.pick(&servers, &REQUEST, &|_| Load::default()),
+                        expected,
+                        "seed {seed} step {step}"
+                    );
                 }
             }
         }
