@@ -7,7 +7,7 @@ use std::{net::IpAddr, time::Duration};
 use dataplane::{
     forward::{Forward, ServiceKey, Tunnel},
     mark::MarkRule,
-    policy::{Access, Defence, Policy},
+    policy::{Access, Defence, Lifecycle, LocalAddress, Policy, Timeouts},
     topology::Mac,
 };
 
@@ -34,6 +34,12 @@ pub struct Model {
     pub access: Access,
     /// What is done against floods (`lvs:`).
     pub defence: Defence,
+    /// The box's own `lvs:` settings, for services that come while it runs.
+    pub lifecycle: Lifecycle,
+    /// The box's own idle times, for services that come while it runs (`ipvsadm --set`).
+    pub timeouts: Timeouts,
+    /// All of `local_addresses:`, for FullNAT servers that come while it runs.
+    pub local_addresses: Vec<LocalAddress>,
     /// The `vips:` list.
     pub vips: Vec<Vip>,
     /// The `marks:` list, in file order.
