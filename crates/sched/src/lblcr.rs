@@ -63,10 +63,9 @@ impl Replicated {
             return Some(at);
         };
         let served = members.least(set, candidates, loads);
-        if set.size > 1 && now.saturating_sub(set.changed) > self.expiration {
-            if let Some(most) = members.most(set, candidates, loads) {
-                members.remove(set, most, now);
-            }
+        let stale = set.size > 1 && now.saturating_sub(set.changed) > self.expiration;
+        if stale && let Some(most) = members.most(set, candidates, loads) {
+            members.remove(set, most, now);
         }
         if let Some(at) = served.filter(|&at| !crowded(&candidates[at], candidates, loads)) {
             return Some(at);
