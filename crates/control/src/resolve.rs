@@ -7,6 +7,7 @@ mod surroundings;
 
 use std::net::IpAddr;
 
+use dataplane::policy::{Access, Defence};
 use hashbrown::{HashMap, HashSet};
 pub use surroundings::{Link, Surroundings};
 
@@ -28,7 +29,10 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
         when_down: file.when_down,
         stop_grace: file.stop_grace,
         chunk_size: file.chunk_size,
+        access: Access::default(),
+        defence: Defence::default(),
         vips: vips(file, faults),
+        marks: Vec::new(),
         services: Vec::new(),
     };
     let mut names = Names::of(file);
