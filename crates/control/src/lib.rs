@@ -23,3 +23,4 @@ pub mod model;
 pub mod report;
 pub mod resolve;
 pub mod topology;
+pub mod traffic;
