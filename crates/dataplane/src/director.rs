@@ -207,6 +207,12 @@ impl Director {
         &self.servers[id as usize]
     }
 
+    /// Connections still name this server, so its id may not be given to another one.
+    pub fn in_use(&self, id: ServerId) -> bool {
+        let record = self.server(id);
+        record.active() + record.inactive() > 0
+    }
+
     /// TCP connections in SYN_SENT or SYN_RECV.
     pub fn half_open(&self) -> u32 {
         settled(&self.half_open.0)
