@@ -253,6 +253,7 @@ fn director(
         icmp_rate: from.icmp_rate,
         services: from.services as usize,
         servers: from.servers as usize,
+        ..Limits::default()
     };
     Director::new(limits, resolve)
         .map_err(|error| StartError::Tables(from.connections, from.connections_ipv6, error))
