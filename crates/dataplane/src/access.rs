@@ -129,7 +129,7 @@ impl Sources {
             let quietest = || (0..WAYS).min_by_key(|at| words[*at] & TIME).unwrap_or(0);
             let at = known.unwrap_or_else(quietest);
             let spent = if known.is_some() { words[at] & TIME } else { 0 };
-            let Some(next) = spend(spent, now.millis * 1000 & TIME, per_second) else {
+            let Some(next) = spend(spent, (now.millis * 1000) & TIME, per_second) else {
                 return false;
             };
             let next = tag | next & TIME;
@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn denied_goes_before_allowed() {
-        let rows: [(&[&str], &[&str], &str, Option<Drop>); 8] = [
+        type Row = (&'static [&'static str], &'static [&'static str], &'static str, Option<Drop>);
+        let rows: [Row; 8] = [
             (&[], &[], "1.2.3.4", None),
             (&["1.0.0.0/8"], &[], "1.2.3.4", None),
             (&["1.0.0.0/8"], &[], "2.2.3.4", Some(Drop::SourceNotAllowed)),
