@@ -20,6 +20,8 @@ pub mod load;
 pub mod marked;
 pub mod matches;
 pub mod model;
+pub mod registry;
 pub mod report;
 pub mod resolve;
 pub mod topology;
+pub mod traffic;
