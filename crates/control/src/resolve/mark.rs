@@ -1,0 +1,70 @@
+//! Marks: that every mark service gets packets.
+
+use dataplane::{mark::MarkRule, topology::PortId};
+
+use crate::{
+    fault::Fault,
+    file::{self, File, Mark, Takes},
+};
+
+/// The most rules that the match maps hold.
+const RULES_MOST: usize = 256;
+
+/// The rules, in file order.
+pub(super) fn rules(file: &File, faults: &mut Vec<Fault>) -> Vec<MarkRule> {
+    if let Some(first) = file.marks.get(RULES_MOST) {
+        faults.push(first.spot.fault(
+            format!("marks: has {} rules, more than {RULES_MOST}", file.marks.len()),
+            "join some of them by wider prefixes or by ranges of ports",
+        ));
+    }
+    file.marks.iter().map(|mark| rule(file, mark, faults)).collect()
+}
+
+fn rule(file: &File, mark: &Mark, faults: &mut Vec<Fault>) -> MarkRule {
+    let to = mark.destination;
+    if let Some(source) = &mark.source {
+        if source.value.address().is_ipv4() != to.address().is_ipv4() {
+            faults.push(source.spot.fault(
+                format!("{} and the destination {to} are of different families", source.value),
+                "write one rule for each family",
+            ));
+        }
+    }
+    let interface = mark.interface.as_ref().and_then(|name| {
+        let served = file.interfaces.iter().position(|i| i.name.value == name.value);
+        if served.is_none() {
+            faults.push(name.spot.fault(
+                format!("\"{}\" is not one of interfaces:", name.value),
+                "add it there, or write one that is",
+            ));
+        }
+        served.map(|index| index as PortId)
+    });
+    MarkRule {
+        mark: mark.mark,
+        mask: mark.mask,
+        destination: to,
+        source: mark.source.as_ref().map(|put| put.value),
+        protocol: mark.protocol,
+        ports: mark.ports.clone(),
+        interface,
+    }
+}
+
+/// Reports a mark service that no packet can reach.
+pub(super) fn without_rule(file: &File, service: &file::Service, faults: &mut Vec<Fault>) {
+    let Takes::Mark { mark, ipv6 } = &service.takes else { return };
+    let of_family = file.marks.iter().filter(|m| m.destination.address().is_ipv6() == *ipv6);
+    // What several rules with masks can make of a packet's mark together.
+    let agreeing = of_family.filter(|rule| rule.mark == mark.value & rule.mask);
+    if agreeing.fold(0, |bits, rule| bits | rule.mark) == mark.value {
+        return;
+    }
+    let family = if *ipv6 { "IPv6" } else { "IPv4" };
+    let any = if *ipv6 { "\"2001:db8::10/128\"" } else { "203.0.113.10/32" };
+    faults.push(mark.spot.fault(
+        format!("no rule gives an {family} packet the mark {}", mark.value),
+        format!("add one under marks:, like {{mark: {}, destination: {any}}}", mark.value),
+    ));
+}
