@@ -7,7 +7,7 @@ use std::{net::IpAddr, time::Duration};
 use dataplane::{
     forward::{Forward, ServiceKey, Tunnel},
     mark::MarkRule,
-    policy::{Access, Defence, Lifecycle, Policy, Timeouts},
+    policy::{Access, Defence, Lifecycle, LocalAddress, Policy, Timeouts},
     topology::Mac,
 };
 use sched::{Kind, Plan};
@@ -35,8 +35,16 @@ pub struct Model {
     pub access: Access,
     /// What is done against floods (`lvs:`).
     pub defence: Defence,
-    /// What services have that say nothing else.
-    pub defaults: Defaults,
+    /// The box's own `lvs:` settings, for services that come while it runs.
+    pub lifecycle: Lifecycle,
+    /// The box's own idle times, for services that come while it runs (`ipvsadm --set`).
+    pub timeouts: Timeouts,
+    /// `lvs.lblc_expiration`, in seconds.
+    pub lblc_expiration: u32,
+    /// `lvs.lblcr_expiration`, in seconds.
+    pub lblcr_expiration: u32,
+    /// All of `local_addresses:`, for FullNAT servers that come while it runs.
+    pub local_addresses: Vec<LocalAddress>,
     /// The `vips:` list.
     pub vips: Vec<Vip>,
     /// The `marks:` list, in file order.
@@ -50,24 +58,8 @@ impl Model {
     pub const fn largest_mtu(&self) -> u32 {
         self.chunk_size - CHUNK_RESERVE
     }
-}
 
-/// The box's own defaults: for a service that says nothing, and for one that did not come
-/// from the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Defaults {
-    /// `timeouts:` at the top, over those of LVS.
-    pub timeouts: Timeouts,
-    /// `lvs:`, `on_gone` and `on_idle` at the top, over what `compat` says.
-    pub lifecycle: Lifecycle,
-    /// `lvs.lblc_expiration`, in seconds.
-    pub lblc_expiration: u32,
-    /// `lvs.lblcr_expiration`, in seconds.
-    pub lblcr_expiration: u32,
-}
-
-impl Defaults {
-    /// A scheduler without options.
+    /// The plan of a scheduler of which nothing is said.
     pub const fn plan(&self, kind: Kind) -> Plan {
         let mut plan = Plan::new(kind);
         match kind {
@@ -76,16 +68,6 @@ impl Defaults {
             _ => {}
         }
         plan
-    }
-
-    /// The policy of a service of which nothing is said but its scheduler.
-    pub fn policy(&self, kind: Kind) -> Policy {
-        Policy {
-            scheduler: self.plan(kind),
-            timeouts: self.timeouts.clone(),
-            lifecycle: self.lifecycle,
-            ..Policy::default()
-        }
     }
 }
 

@@ -13,12 +13,13 @@ use std::net::IpAddr;
 
 use dataplane::policy::{Lifecycle, Timeouts};
 use hashbrown::{HashMap, HashSet};
+use sched::{Kind, Plan};
 pub use surroundings::{Link, Surroundings};
 
 use crate::{
     fault::Fault,
     file::{File, Pool, Put, Spot, Takes},
-    model::{Compat, Defaults, Interface, Limits, Model, Vip, Workers},
+    model::{Compat, Interface, Limits, Model, Vip, Workers},
 };
 
 /// Resolves a decoded file. The model counts only if `faults` stays empty; `around` adds the
@@ -35,7 +36,14 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
         chunk_size: file.chunk_size,
         access: file.access.clone(),
         defence: file.lvs.defence,
-        defaults: defaults(file),
+        lifecycle: file.lvs.lifecycle.over(match file.compat {
+            Compat::None => Lifecycle::default(),
+            Compat::Lvs => Lifecycle::lvs(),
+        }),
+        timeouts: file.timeouts.over(&Timeouts::default()),
+        lblc_expiration: file.lvs.lblc_expiration.unwrap_or(Plan::new(Kind::Lblc).expiration),
+        lblcr_expiration: file.lvs.lblcr_expiration.unwrap_or(Plan::new(Kind::Lblcr).expiration),
+        local_addresses: local::all(file),
         vips: vips(file, faults),
         marks: mark::rules(file, faults),
         services: Vec::new(),
@@ -55,25 +63,9 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
         surroundings::check(file, &model, around, faults);
         sockets::check(file, around, faults);
     }
-    let services = service::services(file, &names, &model.defaults, faults);
+    let services = service::services(file, &names, &model, faults);
     counts(&services, &file.limits, file, faults);
     Model { services, ..model }
-}
-
-/// The kernel's choices or ours, and over them what is written at the top.
-fn defaults(file: &File) -> Defaults {
-    let lifecycle = match file.compat {
-        Compat::None => Lifecycle::default(),
-        Compat::Lvs => Lifecycle::lvs(),
-    };
-    let expiration =
-        |written: Option<u32>, kind| written.unwrap_or(sched::Plan::new(kind).expiration);
-    Defaults {
-        timeouts: file.timeouts.over(&Timeouts::default()),
-        lifecycle: file.lvs.lifecycle.over(lifecycle),
-        lblc_expiration: expiration(file.lvs.lblc_expiration, sched::Kind::Lblc),
-        lblcr_expiration: expiration(file.lvs.lblcr_expiration, sched::Kind::Lblcr),
-    }
 }
 
 /// What the names of the file stand for.

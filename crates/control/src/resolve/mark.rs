@@ -1,21 +1,30 @@
 //! Marks: that every mark service gets packets.
 
-use dataplane::{mark::MarkRule, topology::PortId};
+use dataplane::{
+    mark::{self, MarkRule},
+    topology::PortId,
+};
 
 use crate::{
     fault::Fault,
     file::{self, File, Mark, Takes},
 };
 
-/// The most rules that the match maps hold.
+/// The most rules that the XDP program walks; one with several ranges of ports counts for
+/// each of them.
 const RULES_MOST: usize = 256;
 
 /// The rules, in file order.
 pub(super) fn rules(file: &File, faults: &mut Vec<Fault>) -> Vec<MarkRule> {
-    if let Some(first) = file.marks.get(RULES_MOST) {
-        faults.push(first.spot.fault(
-            format!("marks: has {} rules, more than {RULES_MOST}", file.marks.len()),
-            "join some of them by wider prefixes or by ranges of ports",
+    let mut count = 0;
+    let beyond = file.marks.iter().find(|mark| {
+        count += mark.ports.len().max(1);
+        count > RULES_MOST
+    });
+    if let Some(beyond) = beyond {
+        faults.push(beyond.spot.fault(
+            format!("more than {RULES_MOST} rules up to here, counting each range of ports"),
+            "join some of them by wider prefixes or ranges",
         ));
     }
     file.marks.iter().map(|mark| rule(file, mark, faults)).collect()
@@ -53,12 +62,9 @@ fn rule(file: &File, mark: &Mark, faults: &mut Vec<Fault>) -> MarkRule {
 }
 
 /// Reports a mark service that no packet can reach.
-pub(super) fn without_rule(file: &File, service: &file::Service, faults: &mut Vec<Fault>) {
+pub(super) fn without_rule(rules: &[MarkRule], service: &file::Service, faults: &mut Vec<Fault>) {
     let Takes::Mark { mark, ipv6 } = &service.takes else { return };
-    let of_family = file.marks.iter().filter(|m| m.destination.address().is_ipv6() == *ipv6);
-    // What several rules with masks can make of a packet's mark together.
-    let agreeing = of_family.filter(|rule| rule.mark == mark.value & rule.mask);
-    if agreeing.fold(0, |bits, rule| bits | rule.mark) == mark.value {
+    if mark::possible(rules, mark.value, *ipv6) {
         return;
     }
     let family = if *ipv6 { "IPv6" } else { "IPv4" };

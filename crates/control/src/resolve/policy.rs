@@ -10,7 +10,7 @@ use sched::Kind;
 use crate::{
     fault::Fault,
     file::{self, Put},
-    model::Defaults,
+    model::Model,
 };
 
 /// The policy that all keys of the entry share: without persistence, whose mask depends on
@@ -19,14 +19,14 @@ pub(super) fn of(
     service: &file::Service,
     forward: Forward,
     keys: &[Put<ServiceKey>],
-    defaults: &Defaults,
+    model: &Model,
     faults: &mut Vec<Fault>,
 ) -> Policy {
     mss_clamp(service, forward, faults);
     one_packet(service, keys, faults);
     on_join(service, faults);
     Policy {
-        scheduler: service.scheduler.over(defaults.plan(service.scheduler.kind)),
+        scheduler: service.scheduler.over(model.plan(service.scheduler.kind)),
         persistence: None,
         one_packet: service.one_packet.is_some(),
         except_ports: service.except_ports.as_ref().map(|p| p.value.clone()).unwrap_or_default(),
@@ -34,8 +34,8 @@ pub(super) fn of(
         access: service.access.clone(),
         local_addresses: Vec::new(),
         mss_clamp: service.mss_clamp.as_ref().map(|put| put.value).unwrap_or_default(),
-        timeouts: service.timeouts.over(&defaults.timeouts),
-        lifecycle: service.lifecycle.over(defaults.lifecycle),
+        timeouts: service.timeouts.over(&model.timeouts),
+        lifecycle: service.lifecycle.over(model.lifecycle),
     }
 }
 

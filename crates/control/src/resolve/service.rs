@@ -10,14 +10,15 @@ use super::{Names, mark, policy, server, twice};
 use crate::{
     fault::Fault,
     file::{self, File, Put, Servers, Spot, Takes},
-    model::{Defaults, Server, Service},
+    model::{Model, Server, Service},
 };
 
-/// All services, one for each element of a `listen:` list and for each `mark:`.
+/// All services, one for each element of a `listen:` list and for each `mark:`; `model` is
+/// what is known already, the box's own settings.
 pub(super) fn services(
     file: &File,
     names: &Names<'_>,
-    defaults: &Defaults,
+    model: &Model,
     faults: &mut Vec<Fault>,
 ) -> Vec<Service> {
     let (mut named, mut taken) = (HashMap::new(), HashMap::new());
@@ -30,10 +31,10 @@ pub(super) fn services(
         for key in &keys {
             twice(&mut taken, key.value, &key.value.to_string(), &key.spot, faults);
         }
-        mark::without_rule(file, written, faults);
+        mark::without_rule(&model.marks, written, faults);
         every_port(written, &keys, faults);
         let Some(forward) = &written.forward else { continue };
-        let policy = policy::of(written, forward.value, &keys, defaults, faults);
+        let policy = policy::of(written, forward.value, &keys, model, faults);
         let members = members(written, names, faults);
         server::tunnel(written, forward.value, members, faults);
         for Put { value: key, .. } in keys {
