@@ -344,6 +344,13 @@ fn against_the_box() {
                     "x.yaml:4:93: services[0].servers[0].address: 10.0.2.1 is an address of this box, with forward: nat; add forward: dr to this server, the only method for a server on the director",
                 ],
             ),
+            (
+                "services:\n  - {name: a, listen: 203.0.113.10:0/tcp, forward: nat, persistence: 6m}\n  - {name: b, listen: 203.0.113.11:0/tcp, forward: nat, persistence: 6m, except_ports: [20-29]}\n  - {name: c, listen: 203.0.113.10:0/udp, forward: nat, persistence: 6m}\n  - {name: d, listen: 203.0.113.10:179/tcp, forward: nat}\n",
+                &[
+                    "x.yaml:4:23: services[0].listen: 203.0.113.10:0/tcp would take what this box's own sockets get on port 22; add except_ports: [22], or stop listening there",
+                    "x.yaml:6:23: services[2].listen: 203.0.113.10:0/udp would take what this box's own sockets get on port 9200; add except_ports: [9200], or stop listening there",
+                ],
+            ),
         ],
         Some(&around),
     );
