@@ -125,7 +125,9 @@ fn payload(packet: &Packet) -> Vec<u8> {
         Content::Udp => udp(packet, &data),
         Content::Sctp(chunks) => sctp(packet, chunks),
         Content::Icmp { kind, code, about } => {
-            let about = about.as_deref().map(quote).unwrap_or_default();
+            let mut about = about.as_deref().map(quote).unwrap_or_default();
+            // An error is no longer than 576 octets (RFC 1812), or 1280 (RFC 4443).
+            about.truncate(if packet.from.is_ipv4() { 548 } else { 1232 });
             icmp(packet, [*kind, *code], &[about, data].concat())
         }
         Content::Other(_, Some(inner)) => quote(inner),
