@@ -51,10 +51,10 @@ impl Sequences {
     fn sequence(&self, number: u64) -> Vec<String> {
         let mut sequence = Sequence {
             plan: self,
-            chance: Chance::new(self.seed << 32 | number),
+            chance: Chance::new((self.seed << 32) | number),
             servers: Vec::new(),
             clients: 0,
-            waits: self.waits && number % 25 == 0,
+            waits: self.waits && number.is_multiple_of(25),
             steps: Vec::new(),
         };
         sequence.begin();
