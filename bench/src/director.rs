@@ -6,10 +6,9 @@ use std::{net::IpAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use dataplane::{
     director::{Director, Limits},
-    forward::{Address, Forward, Protocol, ServiceKey, V4, V6},
-    snapshot::{
-        LocalAddress, MssClamp, Server, ServerId, Service, ServiceId, Services, Snapshot, Timeouts,
-    },
+    forward::{Address, Endpoint, Forward, Protocol, V4, V6},
+    policy::Policy,
+    snapshot::{LocalAddress, Server, ServerId, Service, ServiceId, Services, Snapshot},
     stats::Stats,
     topology::{Hop, Interface, Mac, NextHop, Route, RouteKind, Routes, Topology},
     worker::Worker,
@@ -49,35 +48,24 @@ fn services<A: BenchFamily>(forward: Forward) -> Services {
         let id = services.services.len() as ServiceId;
         let first = services.servers.len() as ServerId;
         services.servers.extend((0..SERVERS).map(|n| Some(server::<A>(id, forward, n))));
-        let key = ServiceKey { protocol, address: A::VIP.ip(), port: flows::PORT };
-        services.by_key.insert(key, id);
-        services.services.push(Some(Service {
-            name: protocol.name().into(),
-            key,
-            scheduler: sched::Kind::Rr,
-            servers: (first..first + SERVERS as ServerId).collect(),
-            candidates: Vec::new(),
+        let key = Endpoint { protocol, address: A::VIP.ip(), port: flows::PORT };
+        services.by_key.insert(key.into(), id);
+        let policy = Policy {
+            scheduler: sched::Plan::new(sched::Kind::Rr),
             local_addresses: local_addresses::<A>(forward),
-            mss_clamp: MssClamp::Off,
-            timeouts: Timeouts::default(),
-        }));
+            ..Policy::default()
+        };
+        let servers = (first..first + SERVERS as ServerId).collect();
+        let service = Service::new(protocol.name(), key, policy);
+        services.services.push(Some(Service { servers, ..service }));
     }
     services.derive();
     services
 }
 
 fn server<A: BenchFamily>(service: ServiceId, forward: Forward, n: u64) -> Server {
-    Server {
-        service,
-        address: flows::nth(A::SERVER, n).ip(),
-        port: if forward.two_way() { 8080 } else { flows::PORT },
-        weight: 1,
-        forward,
-        mac: None,
-        up: true,
-        drained: false,
-        removed: false,
-    }
+    let port = if forward.two_way() { 8080 } else { flows::PORT };
+    Server::new(service, flows::nth(A::SERVER, n).ip(), port, forward)
 }
 
 fn local_addresses<A: BenchFamily>(forward: Forward) -> Vec<LocalAddress> {

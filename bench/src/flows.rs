@@ -60,6 +60,7 @@ impl BenchFamily for V4 {
             Protocol::Tcp => {
                 with_payload(segment(builder.tcp(tuple.sport, tuple.dport, 1, 1000), flags))
             }
+            Protocol::Sctp => unreachable!("no bench has SCTP"),
         }
     }
 }
@@ -84,6 +85,7 @@ impl BenchFamily for V6 {
             Protocol::Tcp => {
                 with_payload(segment(builder.tcp(tuple.sport, tuple.dport, 1, 1000), flags))
             }
+            Protocol::Sctp => unreachable!("no bench has SCTP"),
         }
     }
 }

@@ -21,7 +21,12 @@ use crate::model::{Compat, Model, Server, Service};
 pub fn compile(model: &Model, ids: &mut Ids) -> Services {
     ids.begin();
     let mut services = Services {
-        settings: Settings { compat_lvs: model.compat == Compat::Lvs },
+        settings: Settings {
+            compat_lvs: model.compat == Compat::Lvs,
+            access: model.access.clone(),
+            defence: model.defence,
+        },
+        marks: model.marks.clone(),
         ..Services::default()
     };
     for service in &model.services {
@@ -50,15 +55,12 @@ fn candidates(service: &Service, id: ServiceId, compat: Compat, ids: &mut Ids) -
 
 fn place(server: &Server, service: ServiceKey, id: ServiceId, ids: &mut Ids) -> ServerId {
     let record = snapshot::Server {
-        service: id,
-        address: server.address,
-        port: server.port,
         weight: server.weight,
-        forward: server.forward,
+        tunnel: server.tunnel,
+        upper: server.upper,
+        lower: server.lower,
         mac: server.mac,
-        up: true,
-        drained: false,
-        removed: false,
+        ..snapshot::Server::new(id, server.address, server.port, server.forward)
     };
     ids.server(ServerKey { service, address: server.address, port: server.port }, record)
 }
@@ -67,11 +69,7 @@ fn record(service: &Service, servers: Vec<ServerId>) -> snapshot::Service {
     snapshot::Service {
         name: service.name.clone(),
         key: service.key,
-        scheduler: service.scheduler,
         servers,
-        candidates: Vec::new(),
-        local_addresses: service.local_addresses.clone(),
-        mss_clamp: service.mss_clamp,
-        timeouts: service.timeouts.clone(),
+        policy: service.policy.clone(),
     }
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive};
 
 use dataplane::{
-    forward::{Forward, ServiceKey},
+    forward::{Endpoint, Forward},
     snapshot::Services,
 };
 
@@ -34,7 +34,7 @@ pub struct AddressRoles {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MatchEntries {
     /// By protocol, address and port.
-    pub endpoints: BTreeMap<ServiceKey, EndpointRoles>,
+    pub endpoints: BTreeMap<Endpoint, EndpointRoles>,
     /// By address.
     pub addresses: BTreeMap<IpAddr, AddressRoles>,
 }
@@ -45,8 +45,9 @@ pub struct MatchEntries {
 pub fn match_entries(services: &Services) -> MatchEntries {
     let mut entries = MatchEntries::default();
     for service in services.services.iter().flatten() {
-        entries.endpoints.entry(service.key).or_default().service = true;
-        entries.addresses.entry(service.key.address).or_default().vip = true;
+        let Some(endpoint) = service.key.endpoint() else { continue };
+        entries.endpoints.entry(*endpoint).or_default().service = true;
+        entries.addresses.entry(endpoint.address).or_default().vip = true;
     }
     for (address, ports) in &services.local_ports {
         entries.addresses.entry(*address).or_default().local = Some(ports.clone());
@@ -55,8 +56,9 @@ pub fn match_entries(services: &Services) -> MatchEntries {
         let Some(Some(service)) = services.services.get(server.service as usize) else { continue };
         match server.forward {
             Forward::Nat => {
-                let key = ServiceKey {
-                    protocol: service.key.protocol,
+                let Some(endpoint) = service.key.endpoint() else { continue };
+                let key = Endpoint {
+                    protocol: endpoint.protocol,
                     address: server.address,
                     port: server.port,
                 };

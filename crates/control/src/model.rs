@@ -5,13 +5,14 @@
 use std::{net::IpAddr, time::Duration};
 
 use dataplane::{
-    forward::{Forward, ServiceKey},
-    snapshot::{LocalAddress, MssClamp, Timeouts},
+    forward::{Forward, ServiceKey, Tunnel},
+    mark::MarkRule,
+    policy::{Access, Defence, Lifecycle, LocalAddress, Policy, Timeouts},
     topology::Mac,
 };
 
 /// The checked configuration of one director.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
     /// The interfaces to serve, in file order; the index is the datapath's `PortId`.
     pub interfaces: Vec<Interface>,
@@ -29,8 +30,20 @@ pub struct Model {
     pub stop_grace: Duration,
     /// Octets of one UMEM chunk: 2048 or 4096.
     pub chunk_size: u32,
+    /// Who may open connections to any service.
+    pub access: Access,
+    /// What is done against floods (`lvs:`).
+    pub defence: Defence,
+    /// The box's own `lvs:` settings, for services that come while it runs.
+    pub lifecycle: Lifecycle,
+    /// The box's own idle times, for services that come while it runs (`ipvsadm --set`).
+    pub timeouts: Timeouts,
+    /// All of `local_addresses:`, for FullNAT servers that come while it runs.
+    pub local_addresses: Vec<LocalAddress>,
     /// The `vips:` list.
     pub vips: Vec<Vip>,
+    /// The `marks:` list, in file order.
+    pub marks: Vec<MarkRule>,
     /// One for each element of a `listen:` list, in file order.
     pub services: Vec<Service>,
 }
@@ -191,22 +204,16 @@ pub struct Vip {
 }
 
 /// One LVS service.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// The operator's name for it; the elements of one `listen:` list share it.
     pub name: String,
     /// What clients connect to.
     pub key: ServiceKey,
-    /// How a server is picked.
-    pub scheduler: sched::Kind,
     /// The service's forwarding method; servers carry the one that applies to them.
     pub forward: Forward,
-    /// FullNAT source addresses, of the VIP's family; empty where no server is FullNAT.
-    pub local_addresses: Vec<LocalAddress>,
-    /// What happens to the MSS option of SYNs.
-    pub mss_clamp: MssClamp,
-    /// Idle times.
-    pub timeouts: Timeouts,
+    /// Its behaviour.
+    pub policy: Policy,
     /// The real servers, in file order.
     pub servers: Vec<Server>,
 }
@@ -224,6 +231,12 @@ pub struct Server {
     pub weight: u32,
     /// How packets reach it.
     pub forward: Forward,
+    /// In TUN: what the outer header is.
+    pub tunnel: Tunnel,
+    /// Connections at which it gets no new ones (`max_connections`); 0: any number.
+    pub upper: u32,
+    /// Below so many it gets new ones again (`resume_connections`); 0: three quarters of `upper`.
+    pub lower: u32,
     /// The MAC that replaces neighbour resolution.
     pub mac: Option<Mac>,
 }

@@ -102,12 +102,16 @@ impl From<xsk::XdpMode> for XdpMode {
 pub struct Service {
     /// The operator's name for it; the elements of one `listen:` list share it.
     pub name: String,
-    /// `tcp` or `udp`.
+    /// `tcp`, `udp`, `sctp`, or `mark`.
     pub protocol: String,
-    /// The VIP.
-    pub address: IpAddr,
-    /// Its port.
+    /// The VIP; none in a mark service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// Its port; 0 where it takes several.
     pub port: u16,
+    /// The mark of a mark service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u32>,
     /// The scheduler's name.
     pub scheduler: String,
     /// Connections and traffic.
@@ -118,9 +122,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// Address and port.
-    pub const fn endpoint(&self) -> SocketAddr {
-        SocketAddr::new(self.address, self.port)
+    /// Address and port, or the mark.
+    pub fn place(&self) -> String {
+        match (self.address, self.mark) {
+            (Some(address), _) => SocketAddr::new(address, self.port).to_string(),
+            (None, mark) => mark.unwrap_or_default().to_string(),
+        }
     }
 }
 

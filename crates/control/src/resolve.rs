@@ -7,13 +7,14 @@ mod surroundings;
 
 use std::net::IpAddr;
 
+use dataplane::policy::{Access, Defence, Lifecycle, Timeouts};
 use hashbrown::{HashMap, HashSet};
 pub use surroundings::{Link, Surroundings};
 
 use crate::{
     fault::Fault,
     file::{File, Pool, Put, Spot},
-    model::{Interface, Limits, Model, Vip, Workers},
+    model::{Compat, Interface, Limits, Model, Vip, Workers},
 };
 
 /// Resolves a decoded file. The model counts only if `faults` stays empty; `around` adds the
@@ -28,7 +29,16 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
         when_down: file.when_down,
         stop_grace: file.stop_grace,
         chunk_size: file.chunk_size,
+        access: Access::default(),
+        defence: Defence::default(),
+        lifecycle: match file.compat {
+            Compat::None => Lifecycle::default(),
+            Compat::Lvs => Lifecycle::lvs(),
+        },
+        timeouts: Timeouts::default(),
+        local_addresses: local::all(file),
         vips: vips(file, faults),
+        marks: Vec::new(),
         services: Vec::new(),
     };
     let mut names = Names::of(file);

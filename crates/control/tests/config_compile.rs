@@ -32,7 +32,7 @@ fn two(head: &str, a: &[u8], b: &[u8]) -> Model {
 
 /// Last octets of a service's candidates, in scheduling order.
 fn candidates(services: &Services, port: u16) -> Vec<u8> {
-    let (_, id) = services.by_key.iter().find(|(key, _)| key.port == port).expect("there");
+    let (_, id) = services.by_key.iter().find(|(key, _)| key.port() == port).expect("there");
     let service = services.services[*id as usize].as_ref().expect("there");
     let octet = |id: &u32| {
         let server = services.servers[*id as usize].as_ref().expect("there");
@@ -104,7 +104,7 @@ fn a_removed_service_matches_until_its_last_connection() {
     let services = compile(&empty, &mut ids);
     assert!(services.by_key.is_empty(), "nothing new is admitted");
     assert!(services.services.iter().flatten().all(|s| s.servers.is_empty()));
-    assert!(match_entries(&services).endpoints[&key].service);
+    assert!(match_entries(&services).endpoints[key.endpoint().unwrap()].service);
     // It comes back with its server: the ids too.
     let services = compile(&two("", &[11], &[12]), &mut ids);
     assert_eq!(services.by_key[&key], 0);
@@ -117,7 +117,7 @@ fn a_removed_service_matches_until_its_last_connection() {
     assert_eq!(ids.server_id(&of_a), None);
     let services = compile(&empty, &mut ids);
     assert!(services.services[0].is_none());
-    assert!(!match_entries(&services).endpoints.contains_key(&key));
+    assert!(!match_entries(&services).endpoints.contains_key(key.endpoint().unwrap()));
     // A service without servers has no connections to wait for.
     let mut ids = Ids::default();
     compile(&two("", &[], &[]), &mut ids);
@@ -184,9 +184,9 @@ services:
     assert_eq!(model.largest_mtu(), 1738);
     let service = &model.services[0];
     // The states by the kernel's numbers; only SYNACK was set.
-    assert_eq!(service.timeouts.tcp, [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 3]);
-    assert_eq!(service.timeouts.udp, 3600);
-    assert_eq!(service.key.protocol, Protocol::Tcp);
+    assert_eq!(service.policy.timeouts.tcp, [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 3]);
+    assert_eq!(service.policy.timeouts.udp, 3600);
+    assert_eq!(service.key.endpoint().unwrap().protocol, Protocol::Tcp);
     let server = &service.servers[0];
     assert_eq!((server.weight, server.port, server.forward), (0, 80, Forward::Nat));
     assert_eq!(server.name.as_deref(), Some("one"));

@@ -27,7 +27,10 @@ fn all_load_and_compile() {
         let services = compile(&model, &mut Ids::default());
         assert_eq!(services.by_key.len(), model.services.len(), "{name}");
         for service in &model.services {
-            assert!(match_entries(&services).endpoints[&service.key].service, "{name}");
+            assert!(
+                match_entries(&services).endpoints[service.key.endpoint().unwrap()].service,
+                "{name}"
+            );
         }
         count += 1;
     }
@@ -69,13 +72,13 @@ fn demos_keep_to_the_address_plan() {
         for service in &model.services {
             assert_eq!(service.forward, forward, "{name}");
             // An iperf3 test has several connections, which must meet at one server.
-            let servers = if service.key.port == 5201 { 1 } else { 3 };
+            let servers = if service.key.port() == 5201 { 1 } else { 3 };
             assert_eq!(service.servers.len(), servers, "{name}");
-            let family = usize::from(service.key.address.is_ipv6());
+            let family = usize::from(service.key.is_ipv6());
             assert_eq!(service.servers[0].address.to_string(), first[family], "{name}");
-            assert!(service.servers.iter().all(|s| s.port == service.key.port), "{name}");
+            assert!(service.servers.iter().all(|s| s.port == service.key.port()), "{name}");
             let local = usize::from(forward == Forward::FullNat);
-            assert_eq!(service.local_addresses.len(), local, "{name}");
+            assert_eq!(service.policy.local_addresses.len(), local, "{name}");
         }
     }
 }
@@ -93,6 +96,6 @@ fn full_example_states_the_defaults() {
     assert_eq!(full.when_down, bare.when_down);
     assert_eq!(full.stop_grace, bare.stop_grace);
     assert_eq!(full.workers.idle, bare.workers.idle);
-    assert_eq!(full.services[0].timeouts, dataplane::snapshot::Timeouts::default());
+    assert_eq!(full.services[0].policy.timeouts, dataplane::snapshot::Timeouts::default());
     assert_eq!(full.services[0].servers.iter().map(|s| s.weight).collect::<Vec<_>>(), [10, 30]);
 }

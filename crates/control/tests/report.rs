@@ -167,7 +167,7 @@ fn services_come_by_protocol_address_and_port() {
     let rows: Vec<String> = report
         .services
         .iter()
-        .map(|s| format!("{} {} {} {}", s.protocol, s.endpoint(), s.scheduler, s.name))
+        .map(|s| format!("{} {} {} {}", s.protocol, s.place(), s.scheduler, s.name))
         .collect();
     let expected = [
         "tcp 203.0.113.10:80 wrr web",

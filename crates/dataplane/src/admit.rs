@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use crate::{
+    admission::Admission,
     breath::Breath,
-    director::{Admission, Family},
-    forward::{Address, Forward, Protocol, ServiceKey},
+    director::Family,
+    forward::{Address, Endpoint, Forward, Protocol, ServiceKey},
     packet::Packet,
     snapshot::{LocalAddress, Server, ServerId, Service},
     table::{Connection, Found, InsertError},
@@ -37,12 +38,12 @@ impl Breath<'_> {
     #[inline(never)]
     pub fn admit<A: Family>(&mut self, packet: &Packet<A>) -> Result<Found<A>, Refusal> {
         let services = &*self.snapshot.services;
-        let key = ServiceKey {
+        let key = Endpoint {
             protocol: packet.tuple.protocol,
             address: packet.tuple.dst.ip(),
             port: packet.tuple.dport,
         };
-        let Some(&id) = services.by_key.get(&key) else {
+        let Some(&id) = services.by_key.get(&ServiceKey::from(key)) else {
             return Err(Refusal::Punt(Punt::Alien));
         };
         if !opens(packet) {
@@ -66,10 +67,21 @@ impl Breath<'_> {
         if packet.tuple.protocol == Protocol::Tcp && self.director.half_open() >= limit {
             return Err(Refusal::Drop(Drop::HalfOpenLimit));
         }
-        let picked = admission.scheduler.pick(&service.candidates).ok_or(Refusal::NoServer)?;
-        let server_id = service.candidates[picked].id;
-        let server =
-            services.servers[server_id as usize].as_ref().expect("candidates are live servers");
+        let request = sched::Request {
+            client: packet.tuple.src.ip(),
+            client_port: packet.tuple.sport,
+            destination: packet.tuple.dst.ip(),
+            now: self.now.seconds(),
+            random: admission.random(),
+        };
+        let loads = |id| self.director.server(id).load();
+        let Admission { scheduler, candidates, .. } = &mut *admission;
+        let picked = scheduler.pick(candidates, &request, &loads).ok_or(Refusal::NoServer)?;
+        let server_id = candidates[picked].id;
+        // Control enlists a server when every worker has the snapshot that knows it.
+        let Some(Some(server)) = services.servers.get(server_id as usize) else {
+            return Err(Refusal::NoServer);
+        };
         self.open(packet, service, (server_id, server), admission).map_err(Refusal::Drop)
     }
 
@@ -133,6 +145,7 @@ fn opens<A>(packet: &Packet<A>) -> bool {
     match packet.tuple.protocol {
         Protocol::Tcp => packet.flags & (flag::SYN | flag::RST) == flag::SYN,
         Protocol::Udp => true,
+        Protocol::Sctp => false,
     }
 }
 
@@ -142,9 +155,9 @@ fn first_state<A>(packet: &Packet<A>, service: &Service, forward: Forward) -> (u
             let direction =
                 if forward.two_way() { tcp::Direction::Input } else { tcp::Direction::InputOnly };
             let state = tcp::next(direction, tcp::State::None, packet.flags);
-            (state as u8, service.timeouts.tcp[state as usize])
+            (state as u8, service.policy.timeouts.tcp[state as usize])
         }
-        Protocol::Udp => (tcp::UDP_STATE, service.timeouts.udp),
+        Protocol::Udp | Protocol::Sctp => (tcp::UDP_STATE, service.policy.timeouts.udp),
     }
 }
 
@@ -161,7 +174,7 @@ impl<'a, A: Address> Ports<'a, A> {
         if server.forward != Forward::FullNat {
             return Self::Client { address: packet.tuple.src, port: packet.tuple.sport };
         }
-        let addresses = service.local_addresses.as_slice();
+        let addresses = service.policy.local_addresses.as_slice();
         let count = addresses.iter().map(|local| local.ports.len() as u32).sum();
         Self::Local { addresses, cursor, count }
     }

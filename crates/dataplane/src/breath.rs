@@ -294,7 +294,7 @@ impl<'a> Breath<'a> {
         let service = services.servers.get(server as usize).and_then(Option::as_ref);
         service
             .and_then(|server| services.services[server.service as usize].as_ref())
-            .map_or(crate::snapshot::Timeouts::default().tcp, |service| service.timeouts.tcp)
+            .map_or(crate::snapshot::Timeouts::default().tcp, |service| service.policy.timeouts.tcp)
     }
 
     /// TTL, next hop and MTU of a packet of a connection.
@@ -451,7 +451,7 @@ impl<'a> Breath<'a> {
             return;
         };
         let Some(service) = &services.services[server.service as usize] else { return };
-        let limit = match service.mss_clamp {
+        let limit = match service.policy.mss_clamp {
             MssClamp::Off => return,
             MssClamp::Octets(octets) => octets,
             MssClamp::Path => {

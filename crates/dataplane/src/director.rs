@@ -12,6 +12,7 @@ use std::{
 use crossbeam_channel::Sender;
 
 use crate::{
+    admission::Admission,
     clock::Now,
     forward::{V4, V6},
     fragment::FragmentTable,
@@ -76,6 +77,7 @@ pub struct ServerRecord {
     active: AtomicU32,
     inactive: AtomicU32,
     opened: AtomicU64,
+    persistent: AtomicU32,
     /// A learned tunnel MTU in the low 16 bits, the second it ends above.
     path_mtu: AtomicU64,
 }
@@ -92,6 +94,11 @@ impl ServerRecord {
     /// Other connections, and all of UDP (LVS `InActConn`).
     pub fn inactive(&self) -> u32 {
         settled(&self.inactive)
+    }
+
+    /// Persistence templates (LVS `PersistConn`).
+    pub fn persistent(&self) -> u32 {
+        settled(&self.persistent)
     }
 
     /// Connections ever made.
@@ -116,19 +123,14 @@ impl ServerRecord {
         self.path_mtu.store(ends << 16 | u64::from(mtu), Ordering::Relaxed);
     }
 
+    /// What schedulers weigh.
+    pub fn load(&self) -> sched::Load {
+        sched::Load { active: self.active(), inactive: self.inactive(), overloaded: false }
+    }
+
     fn count(&self, active: bool) -> &AtomicU32 {
         if active { &self.active } else { &self.inactive }
     }
-}
-
-/// What admission of one service changes, under the service's lock, so that many workers
-/// pick exactly as one.
-#[derive(Debug)]
-pub struct Admission {
-    /// The scheduler with its state.
-    pub scheduler: sched::Scheduler,
-    /// FullNAT: where the search for a free local port goes on.
-    pub local_cursor: u32,
 }
 
 /// The state that all workers share.
@@ -211,20 +213,53 @@ impl Director {
         &self.servers[id as usize]
     }
 
+    /// Connections still name this server, so its id may not be given to another one.
+    pub fn in_use(&self, id: ServerId) -> bool {
+        let record = self.server(id);
+        record.active() + record.inactive() + record.persistent() > 0
+    }
+
     /// TCP connections in SYN_SENT or SYN_RECV.
     pub fn half_open(&self) -> u32 {
         settled(&self.half_open.0)
     }
 
-    /// Makes the scheduler of each service that has none yet. Control calls it before it
-    /// publishes a snapshot with these services.
+    /// Takes up a configuration at once: [`Director::retire`], then [`Director::enlist`]. Only
+    /// where no worker runs with an older one.
     pub fn prepare(&self, services: &Services) {
+        self.retire(services);
+        self.enlist(services);
+    }
+
+    /// The first half of a change of configuration: servers and services that are not in it get
+    /// no more connections; weights and states of the others become its own. Control publishes
+    /// the snapshot after this call.
+    pub fn retire(&self, services: &Services) {
+        for (id, service) in services.services.iter().enumerate() {
+            let mut admission = lock(&self.services[id]);
+            match (service, admission.as_mut()) {
+                (Some(service), Some(admission)) => {
+                    admission.retire(service.policy.scheduler, &services.candidates(service));
+                }
+                (None, Some(_)) => *admission = None,
+                (_, None) => {}
+            }
+        }
+    }
+
+    /// The second half: servers and services that came get connections. Control calls it when
+    /// every worker has the snapshot with them.
+    pub fn enlist(&self, services: &Services) {
         for (id, service) in services.services.iter().enumerate() {
             let Some(service) = service else { continue };
+            let candidates = services.candidates(service);
             let mut admission = lock(&self.services[id]);
-            if admission.is_none() {
-                let scheduler = services.new_scheduler(service);
-                *admission = Some(Admission { scheduler, local_cursor: 0 });
+            match admission.as_mut() {
+                Some(admission) => admission.enlist(&candidates),
+                None => {
+                    let (plan, grown) = (service.policy.scheduler, services.settings.compat_lvs);
+                    *admission = Some(Admission::new(plan, candidates, grown));
+                }
             }
         }
     }

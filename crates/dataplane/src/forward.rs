@@ -11,6 +11,8 @@ pub enum Protocol {
     Tcp = 6,
     /// UDP, RFC 768.
     Udp = 17,
+    /// SCTP, RFC 9260.
+    Sctp = 132,
 }
 
 impl Protocol {
@@ -19,15 +21,20 @@ impl Protocol {
         match number {
             6 => Some(Self::Tcp),
             17 => Some(Self::Udp),
+            132 => Some(Self::Sctp),
             _ => None,
         }
     }
 
-    /// `tcp` or `udp`, as in the configuration file.
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// `tcp`, `udp` or `sctp`, as in the configuration file.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         }
     }
 }
@@ -71,6 +78,26 @@ impl Forward {
             _ => Self::Tun,
         }
     }
+}
+
+/// What a tunnel's outer header is (`IP_VS_CONN_F_TUNNEL_TYPE_*`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Tunnel {
+    /// IP in IP (RFC 2003, RFC 2473, RFC 4213).
+    #[default]
+    Ipip,
+    /// Generic UDP Encapsulation (`--tun-type gue`).
+    Gue {
+        /// The destination port, not 0.
+        port: u16,
+        /// Whether the outer UDP checksum is filled.
+        checksum: bool,
+    },
+    /// Generic Routing Encapsulation (RFC 2784).
+    Gre {
+        /// Whether the header carries a checksum.
+        checksum: bool,
+    },
 }
 
 /// An IP address of one family, in the form that the table stores and the
@@ -218,19 +245,83 @@ impl<A: Copy> Tuple<A> {
     }
 }
 
-/// What clients connect to: the key of one LVS service.
+/// A protocol, an address and a port: what clients connect to, or what a server listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServiceKey {
+pub struct Endpoint {
     /// Transport protocol.
     pub protocol: Protocol,
-    /// The VIP.
+    /// The address.
     pub address: IpAddr,
-    /// The port of the VIP.
+    /// The port; 0 in the key of a service that takes every port of its VIP.
     pub port: u16,
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", SocketAddr::new(self.address, self.port), self.protocol.name())
+    }
+}
+
+/// The key of one LVS service (`ip_vs_service_find`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ServiceKey {
+    /// Packets to a VIP and port.
+    Endpoint(Endpoint),
+    /// Packets of one family that a mark rule gave this mark, of whatever protocol.
+    Mark {
+        /// The mark, not 0.
+        mark: u32,
+        /// The family.
+        ipv6: bool,
+    },
+}
+
+impl ServiceKey {
+    /// The endpoint, if it is one.
+    pub const fn endpoint(&self) -> Option<&Endpoint> {
+        match self {
+            Self::Endpoint(endpoint) => Some(endpoint),
+            Self::Mark { .. } => None,
+        }
+    }
+
+    /// The mark, if it is one.
+    pub const fn mark(&self) -> Option<u32> {
+        match self {
+            Self::Endpoint(_) => None,
+            Self::Mark { mark, .. } => Some(*mark),
+        }
+    }
+
+    /// The family of its packets.
+    pub const fn is_ipv6(&self) -> bool {
+        match self {
+            Self::Endpoint(endpoint) => endpoint.address.is_ipv6(),
+            Self::Mark { ipv6, .. } => *ipv6,
+        }
+    }
+
+    /// The port of the VIP; 0 where it takes several.
+    pub const fn port(&self) -> u16 {
+        match self {
+            Self::Endpoint(endpoint) => endpoint.port,
+            Self::Mark { .. } => 0,
+        }
+    }
+}
+
+impl From<Endpoint> for ServiceKey {
+    fn from(endpoint: Endpoint) -> Self {
+        Self::Endpoint(endpoint)
+    }
 }
 
 impl std::fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", SocketAddr::new(self.address, self.port), self.protocol.name())
+        match self {
+            Self::Endpoint(endpoint) => endpoint.fmt(f),
+            Self::Mark { mark, ipv6: false } => write!(f, "mark {mark}"),
+            Self::Mark { mark, ipv6: true } => write!(f, "mark {mark} IPv6"),
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! from and go to is behind [`io`].
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod admit;
 pub mod answer;
 pub mod breath;
@@ -23,8 +24,11 @@ pub mod icmp;
 pub mod ids;
 pub mod io;
 pub mod limiter;
+pub mod mark;
 pub mod memory;
 pub mod packet;
+pub mod policy;
+pub mod prefix;
 pub mod punt;
 pub mod rewrite;
 pub mod rings;

@@ -248,6 +248,7 @@ fn read_transport<A>(packet: &mut Packet<A>, segment: &[u8]) -> Result<(), Drop>
             packet.tuple.sport = u16_at(header, 0);
             packet.tuple.dport = u16_at(header, 2);
         }
+        Protocol::Sctp => return Err(Drop::Malformed),
     }
     Ok(())
 }

@@ -36,6 +36,7 @@ pub fn translate<A: Ip>(frame: &mut [u8], packet: &Packet<A>, new: Tuple<A>) {
             put_u16(header, 2, new.dport);
             translate_udp_checksum(segment, packet.fragment, new, delta);
         }
+        Protocol::Sctp => {}
     }
 }
 

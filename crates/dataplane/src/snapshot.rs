@@ -6,8 +6,11 @@ use std::{net::IpAddr, sync::Arc};
 
 use hashbrown::HashMap;
 
+pub use crate::policy::{LocalAddress, MssClamp, Timeouts};
 use crate::{
-    forward::{Forward, ServiceKey},
+    forward::{Forward, ServiceKey, Tunnel},
+    mark::MarkRule,
+    policy::{Access, Defence, Policy},
     route::source_towards,
     topology::{Mac, Topology},
     tunnel::Ends,
@@ -62,9 +65,11 @@ pub struct Services {
     pub services: Vec<Option<Service>>,
     /// By id; a removed server stays until its last connection ended.
     pub servers: Vec<Option<Server>>,
-    /// Which service a destination belongs to.
+    /// Which packets get which mark, in the order in which they apply.
+    pub marks: Vec<MarkRule>,
+    /// Which service a destination or a mark belongs to.
     pub by_key: HashMap<ServiceKey, ServiceId>,
-    /// All addresses of services.
+    /// All addresses of services with one.
     pub vips: hashbrown::HashSet<IpAddr>,
     /// Which servers a tunnel address belongs to.
     pub tunnel_servers: HashMap<IpAddr, Vec<ServerId>>,
@@ -72,6 +77,8 @@ pub struct Services {
     pub local_ports: HashMap<IpAddr, std::ops::RangeInclusive<u16>>,
     /// The box-wide settings.
     pub settings: Settings,
+    /// Rises whenever a server is gone or comes back ([`Services::follow`]).
+    pub liveness: u32,
 }
 
 /// Box-wide settings of the datapath.
@@ -79,6 +86,10 @@ pub struct Services {
 pub struct Settings {
     /// `compat: lvs`: the kernel's choices where ours differ.
     pub compat_lvs: bool,
+    /// Who may open connections to any service.
+    pub access: Access,
+    /// What is done against floods.
+    pub defence: Defence,
 }
 
 /// One service: one element of a `listen:` list.
@@ -88,18 +99,17 @@ pub struct Service {
     pub name: String,
     /// What clients connect to.
     pub key: ServiceKey,
-    /// How a server is picked.
-    pub scheduler: sched::Kind,
     /// Its servers in scheduling order.
     pub servers: Vec<ServerId>,
-    /// The same as the scheduler sees them; made by [`Services::derive`].
-    pub candidates: Vec<sched::Candidate>,
-    /// FullNAT: source addresses of the VIP's family of use, in file order.
-    pub local_addresses: Vec<LocalAddress>,
-    /// Clamp the MSS option of SYNs to what the way out carries (NAT, FullNAT).
-    pub mss_clamp: MssClamp,
-    /// Idle times in seconds.
-    pub timeouts: Timeouts,
+    /// What the operator decided about it.
+    pub policy: Policy,
+}
+
+impl Service {
+    /// A service without servers.
+    pub fn new(name: impl Into<String>, key: impl Into<ServiceKey>, policy: Policy) -> Self {
+        Self { name: name.into(), key: key.into(), servers: Vec::new(), policy }
+    }
 }
 
 impl Services {
@@ -109,13 +119,11 @@ impl Services {
         self.vips.clear();
         self.local_ports.clear();
         self.tunnel_servers.clear();
-        for service in self.services.iter_mut().flatten() {
-            self.vips.insert(service.key.address);
-            for local in &service.local_addresses {
+        for service in self.services.iter().flatten() {
+            self.vips.extend(service.key.endpoint().map(|endpoint| endpoint.address));
+            for local in &service.policy.local_addresses {
                 self.local_ports.insert(local.address, local.ports.clone());
             }
-            let candidate = |id: &ServerId| self.servers[*id as usize].as_ref()?.candidate(*id);
-            service.candidates = service.servers.iter().filter_map(candidate).collect();
         }
         for (id, server) in self.servers.iter().enumerate() {
             if let Some(server) = server.as_ref().filter(|s| s.forward == Forward::Tun) {
@@ -124,58 +132,60 @@ impl Services {
         }
     }
 
-    /// A scheduler for a service as it is configured; in `compat: lvs` as the kernel's is after
-    /// its servers were added one by one.
-    pub fn new_scheduler(&self, service: &Service) -> sched::Scheduler {
-        if self.settings.compat_lvs {
-            sched::Scheduler::grown(service.scheduler, &service.candidates)
-        } else {
-            sched::Scheduler::new(service.scheduler, &service.candidates)
-        }
+    /// Takes up the count of [`Services::liveness`] from what was published before: it rises if
+    /// any server went or came back.
+    pub fn follow(&mut self, before: &Self) {
+        let gone = |server: &Option<Server>| server.as_ref().is_none_or(Server::gone);
+        let length = self.servers.len().max(before.servers.len());
+        let at = |all: &[Option<Server>], id| all.get(id).is_none_or(gone);
+        let changed = (0..length).any(|id| at(&self.servers, id) != at(&before.servers, id));
+        self.liveness = before.liveness.wrapping_add(changed.into());
+    }
+
+    /// The service's servers as its scheduler sees them, in scheduling order.
+    pub fn candidates(&self, service: &Service) -> Vec<sched::Candidate> {
+        let candidate = |id: &ServerId| self.servers[*id as usize].as_ref()?.candidate(*id);
+        service.servers.iter().filter_map(candidate).collect()
     }
 }
 
 impl Server {
-    fn candidate(&self, id: ServerId) -> Option<sched::Candidate> {
-        let available = self.up && !self.drained;
-        (!self.removed).then_some(sched::Candidate { id, weight: self.weight, available })
+    /// A server of weight 1 that is up.
+    pub const fn new(service: ServiceId, address: IpAddr, port: u16, forward: Forward) -> Self {
+        Self {
+            service,
+            address,
+            port,
+            weight: 1,
+            share: 256,
+            forward,
+            tunnel: Tunnel::Ipip,
+            upper: 0,
+            lower: 0,
+            mac: None,
+            up: true,
+            drained: false,
+            removed: false,
+        }
     }
-}
 
-/// A FullNAT source address with its ports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalAddress {
-    /// The address.
-    pub address: IpAddr,
-    /// The ports of it that are ours.
-    pub ports: std::ops::RangeInclusive<u16>,
-}
+    /// Removed or down: what becomes of its connections is the service's lifecycle's.
+    pub const fn gone(&self) -> bool {
+        self.removed || !self.up
+    }
 
-/// Whether and how SYN segments get their MSS lowered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MssClamp {
-    /// Leave it.
-    #[default]
-    Off,
-    /// At most the MTU of the way out less the headers.
-    Path,
-    /// At most this many octets.
-    Octets(u16),
-}
-
-/// Idle times in seconds, by TCP state and for UDP.
-/// Defaults are those of LVS (`ip_vs_proto_tcp.c`, `ip_vs_proto_udp.c`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// By `tcp::State` as index.
-    pub tcp: [u16; 11],
-    /// UDP.
-    pub udp: u16,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { tcp: [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120], udp: 300 }
+    /// Nothing for one that was removed.
+    fn candidate(&self, id: ServerId) -> Option<sched::Candidate> {
+        let Self { address, port, weight, up, drained, share, .. } = *self;
+        (!self.removed).then_some(sched::Candidate {
+            id,
+            address,
+            port,
+            weight,
+            up,
+            drained,
+            share,
+        })
     }
 }
 
@@ -186,12 +196,20 @@ pub struct Server {
     pub service: ServiceId,
     /// Its address.
     pub address: IpAddr,
-    /// Its port (equal to the service's in DR and TUN).
+    /// Its port (equal to the service's in DR and TUN); 0 keeps the client's destination port.
     pub port: u16,
     /// The configured weight; 0 takes no new connections.
     pub weight: u32,
+    /// Slow start: 256ths of the weight that count by now; 256 is all.
+    pub share: u16,
     /// How packets reach it.
     pub forward: Forward,
+    /// In TUN: what the outer header is.
+    pub tunnel: Tunnel,
+    /// Connections at which it gets no new ones; 0: any number.
+    pub upper: u32,
+    /// Below so many it gets new ones again; 0: three quarters of `upper`.
+    pub lower: u32,
     /// `mac:` of the file: overrides neighbour resolution.
     pub mac: Option<Mac>,
     /// Health: up servers are candidates.

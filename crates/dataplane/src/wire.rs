@@ -289,6 +289,7 @@ pub const fn checksum_offset(protocol: Protocol) -> usize {
     match protocol {
         Protocol::Tcp => tcp::CHECKSUM,
         Protocol::Udp => udp::CHECKSUM,
+        Protocol::Sctp => 8,
     }
 }
 

@@ -7,9 +7,10 @@ use arc_swap::ArcSwap;
 use dataplane::{
     clock::Now,
     director::{Director, Limits},
-    forward::{Forward, Protocol, ServiceKey},
+    forward::{Endpoint, Forward, Protocol},
     memory::{MemoryFrame, MemoryIo},
-    snapshot::{MssClamp, Server, Service, Services, Snapshot, Timeouts},
+    policy::Policy,
+    snapshot::{Server, Service, Services, Snapshot},
     stats::Stats,
     topology::{Hop, Interface, Mac, NextHop, Route, RouteKind, Routes, Topology},
     verdict::{Answer, Drop},
@@ -26,32 +27,13 @@ const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 11];
 
 /// A UDP service in DR with one server.
 fn services() -> Services {
-    let key = ServiceKey { protocol: Protocol::Udp, address: VIP.into(), port: 53 };
-    let service = Service {
-        name: "dns".to_owned(),
-        key,
-        scheduler: sched::Kind::Rr,
-        servers: vec![0],
-        candidates: Vec::new(),
-        local_addresses: Vec::new(),
-        mss_clamp: MssClamp::Off,
-        timeouts: Timeouts::default(),
-    };
-    let server = Server {
-        service: 0,
-        address: SERVER.into(),
-        port: 53,
-        weight: 1,
-        forward: Forward::Dr,
-        mac: None,
-        up: true,
-        drained: false,
-        removed: false,
-    };
+    let key = Endpoint { protocol: Protocol::Udp, address: VIP.into(), port: 53 };
+    let service = Service { servers: vec![0], ..Service::new("dns", key, Policy::default()) };
+    let server = Server::new(0, SERVER.into(), 53, Forward::Dr);
     let mut services = Services {
         services: vec![Some(service)],
         servers: vec![Some(server)],
-        by_key: [(key, 0)].into_iter().collect(),
+        by_key: [(key.into(), 0)].into_iter().collect(),
         ..Services::default()
     };
     services.derive();

@@ -1,6 +1,7 @@
-//! Round robin (`ip_vs_rr.c`): the next available server after the last one picked.
+//! Round robin (`ip_vs_rr.c`): the next server that takes connections after the last one
+//! picked. Slow start does not count: each server gets its turn.
 
-use crate::{Candidate, Change};
+use crate::{Candidate, Change, Loads};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RoundRobin {
@@ -10,10 +11,10 @@ pub(crate) struct RoundRobin {
 }
 
 impl RoundRobin {
-    pub(crate) fn pick(&mut self, candidates: &[Candidate]) -> Option<usize> {
+    pub(crate) fn pick(&mut self, candidates: &[Candidate], loads: &impl Loads) -> Option<usize> {
         let start = self.next.min(candidates.len());
         let after = start..candidates.len();
-        let picked = after.chain(0..start).find(|&at| candidates[at].eligible())?;
+        let picked = after.chain(0..start).find(|&at| candidates[at].eligible(loads))?;
         self.next = picked + 1;
         Some(picked)
     }

@@ -1,8 +1,12 @@
 //! Weighted round robin (`ip_vs_wrr.c`): passes over the servers with a falling threshold.
 //! Each pass picks the servers whose weight reaches it; after the lowest pass the highest
 //! follows.
+//!
+//! Slow start: a server's turns stay where they are, and of 256 turns it takes as many as its
+//! share says, evenly spread, while the others pass it over. So the order of all others does
+//! not change, and a server at its full share takes every turn, as in the kernel.
 
-use crate::Candidate;
+use crate::{Candidate, Change, Loads};
 
 #[derive(Clone, Debug)]
 pub(crate) struct WeightedRoundRobin {
@@ -15,31 +19,69 @@ pub(crate) struct WeightedRoundRobin {
     highest: u32,
     /// What lies between two passes: the greatest common divisor of the weights.
     step: u32,
+    /// For each server in the list, what it has saved up in slow start towards its next
+    /// turn, in 256ths of a turn: always below 256.
+    saved: Vec<u16>,
 }
 
 impl WeightedRoundRobin {
     pub(crate) fn new(candidates: &[Candidate]) -> Self {
-        let mut wrr = Self { next: 0, threshold: 0, highest: 0, step: 1 };
-        wrr.changed(candidates);
+        let mut wrr = Self { next: 0, threshold: 0, highest: 0, step: 1, saved: Vec::new() };
+        wrr.saved.resize(candidates.len(), 0);
+        wrr.restart(candidates);
         wrr
     }
 
-    pub(crate) fn pick(&mut self, candidates: &[Candidate]) -> Option<usize> {
-        let best = candidates.iter().filter(|c| c.eligible()).map(|c| c.weight).max();
-        let Some(best) = best.filter(|_| self.highest > 0) else {
-            self.exhaust();
+    pub(crate) fn pick(&mut self, candidates: &[Candidate], loads: &impl Loads) -> Option<usize> {
+        if self.highest == 0 {
             return None;
-        };
+        }
+        let pass = self.rest_of_pass(candidates, loads);
+        if pass.is_some() {
+            return pass;
+        }
         loop {
-            let start = self.next.min(candidates.len());
-            let reaches = |c: &Candidate| c.available && c.weight >= self.threshold;
-            if let Some(further) = candidates[start..].iter().position(reaches) {
-                self.next = start + further + 1;
-                return Some(start + further);
-            }
+            // Asked anew for each pass: another core may close or open a server meanwhile.
+            let eligible = candidates.iter().filter(|c| c.eligible(loads));
+            let Some(best) = eligible.map(|c| c.weight).max() else {
+                self.exhaust();
+                return None;
+            };
             self.next = 0;
             self.descend(best);
+            let pass = self.rest_of_pass(candidates, loads);
+            if pass.is_some() {
+                return pass;
+            }
         }
+    }
+
+    /// The next server of this pass that takes its turn.
+    fn rest_of_pass(&mut self, candidates: &[Candidate], loads: &impl Loads) -> Option<usize> {
+        for (at, candidate) in candidates.iter().enumerate().skip(self.next) {
+            let reaches = candidate.active_weight() >= self.threshold;
+            if reaches && candidate.eligible(loads) && self.takes_turn(at, candidate.share()) {
+                self.next = at + 1;
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// A server in slow start has saved enough for a turn.
+    fn takes_turn(&mut self, at: usize, share: u16) -> bool {
+        if share == Candidate::FULL {
+            return true;
+        }
+        let Some(saved) = self.saved.get_mut(at) else {
+            return true;
+        };
+        *saved += share;
+        let enough = *saved >= Candidate::FULL;
+        if enough {
+            *saved -= Candidate::FULL;
+        }
+        enough
     }
 
     /// Goes on to the next pass that picks any server; `best` is the highest weight available.
@@ -55,9 +97,6 @@ impl WeightedRoundRobin {
 
     /// Where the kernel's search stands after it found nothing.
     const fn exhaust(&mut self) {
-        if self.highest == 0 {
-            return;
-        }
         if self.next == 0 || self.threshold > self.step {
             self.next = 0;
             self.threshold = self.highest;
@@ -66,10 +105,21 @@ impl WeightedRoundRobin {
         }
     }
 
+    pub(crate) fn changed(&mut self, candidates: &[Candidate], change: Change) {
+        match change {
+            Change::Added(at) => self.saved.insert(at.min(self.saved.len()), 0),
+            Change::Removed(at) if at < self.saved.len() => {
+                self.saved.remove(at);
+            }
+            Change::Removed(_) | Change::Edited(_) => {}
+        }
+        self.restart(candidates);
+    }
+
     /// Starts a pass over the new list, with a threshold as near the old one as its weights
     /// allow. So a service that grows server by server begins with a pass of threshold 1.
-    pub(crate) fn changed(&mut self, candidates: &[Candidate]) {
-        let weights = || candidates.iter().map(|c| c.weight).filter(|&weight| weight > 0);
+    fn restart(&mut self, candidates: &[Candidate]) {
+        let weights = || candidates.iter().map(Candidate::active_weight).filter(|&w| w > 0);
         self.next = 0;
         self.step = weights().reduce(gcd).unwrap_or(1);
         self.highest = weights().max().map_or(0, |weight| weight - (self.step - 1));
@@ -81,8 +131,8 @@ impl WeightedRoundRobin {
     }
 }
 
-/// The greatest common divisor (Euclid).
-const fn gcd(mut a: u32, mut b: u32) -> u32 {
+/// The greatest common divisor (Euclid); of 0 and another number, the other.
+pub(crate) const fn gcd(mut a: u32, mut b: u32) -> u32 {
     while b != 0 {
         (a, b) = (b, a % b);
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use dataplane::{
-    forward::{Protocol, ServiceKey},
+    forward::{Endpoint, Protocol},
     snapshot::MssClamp,
     topology::Mac,
 };
@@ -103,7 +103,7 @@ pub(super) fn network(text: &str) -> Result<(IpAddr, u8), Wrong> {
 }
 
 /// `ADDRESS:PORT/PROTOCOL`: one element of `listen:`.
-pub(super) fn listen(text: &str) -> Result<ServiceKey, Wrong> {
+pub(super) fn listen(text: &str) -> Result<Endpoint, Wrong> {
     let (endpoint, protocol) = match text.rsplit_once('/') {
         Some((endpoint, protocol)) => (endpoint, Some(protocol)),
         None => (text, None),
@@ -134,7 +134,7 @@ pub(super) fn listen(text: &str) -> Result<ServiceKey, Wrong> {
             "port 0, all ports, needs persistence, which comes with a later release",
             "write one element for each port",
         )),
-        port => Ok(ServiceKey { protocol, address, port }),
+        port => Ok(Endpoint { protocol, address, port }),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use dataplane::{
-    forward::{Forward, ServiceKey},
+    forward::{Endpoint, Forward},
     snapshot::{MssClamp, Timeouts},
     topology::Mac,
 };
@@ -23,7 +23,7 @@ pub struct Service {
     /// `name`.
     pub name: Option<Put<String>>,
     /// `listen`.
-    pub listen: Vec<Put<ServiceKey>>,
+    pub listen: Vec<Put<Endpoint>>,
     /// `forward`.
     pub forward: Option<Put<Forward>>,
     /// `scheduler`.
@@ -128,7 +128,7 @@ pub(super) fn service(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Servic
     })
 }
 
-fn listen(keys: &mut Keys<'_>, marked: bool, faults: &mut Vec<Fault>) -> Vec<Put<ServiceKey>> {
+fn listen(keys: &mut Keys<'_>, marked: bool, faults: &mut Vec<Fault>) -> Vec<Put<Endpoint>> {
     let at = if marked {
         keys.take("listen")
     } else {

@@ -28,7 +28,8 @@ pub(super) fn judge(model: &Model, topology: &Topology) -> Vec<Finding> {
 
 /// VIPs that nobody brings to this box, for all that xlvs can know.
 fn vips(model: &Model, topology: &Topology) -> Vec<Finding> {
-    let vips: BTreeSet<IpAddr> = model.services.iter().map(|s| s.key.address).collect();
+    let vips: BTreeSet<IpAddr> =
+        model.services.iter().filter_map(|s| Some(s.key.endpoint()?.address)).collect();
     let managed = |vip| model.vips.iter().any(|listed| listed.managed && listed.address == vip);
     let missing = vips.into_iter().filter(|vip| !topology.local.contains(vip) && !managed(*vip));
     missing
@@ -44,7 +45,7 @@ fn vips(model: &Model, topology: &Topology) -> Vec<Finding> {
 
 /// FullNAT: servers answer to these addresses, so the box must have them.
 fn local_addresses(model: &Model, topology: &Topology) -> Vec<Finding> {
-    let locals = model.services.iter().flat_map(|service| &service.local_addresses);
+    let locals = model.services.iter().flat_map(|service| &service.policy.local_addresses);
     let locals: BTreeSet<IpAddr> = locals.map(|local| local.address).collect();
     let missing = locals.into_iter().filter(|local| !topology.local.contains(local));
     missing

@@ -118,12 +118,14 @@ fn services(director: &Director, services: &Services, stats: &[Arc<Stats>]) -> V
 fn service(service: &snapshot::Service, servers: Vec<Server>) -> Service {
     let mut counts = Counts::default();
     servers.iter().for_each(|server| counts.add(&server.counts));
+    let endpoint = service.key.endpoint();
     Service {
         name: service.name.clone(),
-        protocol: service.key.protocol.name().to_owned(),
-        address: service.key.address,
-        port: service.key.port,
-        scheduler: service.scheduler.name().to_owned(),
+        protocol: endpoint.map_or("mark", |endpoint| endpoint.protocol.name()).to_owned(),
+        address: endpoint.map(|endpoint| endpoint.address),
+        port: service.key.port(),
+        mark: service.key.mark(),
+        scheduler: service.policy.scheduler.kind.name().to_owned(),
         counts,
         servers,
     }

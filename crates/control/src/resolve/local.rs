@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use dataplane::policy::LocalAddress;
 use hashbrown::HashMap;
 
 use super::{Names, Surroundings, twice};
@@ -9,6 +10,17 @@ use crate::{
     fault::Fault,
     file::{File, LocalGroup, Put},
 };
+
+/// The addresses of all groups with their ports, in file order.
+pub(super) fn all(file: &File) -> Vec<LocalAddress> {
+    let of_group = |group: &LocalGroup| {
+        let ports = group.ports.as_ref().map(|put| put.value.clone());
+        let with_ports =
+            |put: &Put<IpAddr>| Some(LocalAddress { address: put.value, ports: ports.clone()? });
+        group.addresses.iter().filter_map(with_ports).collect::<Vec<_>>()
+    };
+    file.local_addresses.iter().flat_map(of_group).collect()
+}
 
 /// Checks every group by itself and against the others.
 pub(super) fn check(

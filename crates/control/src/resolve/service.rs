@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use dataplane::{
-    forward::{Forward, ServiceKey},
-    snapshot::{LocalAddress, MssClamp},
+    forward::{Endpoint, Forward, Tunnel},
+    policy::{LocalAddress, MssClamp, Policy},
 };
 use hashbrown::HashMap;
 
@@ -32,13 +32,18 @@ pub(super) fn services(file: &File, names: &Names<'_>, faults: &mut Vec<Fault>) 
             let servers = self::servers(servers, key, forward.value, names, faults);
             services.push(Service {
                 name: written.name.as_ref().map(|put| put.value.clone()).unwrap_or_default(),
-                key,
-                // Without one, a fault was reported.
-                scheduler: written.scheduler.unwrap_or(sched::Kind::Rr),
+                key: key.into(),
                 forward: forward.value,
-                local_addresses: local_addresses(written, forward, &servers, key, names, faults),
-                mss_clamp: written.mss_clamp.as_ref().map(|put| put.value).unwrap_or_default(),
-                timeouts: written.timeouts.clone(),
+                policy: Policy {
+                    // Without one, a fault was reported.
+                    scheduler: sched::Plan::new(written.scheduler.unwrap_or(sched::Kind::Rr)),
+                    local_addresses: local_addresses(
+                        written, forward, &servers, key, names, faults,
+                    ),
+                    mss_clamp: written.mss_clamp.as_ref().map(|put| put.value).unwrap_or_default(),
+                    timeouts: written.timeouts.clone(),
+                    ..Policy::default()
+                },
                 servers,
             });
         }
@@ -98,7 +103,7 @@ fn unknown<'a>(
 
 fn servers(
     written: &[file::Server],
-    key: ServiceKey,
+    key: Endpoint,
     forward: Forward,
     names: &Names<'_>,
     faults: &mut Vec<Fault>,
@@ -120,6 +125,9 @@ fn servers(
             port,
             weight: server.weight,
             forward,
+            tunnel: Tunnel::Ipip,
+            upper: 0,
+            lower: 0,
             mac: server.mac,
         });
     }
@@ -130,7 +138,7 @@ fn servers(
 fn fits(
     address: IpAddr,
     port: Option<u16>,
-    key: ServiceKey,
+    key: Endpoint,
     forward: Forward,
     spot: &Spot,
     faults: &mut Vec<Fault>,
@@ -178,7 +186,7 @@ fn local_addresses(
     service: &file::Service,
     forward: &Put<Forward>,
     servers: &[Server],
-    key: ServiceKey,
+    key: Endpoint,
     names: &Names<'_>,
     faults: &mut Vec<Fault>,
 ) -> Vec<LocalAddress> {

@@ -136,7 +136,7 @@ fn error_about(ip: &Ip) -> Ip {
 fn stories(desk: &Desk) -> Vec<Story> {
     let services = desk.ground.services.services.iter().flatten();
     let story = |service: &dataplane::snapshot::Service| {
-        let key = service.key;
+        let key = *service.key.endpoint().expect("no marks here");
         Story {
             client: at(key.address.is_ipv6(), Net::Clients, 2),
             vip: key.address,

@@ -67,7 +67,7 @@ impl Crowd {
 
     /// A packet of a flow. Flows of two services have the same client address and port.
     fn frame(&self, flow: usize, flags: u8) -> Vec<u8> {
-        let key = self.ground.service(flow / FLOWS_PER_SERVICE).key;
+        let key = self.ground.endpoint(flow / FLOWS_PER_SERVICE);
         let client = at(key.address.is_ipv6(), Net::Clients, 2);
         let mark = Mark { talk: flow as u16, life: None, seq: 0 };
         let segment = Segment {

@@ -3,8 +3,9 @@
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use dataplane::{
-    forward::{Forward, Protocol, ServiceKey},
-    snapshot::{LocalAddress, MssClamp, Server, Service, Services, Snapshot, Timeouts},
+    forward::{Endpoint, Forward, Protocol},
+    policy::{LocalAddress, MssClamp, Policy},
+    snapshot::{Server, Service, Services, Snapshot},
     topology::{Hop, Interface, Mac, NextHop, PortId, Route, RouteKind, Routes, Topology},
 };
 use serde_json::Value;
@@ -102,7 +103,7 @@ fn services(forward: Forward, mixed: bool) -> Services {
         for (protocol, port, rport) in [(Protocol::Tcp, 80, 8080), (Protocol::Udp, 53, 5353)] {
             let vip = if v6 { "2001:db8:f::10" } else { "203.0.113.10" };
             let id = all.services.len() as u32;
-            let key = ServiceKey { protocol, address: vip.parse().expect("an address"), port };
+            let key = Endpoint { protocol, address: vip.parse().expect("an address"), port };
             let server = match (forward, v6 != mixed) {
                 (Forward::Tun, false) => "10.0.4.11",
                 (Forward::Tun, true) => "fd00:4::11",
@@ -114,28 +115,21 @@ fn services(forward: Forward, mixed: bool) -> Services {
                 address: local.parse().expect("an address"),
                 ports: 10_000..=10_063,
             };
-            all.servers.push(Some(Server {
-                service: id,
-                address: server.parse().expect("an address"),
-                port: if forward.two_way() { rport } else { port },
-                weight: 1,
+            all.servers.push(Some(Server::new(
+                id,
+                server.parse().expect("an address"),
+                if forward.two_way() { rport } else { port },
                 forward,
-                mac: None,
-                up: true,
-                drained: false,
-                removed: false,
-            }));
-            all.services.push(Some(Service {
-                name: key.to_string(),
-                key,
-                scheduler: sched::Kind::Rr,
-                servers: vec![id],
-                candidates: Vec::new(),
+            )));
+            let policy = Policy {
+                scheduler: sched::Plan::new(sched::Kind::Rr),
                 local_addresses: if forward == Forward::FullNat { vec![local] } else { vec![] },
                 mss_clamp: MssClamp::Path,
-                timeouts: Timeouts::default(),
-            }));
-            all.by_key.insert(key, id);
+                ..Policy::default()
+            };
+            let service = Service::new(key.to_string(), key, policy);
+            all.services.push(Some(Service { servers: vec![id], ..service }));
+            all.by_key.insert(key.into(), id);
         }
     }
     all.derive();

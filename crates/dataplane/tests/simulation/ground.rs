@@ -4,8 +4,9 @@
 use std::{net::IpAddr, sync::Arc};
 
 use dataplane::{
-    forward::{Forward, Protocol, ServiceKey},
-    snapshot::{LocalAddress, MssClamp, Server, Service, Services, Snapshot, Timeouts},
+    forward::{Endpoint, Forward, Protocol},
+    policy::{LocalAddress, Policy},
+    snapshot::{Server, Service, Services, Snapshot},
     topology::{Hop, Interface, Mac, NextHop, PortId, Route, RouteKind, Routes, Topology},
 };
 
@@ -179,6 +180,10 @@ impl Ground {
         self.ports[usize::from(port)].mtu.into()
     }
 
+    pub(crate) fn endpoint(&self, id: usize) -> Endpoint {
+        *self.service(id).key.endpoint().expect("no marks here")
+    }
+
     pub(crate) fn server(&self, id: u32) -> &Server {
         self.services.servers[id as usize].as_ref().expect("servers are never removed here")
     }
@@ -277,7 +282,7 @@ pub(crate) fn services(choice: Choice) -> Services {
     for v6 in [false, true] {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             for (vip, port, forward, rport) in KINDS {
-                let key = ServiceKey { protocol, address: at(v6, Net::Vips, vip), port };
+                let key = Endpoint { protocol, address: at(v6, Net::Vips, vip), port };
                 let mixed = forward == Forward::Tun && vip == VIPS[1];
                 add(&mut all, choice, key, forward, (rport, v6 != mixed));
             }
@@ -290,7 +295,7 @@ pub(crate) fn services(choice: Choice) -> Services {
 fn add(
     all: &mut Services,
     choice: Choice,
-    key: ServiceKey,
+    key: Endpoint,
     forward: Forward,
     (port, v6): (u16, bool),
 ) {
@@ -299,32 +304,18 @@ fn add(
     let servers = MACHINES.iter().zip(choice.weights).map(|(machine, weight)| {
         let address = at(v6, net, *machine);
         let id = all.servers.len() as u32;
-        let server = Server {
-            service,
-            address,
-            port,
-            weight,
-            forward,
-            mac: None,
-            up: true,
-            drained: false,
-            removed: false,
-        };
+        let server = Server { weight, ..Server::new(service, address, port, forward) };
         all.servers.push(Some(server));
         id
     });
     let servers = servers.collect();
     let ports = LOCAL_PORT..=LOCAL_PORT + choice.local_ports - 1;
     let local = LocalAddress { address: at(v6, Net::Back, LOCAL), ports };
-    all.services.push(Some(Service {
-        name: format!("{key}"),
-        key,
-        scheduler: choice.scheduler,
-        servers,
-        candidates: Vec::new(),
+    let policy = Policy {
+        scheduler: sched::Plan::new(choice.scheduler),
         local_addresses: if forward == Forward::FullNat { vec![local] } else { Vec::new() },
-        mss_clamp: MssClamp::Off,
-        timeouts: Timeouts::default(),
-    }));
-    all.by_key.insert(key, service);
+        ..Policy::default()
+    };
+    all.services.push(Some(Service { servers, ..Service::new(key.to_string(), key, policy) }));
+    all.by_key.insert(key.into(), service);
 }

@@ -204,8 +204,9 @@ impl World {
     fn born(&mut self, line: &Line) {
         let server = self.ground.server(line.server_id);
         let service = self.ground.service(server.service as usize);
-        assert_eq!((service.key.protocol, service.key.address), (line.protocol, line.vip.ip()));
-        assert_eq!((service.key.port, server.forward), (line.vip.port(), line.forward));
+        let key = service.key.endpoint().expect("no marks here");
+        assert_eq!((key.protocol, key.address), (line.protocol, line.vip.ip()));
+        assert_eq!((key.port, server.forward), (line.vip.port(), line.forward));
         assert!(server.up && !server.drained && server.weight > 0, "{line:?}: not to be picked");
         let v6 = line.client.is_ipv6();
         let ports = LOCAL_PORT..LOCAL_PORT + service_ports(service);
@@ -228,7 +229,7 @@ impl World {
 }
 
 fn service_ports(service: &dataplane::snapshot::Service) -> u16 {
-    service.local_addresses.iter().map(|local| local.ports.len() as u16).sum()
+    service.policy.local_addresses.iter().map(|local| local.ports.len() as u16).sum()
 }
 
 /// Frames and counters.
@@ -278,6 +279,7 @@ impl World {
             let timeout = match line.protocol {
                 Protocol::Tcp => Timeouts::default().tcp[usize::from(line.state)],
                 Protocol::Udp => Timeouts::default().udp,
+                Protocol::Sctp => unreachable!("no SCTP here"),
             };
             assert_eq!(line.timeout, timeout, "the timeout of {line:?}");
         }

@@ -4,7 +4,6 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use dataplane::forward::Forward;
-use sched::Change;
 
 use crate::{
     ground::{ClientRoute, Ground, NEAR_CLIENT, Net, at},
@@ -24,7 +23,7 @@ pub(crate) fn talks(random: &mut Random, ground: &Ground) -> Vec<Talk> {
     let mut seen = BTreeSet::new();
     let mut talks = Vec::new();
     for _ in 0..6 + random.below(24) {
-        let key = ground.service(random.below(ground.services.services.len())).key;
+        let key = ground.endpoint(random.below(ground.services.services.len()));
         let v6 = key.address.is_ipv6();
         let client = match random.below(6) {
             0 | 1 => at(v6, Net::Front, NEAR_CLIENT),
@@ -47,8 +46,8 @@ pub(crate) fn talks(random: &mut Random, ground: &Ground) -> Vec<Talk> {
     talks
 }
 
-fn forward(ground: &Ground, key: &dataplane::forward::ServiceKey) -> Forward {
-    let service = ground.services.by_key[key];
+fn forward(ground: &Ground, key: &dataplane::forward::Endpoint) -> Forward {
+    let service = ground.services.by_key[&dataplane::forward::ServiceKey::from(*key)];
     ground.server(ground.service(service as usize).servers[0]).forward
 }
 
@@ -119,30 +118,22 @@ impl World {
         let id = self.random.below(ground.services.servers.len());
         let services = Arc::make_mut(&mut ground.services);
         let server = services.servers[id].as_mut().expect("never removed");
-        let service = server.service as usize;
-        let (what, edited) = match self.random.below(3) {
+        let what = match self.random.below(3) {
             0 => {
                 server.up = !server.up;
-                ("a server failed or came back", false)
+                "a server failed or came back"
             }
             1 => {
                 server.drained = !server.drained;
-                ("a server was drained or not", false)
+                "a server was drained or not"
             }
             _ => {
                 server.weight = self.random.below(4) as u32;
-                ("another weight", true)
+                "another weight"
             }
         };
         services.derive();
-        let service = services.services[service].as_ref().expect("never removed");
-        if edited {
-            let at = service.servers.iter().position(|server| *server == id as u32);
-            let id = services.by_key[&service.key];
-            let mut admission = self.director.admission(id);
-            let scheduler = &mut admission.as_mut().expect("prepared").scheduler;
-            scheduler.changed(&service.candidates, Change::Edited(at.expect("its server")));
-        }
+        self.director.prepare(services);
         what
     }
 

@@ -102,7 +102,7 @@ fn services(text: &mut String, services: &[Service], colours: bool) {
     for (service, rows) in services.iter().zip(rows) {
         let Service { scheduler, name, .. } = service;
         let protocol = service.protocol.to_uppercase();
-        line(text, &format!("{protocol} {} {scheduler} {name}", service.endpoint()));
+        line(text, &format!("{protocol} {} {scheduler} {name}", service.place()));
         for (server, row) in service.servers.iter().zip(rows) {
             let row = aligned(&row, &widths);
             line(text, &if colours { coloured(server.state, row) } else { row });

@@ -1,19 +1,12 @@
 //! wrr against the kernel's search done step by step, over random lists and changes: ours
 //! leaves out the passes that nobody reaches and must still stand where the kernel does.
 
-use sched::{Candidate, Change, Kind, Scheduler};
+use sched::{Candidate, Change, Kind, Load, Scheduler};
 
-/// xorshift64* (Vigna 2016).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
-    }
-}
+use crate::{
+    random::Random,
+    service::{REQUEST, server},
+};
 
 /// The walk in its plain form: `at` is 0 for the list head, else 1 + a position.
 #[derive(Default)]
@@ -51,7 +44,7 @@ impl Walk {
             while position < servers.len() {
                 let server = &servers[position];
                 position += 1;
-                if server.available && i64::from(server.weight) >= self.weight {
+                if server.up && i64::from(server.weight) >= self.weight {
                     self.at = position;
                     return Some(position - 1);
                 }
@@ -83,7 +76,7 @@ fn same_picks_and_same_places() {
     for seed in 1..=2000 {
         let mut random = Random(seed);
         let mut servers: Vec<Candidate> = Vec::new();
-        let mut ours = Scheduler::new(Kind::Wrr, &servers);
+        let mut ours = Scheduler::new(Kind::Wrr.into(), &servers);
         let mut walk = Walk::default();
         walk.changed(&servers);
         let unit = 1 + random.below(5);
@@ -92,7 +85,7 @@ fn same_picks_and_same_places() {
             match random.below(12) {
                 0 if servers.len() < 6 => {
                     let at = random.below(servers.len() + 1);
-                    servers.insert(at, Candidate { id: step, weight, available: true });
+                    servers.insert(at, server(step, weight));
                     ours.changed(&servers, Change::Added(at));
                     walk.changed(&servers);
                 }
@@ -110,11 +103,15 @@ fn same_picks_and_same_places() {
                 }
                 3 | 4 if !servers.is_empty() => {
                     let at = random.below(servers.len());
-                    servers[at].available = !servers[at].available;
+                    servers[at].up = !servers[at].up;
                 }
                 _ => {
                     let expected = walk.pick(&servers);
-                    assert_eq!(ours.pick(&servers), expected, "seed {seed} step {step}");
+                    assert_eq!(
+                        ours.pick(&servers, &REQUEST, &|_| Load::default()),
+                        expected,
+                        "seed {seed} step {step}"
+                    );
                 }
             }
         }

@@ -1,0 +1,191 @@
+//! Maglev hashing (`ip_vs_mh.c`; Eisenbud et al., NSDI 2016, 3.4): each client has its
+//! server, and few clients move when a server comes or goes. Each server has its own order
+//! of all slots, by its address and port; they take free slots in turns, as many as
+//! their weight says.
+//!
+//! Weights count as they last were above 0, so a server of weight 0 keeps its slots, and so
+//! does one that is drained, overloaded or down. Its clients get no server, unless the
+//! fallback flag is set or it is down: then another slot decides. Slow start does not count.
+//!
+//! An IPv6 server counts with its whole address, also behind an IPv4 service (by a tunnel);
+//! the kernel takes only the first of its four words there.
+
+use std::net::IpAddr;
+
+use siphasher::sip::SipHasher13;
+
+use crate::{Candidate, Change, Loads, Plan, Request, key, wrr::gcd};
+
+/// The slots of a kernel built with `CONFIG_IP_VS_MH_TAB_INDEX=12`, as distributions do.
+const SLOTS: u32 = 4093;
+
+/// The bits of a weight that count.
+const WEIGHT_BITS: u32 = 6;
+
+/// Where a client's slot and a server's first slot are.
+const PLACE: u64 = 2_654_435_761;
+/// How far it is from one of a server's slots to the next.
+const STRIDE: u64 = 2_654_446_892;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Maglev {
+    /// Positions; empty if no server ever had a weight.
+    slots: Vec<u32>,
+    /// The servers in list order with their last weights above 0.
+    servers: Vec<Server>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Server {
+    id: u32,
+    weight: u32,
+}
+
+impl Maglev {
+    pub(crate) fn new(candidates: &[Candidate]) -> Self {
+        let servers = candidates.iter().map(|c| Server { id: c.id, weight: c.weight }).collect();
+        let mut maglev = Self { slots: Vec::new(), servers };
+        maglev.fill(candidates);
+        maglev
+    }
+
+    pub(crate) fn changed(&mut self, candidates: &[Candidate], change: Change) {
+        let known = std::mem::take(&mut self.servers);
+        let last = |id: u32| known.iter().find(|server| server.id == id).map_or(0, |s| s.weight);
+        let servers = candidates.iter().enumerate().map(|(at, server)| {
+            let keeps = server.weight == 0 && change != Change::Added(at);
+            let weight = if keeps { last(server.id) } else { server.weight };
+            Server { id: server.id, weight }
+        });
+        self.servers = servers.collect();
+        self.fill(candidates);
+    }
+
+    /// Lets the servers take their slots.
+    fn fill(&mut self, candidates: &[Candidate]) {
+        self.slots.clear();
+        let weights = || self.servers.iter().map(|server| server.weight);
+        let step = weights().fold(0, gcd);
+        if step == 0 {
+            return;
+        }
+        let heaviest = weights().fold(0, u32::max) / step;
+        let shift = (u32::BITS - heaviest.leading_zeros()).saturating_sub(WEIGHT_BITS);
+        let turns = |weight: u32| ((weight / step) >> shift).max(1);
+        let numbered = (0u32..).zip(&self.servers).zip(candidates);
+        let mut rows: Vec<Row> = numbered
+            .filter(|((_, server), _)| server.weight > 0)
+            .map(|((at, server), candidate)| Row::new(at, turns(server.weight), candidate))
+            .collect();
+        let mut slots = vec![u32::MAX; SLOTS as usize];
+        let mut free = SLOTS;
+        while free > 0 {
+            for row in &mut rows {
+                let turns = row.turns.min(free);
+                (0..turns).for_each(|_| row.take(&mut slots));
+                free -= turns;
+            }
+        }
+        self.slots = slots;
+    }
+
+    pub(crate) fn pick(
+        &self,
+        plan: &Plan,
+        candidates: &[Candidate],
+        request: &Request,
+        loads: &impl Loads,
+    ) -> Option<usize> {
+        let port = if plan.port { request.client_port } else { 0 };
+        let slot = |offset: u32| place(PLACE, request.client, port, offset) % SLOTS;
+        let at = |slot: u32| self.slots.get(slot as usize).map(|&at| at as usize);
+        let home = slot(0);
+        let first = at(home)?;
+        let server = candidates.get(first)?;
+        if server.eligible(loads) {
+            return Some(first);
+        }
+        if server.up && !plan.fallback {
+            return None;
+        }
+        let offsets = (0..SLOTS).map(|step| (step + home) % SLOTS);
+        let mut others = offsets.filter_map(|offset| at(slot(offset)));
+        others.find(|&at| candidates.get(at).is_some_and(|server| server.eligible(loads)))
+    }
+}
+
+/// A server's order of slots, and how far it has come.
+struct Row {
+    position: u32,
+    turns: u32,
+    next: u32,
+    stride: u32,
+}
+
+impl Row {
+    fn new(position: u32, turns: u32, server: &Candidate) -> Self {
+        let next = place(PLACE, server.address, server.port, 0) % SLOTS;
+        let stride = place(STRIDE, server.address, server.port, 0) % (SLOTS - 1) + 1;
+        Self { position, turns, next, stride }
+    }
+
+    /// Takes its next slot that is free; one must be.
+    fn take(&mut self, slots: &mut [u32]) {
+        while slots[self.next as usize] != u32::MAX {
+            self.next = (self.next + self.stride) % SLOTS;
+        }
+        slots[self.next as usize] = self.position;
+    }
+}
+
+/// `hsiphash` on a 64-bit kernel: the lower half of SipHash-1-3 over four octets.
+fn place(key: u64, address: IpAddr, port: u16, offset: u32) -> u32 {
+    let value = offset.wrapping_add(u32::from(port)).wrapping_add(key::fold(address));
+    SipHasher13::new_with_keys(key, key).hash(&value.to_le_bytes()) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    /// Servers 11, 12, ... of the network in which the kernel was asked, newest first.
+    fn servers(weights: &[u32]) -> Vec<Candidate> {
+        let server = |(id, &weight): (u32, &u32)| {
+            Candidate::new(id, Ipv4Addr::new(10, 2, 0, id as u8).into(), 80, weight)
+        };
+        (11..100).zip(weights).map(server).rev().collect()
+    }
+
+    /// The server of each slot.
+    fn table(servers: &[Candidate]) -> Vec<u32> {
+        Maglev::new(servers).slots.iter().map(|&at| servers[at as usize].id).collect()
+    }
+
+    /// The kernel's tables.
+    #[test]
+    fn shares_of_the_table() {
+        for (weights, shares) in [([1, 1, 1], [1364, 1364, 1365]), ([1, 2, 3], [682, 1364, 2047])] {
+            let table = table(&servers(&weights));
+            let count = |id| table.iter().filter(|&&slot| slot == id).count();
+            assert_eq!([count(11), count(12), count(13)], shares);
+        }
+    }
+
+    /// The kernel's figures for the middle one of n equal servers: how many of the other
+    /// servers' slots get another server when it is removed, in hundredths of a percent.
+    #[test]
+    fn the_middle_one_goes() {
+        for (n, expected) in [(3, 15.0), (5, 73.0), (10, 117.0), (20, 183.0), (50, 267.0)] {
+            let before = servers(&vec![1; n]);
+            let mut after = before.clone();
+            let gone = after.remove((n - 1) / 2).id;
+            let (old, new) = (table(&before), table(&after));
+            let others = || old.iter().zip(&new).filter(|(old, _)| **old != gone);
+            let moved = others().filter(|(old, new)| old != new).count();
+            let part = moved as f64 / others().count() as f64 * 10_000.0;
+            assert_eq!(part.round(), expected, "{n}");
+        }
+    }
+}
