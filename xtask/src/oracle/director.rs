@@ -52,6 +52,8 @@ pub(super) struct Director {
     guest: Guest,
     /// Of the last scenario: setting them takes time.
     marks: Vec<Mark>,
+    /// Whether the last scenario's ICMP errors may have taught the kernel an MTU.
+    taught: bool,
     /// Number of the last fence.
     fence: u16,
 }
@@ -66,7 +68,7 @@ impl Director {
         let nics = Port::ALL.map(|port| Nic::new(mac_text(port.mac()))).to_vec();
         let mut guest = Guest::boot(kernel, &root, &Plan { nics, lifetime, ..Plan::default() })?;
         guest.run(&ground::commands())?;
-        Ok(Self { guest, marks: Vec::new(), fence: 0 })
+        Ok(Self { guest, marks: Vec::new(), taught: false, fence: 0 })
     }
 
     /// What kernel and ipvsadm call themselves.
@@ -128,6 +130,9 @@ impl Director {
             std::iter::once("ip_vs".to_owned()).chain(wanted.map(|name| format!("ip_vs_{name}")))
         {
             script += &format!("insmod $home/{module}.ko\n");
+        }
+        if std::mem::replace(&mut self.taught, has_errors(scenario)) {
+            script += "ip route flush cache\nip -6 route flush cache\n";
         }
         for (name, value) in &scenario.sysctl {
             script += &sysctl(name, value);
@@ -231,6 +236,11 @@ impl Director {
             exits.push(Exit { port, frame });
         }
     }
+}
+
+/// Whether ICMP comes in during the scenario.
+fn has_errors(scenario: &Scenario) -> bool {
+    scenario.steps.iter().any(|step| step.text.starts_with("icmp "))
 }
 
 /// Whether a service of the scenario has this scheduler. One that comes later is loaded by
