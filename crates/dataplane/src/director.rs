@@ -77,6 +77,7 @@ pub struct ServerRecord {
     active: AtomicU32,
     inactive: AtomicU32,
     opened: AtomicU64,
+    persistent: AtomicU32,
     /// A learned tunnel MTU in the low 16 bits, the second it ends above.
     path_mtu: AtomicU64,
 }
@@ -94,6 +95,11 @@ impl ServerRecord {
     /// Other connections, and all of UDP (LVS `InActConn`).
     pub fn inactive(&self) -> u32 {
         settled(&self.inactive)
+    }
+
+    /// Persistence templates (LVS `PersistConn`).
+    pub fn persistent(&self) -> u32 {
+        settled(&self.persistent)
     }
 
     /// Connections ever made.
@@ -211,7 +217,7 @@ impl Director {
     /// Connections still name this server, so its id may not be given to another one.
     pub fn in_use(&self, id: ServerId) -> bool {
         let record = self.server(id);
-        record.active() + record.inactive() > 0
+        record.active() + record.inactive() + record.persistent() > 0
     }
 
     /// Connections whose handshake is not over ([`Limits::half_open`]).
