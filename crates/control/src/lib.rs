@@ -14,6 +14,7 @@ pub mod compile;
 pub mod daemon;
 pub mod fault;
 pub mod file;
+pub mod front;
 pub mod kernel;
 pub mod live;
 pub mod load;

@@ -11,9 +11,12 @@ use crate::{
     one_packet,
     packet::Packet,
     policy::Lifecycle,
+    sctp::chunk,
     snapshot::{LocalAddress, Server, ServerId, Service},
+    state::State,
     table::{Connection, ConnectionRef, Found, InsertError, Keys, TemplateRef},
-    tcp, template,
+    tcp::{self, Direction},
+    template,
     topology::RouteKind,
     verdict::{Drop, Punt},
     wire::tcp as flag,
@@ -57,7 +60,7 @@ impl<'a> Breath<'a> {
             return Ok(found);
         }
         let limit = director.limits().half_open;
-        if packet.tuple.protocol == Protocol::Tcp && director.half_open() >= limit {
+        if packet.tuple.protocol != Protocol::Udp && director.half_open() >= limit {
             return Err(Refusal::Drop(Drop::HalfOpenLimit));
         }
         let chosen = match admission.as_mut() {
@@ -274,26 +277,18 @@ impl<'a> Breath<'a> {
 /// without ACK (`tcp_conn_schedule`); an SCTP packet whose first chunk is INIT
 /// (`sctp_conn_schedule`). Sloppy services let all but RST and ABORT.
 fn opens<A>(packet: &Packet<A>, lifecycle: &Lifecycle) -> bool {
-    const INIT: u8 = 1;
-    const ABORT: u8 = 6;
     let flags = packet.flags;
     match packet.tuple.protocol {
         Protocol::Tcp => flags & flag::RST == 0 && (lifecycle.sloppy_tcp || flags & flag::SYN != 0),
         Protocol::Udp => true,
-        Protocol::Sctp => flags != ABORT && (lifecycle.sloppy_sctp || flags == INIT),
+        Protocol::Sctp => flags != chunk::ABORT && (lifecycle.sloppy_sctp || flags == chunk::INIT),
     }
 }
 
 fn first_state<A>(packet: &Packet<A>, service: &Service, forward: Forward) -> (u8, u32) {
-    match packet.tuple.protocol {
-        Protocol::Tcp => {
-            let direction =
-                if forward.two_way() { tcp::Direction::Input } else { tcp::Direction::InputOnly };
-            let state = tcp::next(direction, tcp::State::None, packet.flags);
-            (state as u8, service.policy.timeouts.tcp[state as usize].into())
-        }
-        Protocol::Udp | Protocol::Sctp => (tcp::UDP_STATE, service.policy.timeouts.udp.into()),
-    }
+    let direction = if forward.two_way() { Direction::Input } else { Direction::InputOnly };
+    let state = State::new(packet.tuple.protocol).next(direction, packet.flags);
+    (state.number(), state.timeout(&service.policy.timeouts).into())
 }
 
 /// The sources under which the server may see the connection, in the order to try.

@@ -22,9 +22,9 @@ use crate::{
     pressure::Pressure,
     record::Standing,
     snapshot::{ServerId, Service, ServiceId, Services},
+    state::State,
     stats::OwnLine,
     table::{Connection, Keys, Secret, Table, TableConfig},
-    tcp,
     template::Templates,
     topology::PortId,
     wire::Ip,
@@ -43,7 +43,7 @@ pub struct Limits {
     pub templates_v6: usize,
     /// Sources whose new connections are counted at a time, where they are limited.
     pub sources: usize,
-    /// TCP connections in SYN_SENT or SYN_RECV.
+    /// TCP connections in SYN_SENT, SYN_RECV or SYNACK, and SCTP associations in their handshake.
     pub half_open: u32,
     /// Fragmented datagrams that are remembered at a time.
     pub fragments: usize,
@@ -195,7 +195,7 @@ impl Director {
         record.active() + record.inactive() + record.persistent() > 0
     }
 
-    /// TCP connections in SYN_SENT or SYN_RECV.
+    /// Connections whose handshake is not over ([`Limits::half_open`]).
     pub fn half_open(&self) -> u32 {
         settled(&self.half_open.0)
     }
@@ -336,13 +336,13 @@ fn settled(count: &AtomicU32) -> u32 {
     count.load(Ordering::Relaxed).cast_signed().max(0).cast_unsigned()
 }
 
-/// Counts in `ActiveConn`; UDP's state is none of TCP's.
+/// Counts in `ActiveConn`.
 fn active(state: u8) -> bool {
-    tcp::State::from_u8(state).is_some_and(tcp::State::active)
+    State::from_number(state).is_some_and(State::active)
 }
 
 fn half_open(state: u8) -> u32 {
-    tcp::State::from_u8(state).is_some_and(tcp::State::half_open).into()
+    State::from_number(state).is_some_and(State::half_open).into()
 }
 
 /// A panicking worker ends the process, so a poisoned lock protects nothing.
@@ -353,6 +353,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tcp;
 
     #[test]
     fn a_change_that_is_counted_before_the_opening_is_no_flood() {

@@ -35,7 +35,8 @@ impl ServerRecord {
     /// How long a learned MTU holds, in seconds: `net.ipv4.route.mtu_expires`.
     const PATH_MTU_SECONDS: u32 = 600;
 
-    /// Connections in an active state: SYN_SENT, SYN_RECV, ESTABLISHED, SYNACK (LVS `ActiveConn`).
+    /// Connections in an active state: TCP's SYN_SENT, SYN_RECV, ESTABLISHED and SYNACK, SCTP's
+    /// ESTABLISHED (LVS `ActiveConn`).
     pub fn active(&self) -> u32 {
         self.counts().active()
     }

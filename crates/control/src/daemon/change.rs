@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::Daemon;
-use crate::model::Model;
+use crate::{
+    front::{self, Answer, Ask, View},
+    traffic::Traffic,
+};
 
 /// How long control waits for the workers to take up a snapshot. A worker that sleeps is
 /// woken; one that works needs microseconds. Longer than this, it has been stopped from
@@ -11,14 +14,34 @@ use crate::model::Model;
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Daemon {
-    /// Goes over to another model. What it does not name any more gets no new connections before
-    /// the workers hear of it; what is new gets connections when every worker knows it.
-    pub(super) async fn change(&mut self, model: Model) {
-        self.registry.model = model;
-        self.publish().await;
+    /// Does, or lists, what the ipvsadm front asks for.
+    pub(super) async fn answer(&mut self, ask: &Ask) -> Answer {
+        let snapshot = self.publisher.current();
+        let stats = self.crew.stats();
+        let view = View {
+            services: &snapshot.services,
+            director: &self.director,
+            stats: &stats,
+            now: self.crew.clock.tick().seconds(),
+        };
+        let (answer, changed) = front::answer(&mut self.registry, view, ask);
+        if changed {
+            self.publish().await;
+        }
+        answer
     }
 
-    /// Publishes what the registry says now.
+    /// Takes the measure of what passed in the last two seconds.
+    pub(super) fn measure(&mut self) {
+        let snapshot = self.publisher.current();
+        let stats = self.crew.stats();
+        let raw = |id| Traffic::raw(&self.director, &stats, id);
+        self.registry.ledger.tick(&snapshot.services, &raw);
+    }
+
+    /// Publishes what the registry says now. What it does not name any more gets no new
+    /// connections before the workers hear of it; what is new gets connections when every
+    /// worker knows it.
     pub(super) async fn publish(&mut self) {
         let before = Arc::clone(&self.publisher.current().services);
         let services = self.registry.compile(&before);
@@ -35,7 +58,7 @@ impl Daemon {
     /// Removed servers whose last connection is over leave their ids.
     pub(super) async fn release(&mut self) {
         let services = Arc::clone(&self.publisher.current().services);
-        let now = self.started.elapsed().as_secs() as u32;
+        let now = self.crew.clock.tick().seconds();
         if self.registry.release(&services, &self.director, &self.crew.stats(), now) {
             self.publish().await;
         }

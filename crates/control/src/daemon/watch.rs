@@ -23,6 +23,7 @@ use crate::{
     api,
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
+    traffic,
 };
 
 /// How often old snapshots are freed and the sockets' statistics read.
@@ -42,7 +43,10 @@ impl Daemon {
         let mut mirror = tokio::spawn(mirror.watch(asked, move |topology| {
             changed.send_replace(Arc::new(topology));
         }));
-        let api = tokio::spawn(endpoint.serve(self.source()));
+        let (desk, mut asks) = mpsc::channel(16);
+        let router = api::router(self.source()).merge(api::commands(desk));
+        let api = tokio::spawn(endpoint.serve(router));
+        let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
         log::info!("forwarding");
         let mut end = None;
@@ -68,6 +72,11 @@ impl Daemon {
                         self.vips.restore(&topology).await;
                     }
                 }
+                Some((ask, answer)) = asks.recv() => {
+                    // Who asked may be gone by now.
+                    let _ = answer.send(self.answer(&ask).await);
+                }
+                _ = measure.tick() => self.measure(),
                 _ = upkeep.tick() => {
                     self.publisher.release(&self.crew.stats());
                     self.ports.retry(&self.publisher.current().topology, &self.crew);
