@@ -405,7 +405,7 @@ fn access_timeouts_and_limits() {
             top("timeouts: {sctp_init: 20h} | limits: {templates: 1, sources: 2}"),
             &[
                 "3: timeouts.sctp_init: \"20h\": out of range; write whole seconds, from 1s to 65535s",
-                "4: limits.templates: \"1\": out of range; write a number from 256 to 268435456",
+                "4: limits.templates: \"1\": out of range; write a number from 256 to 16777216",
                 "4: limits.sources: \"2\": out of range; write a number from 256 to 16777216",
             ],
         ),
