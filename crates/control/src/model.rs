@@ -72,8 +72,9 @@ impl Model {
 }
 
 /// Octets of a chunk that a packet cannot use: the headroom that the kernel keeps in front
-/// (`XDP_PACKET_HEADROOM`, 256), room for an outer IPv6 header (40) and the Ethernet header (14).
-pub const CHUNK_RESERVE: u32 = 256 + 40 + 14;
+/// (`XDP_PACKET_HEADROOM`, 256), room for the largest outer headers (IPv6 40, UDP 8, GUE 4) and the
+/// Ethernet header (14).
+pub const CHUNK_RESERVE: u32 = 256 + 40 + 8 + 4 + 14;
 
 /// An interface to serve.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -313,8 +313,8 @@ fn against_the_box() {
             (
                 "version: 1\ninterfaces: [eth0, eth1, eth2, eth7]\nworkers: {cores: [0, 1, 4]}\nvips: [{address: 203.0.113.10, interface: dummy0}]\nservices: []\n",
                 &[
-                    "x.yaml:2:20: interfaces[1]: eth1 has an MTU of 3000, more than 1738 fits in a chunk of 2048; write chunk_size: 4096, or ip link set eth1 mtu 1738",
-                    "x.yaml:2:26: interfaces[2]: eth2 has an MTU of 9000, more than 1738 fits in a chunk of 2048; ip link set eth2 mtu 3786 with chunk_size: 4096",
+                    "x.yaml:2:20: interfaces[1]: eth1 has an MTU of 3000, more than 1726 fits in a chunk of 2048; write chunk_size: 4096, or ip link set eth1 mtu 1726",
+                    "x.yaml:2:26: interfaces[2]: eth2 has an MTU of 9000, more than 1726 fits in a chunk of 2048; ip link set eth2 mtu 3774 with chunk_size: 4096",
                     "x.yaml:2:32: interfaces[3]: \"eth7\": this box has no such interface; it has eth0, eth1, eth2",
                     "x.yaml:3:18: workers.cores: 3 workers, but no interface has more than 2 queues; write 2 cores at most, or add queues with ethtool -L",
                     "x.yaml:3:25: workers.cores[2]: core 4 is not one that xlvs may run on; choose from 0, 1, 2, 3",
