@@ -460,6 +460,7 @@ fn capacities(model: &Model, umem: &Umem) -> MatchCapacities {
         endpoints: services + servers,
         // Addresses of the box and FullNAT's come on top.
         addresses: services + servers + 4096,
+        services,
         datagrams: model.limits.fragments,
         packet_room: umem.packet_room(),
     }
