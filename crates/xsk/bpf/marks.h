@@ -7,15 +7,11 @@
 
 enum { MARK_SLOTS = 256 };
 
-/* Flags of a rule. */
-enum {
-	RULE_IPV6 = 1,
-	RULE_HOST = 2, /* the destination is one address */
-	RULE_PORTS = 4, /* the range counts */
-};
+/* A flag of rules and questions. */
+enum { OF_IPV6 = 1 };
 
 /* One rule with one range of ports; a rule with several has a slot for each, as the same
- * bits may be set twice. */
+ * bits may be set twice. A mask of zeroes leaves its field out. */
 struct mark_rule {
 	struct address destination;
 	struct address destination_mask;
@@ -23,12 +19,15 @@ struct mark_rule {
 	struct address source_mask;
 	__u32 keep; /* the bits that stay */
 	__u32 set;
-	__u32 interface; /* its index; 0: any */
-	__u16 port_low; /* both inclusive, host order */
+	__u32 named; /* those not kept, if the destination is a single address, else none */
+	__u32 interface; /* its index */
+	__u32 interface_mask;
+	__u16 port_low; /* both inclusive, host order; 0 and 65535: any */
 	__u16 port_high;
-	__u8 protocol; /* 0: any that has ports */
+	__u8 protocol;
+	__u8 protocol_mask;
 	__u8 flags;
-	__u16 zero;
+	__u8 zero;
 };
 
 /* Two halves: one counts, the other is written. */
@@ -61,43 +60,41 @@ struct {
 	MAP_NUMBER(max_entries, 1);
 } mark_services SECTION(".maps");
 
-/* Flags of a question. */
-enum {
-	ABOUT_IPV6 = RULE_IPV6,
-	ABOUT_BOX = 2, /* the destination is an address of the box */
-	ABOUT_FRAGMENT = 4, /* there is no port to be seen */
-};
+/* A flag of questions: the destination is an address of the box. */
+enum { TO_BOX = 2 };
 
 struct mark_question {
 	struct address source;
 	struct address destination;
-	__u32 interface; /* 0: the packet came by another one than its answer's error */
+	__u32 interface;
+	__u32 interface_mask; /* zero: it does not count */
+	__u32 port_mask; /* zero: there is no port to be seen */
 	__u16 port; /* host order */
 	__u8 protocol;
 	__u8 flags;
 };
 
-INLINE _Bool within(const struct address *address, const struct address *network, const struct address *mask)
+/* The bits of an address that are not the network's. */
+INLINE __u32 outside(const struct address *address, const struct address *network, const struct address *mask)
 {
-	return !(((address->word[3] & mask->word[3]) ^ network->word[3]) |
-		 ((address->word[2] & mask->word[2]) ^ network->word[2]) |
-		 ((address->word[1] & mask->word[1]) ^ network->word[1]) |
-		 ((address->word[0] & mask->word[0]) ^ network->word[0]));
+	return ((address->word[0] & mask->word[0]) ^ network->word[0]) |
+	       ((address->word[1] & mask->word[1]) ^ network->word[1]) |
+	       ((address->word[2] & mask->word[2]) ^ network->word[2]) |
+	       ((address->word[3] & mask->word[3]) ^ network->word[3]);
 }
 
+/* Without branches, of which the verifier would follow each, 256 times. */
 INLINE _Bool rule_matches(const struct mark_rule *rule, const struct mark_question *question)
 {
-	if ((rule->flags ^ question->flags) & RULE_IPV6)
-		return 0;
-	if (rule->protocol && rule->protocol != question->protocol)
-		return 0;
-	if (rule->interface && question->interface && rule->interface != question->interface)
-		return 0;
-	if (rule->flags & RULE_PORTS && !(question->flags & ABOUT_FRAGMENT) &&
-	    (question->port < rule->port_low || question->port > rule->port_high))
-		return 0;
-	return within(&question->destination, &rule->destination, &rule->destination_mask) &&
-	       within(&question->source, &rule->source, &rule->source_mask);
+	__u32 port = question->port;
+	__u32 outside_range = (((__u32)rule->port_high - port) | (port - rule->port_low)) >> 31;
+	__u32 differs = (rule->flags ^ question->flags) & OF_IPV6;
+	differs |= (rule->protocol ^ question->protocol) & rule->protocol_mask;
+	differs |= (rule->interface ^ question->interface) & rule->interface_mask & question->interface_mask;
+	differs |= outside_range & question->port_mask;
+	differs |= outside(&question->destination, &rule->destination, &rule->destination_mask);
+	differs |= outside(&question->source, &rule->source, &rule->source_mask);
+	return !differs;
 }
 
 /* Whether the mark that all rules give, one after the other (MARK does not end a chain), has
@@ -115,6 +112,7 @@ __attribute__((noinline)) int mark_taken(const struct mark_question *question)
 	__u32 touched = 0;
 	if (!question)
 		return 0;
+	__u32 transit = question->flags & TO_BOX ? 0 : ~0u;
 	const volatile __u64 *extent = map_lookup(&mark_extent, &zero);
 	if (!extent)
 		return 0;
@@ -131,20 +129,20 @@ __attribute__((noinline)) int mark_taken(const struct mark_question *question)
 		if (!rule_matches(rule, question))
 			continue;
 		__u32 keep = rule->keep;
-		_Bool host = rule->flags & RULE_HOST;
 		mark = (mark & keep) | rule->set;
-		named = (named & keep) | (host ? ~keep : 0);
-		touched |= host || !(question->flags & ABOUT_BOX);
+		named = (named & keep) | rule->named;
+		touched |= rule->named | transit;
 	}
-	if (question->flags & ABOUT_FRAGMENT)
-		return touched;
-	if (!mark || (question->flags & ABOUT_BOX && !named))
+	if (!question->port_mask)
+		return touched != 0;
+	if (!mark || !(named | transit))
 		return 0;
-	struct mark_service key = {mark, question->flags & ABOUT_IPV6};
+	struct mark_service key = {mark, question->flags & OF_IPV6};
 	return map_lookup(&mark_services, &key) != 0;
 }
 
-/* Asks about a packet from `source` to `destination`, whichever way it went. */
+/* Asks about a packet from `source` to `destination`, whichever way it went. Interface 0 is
+ * none, and none is looked at. */
 INLINE _Bool marked(const struct packet *packet, const struct endpoint *source,
 		    const struct endpoint *destination, __u32 interface, _Bool to_box)
 {
@@ -156,10 +154,11 @@ INLINE _Bool marked(const struct packet *packet, const struct endpoint *source,
 		.source = source->address,
 		.destination = destination->address,
 		.interface = interface,
+		.interface_mask = interface ? ~0u : 0,
+		.port_mask = packet->piece == LATER ? 0 : ~0u,
 		.port = packet->piece == LATER ? 0 : NET16(destination->port),
 		.protocol = packet->protocol,
-		.flags = (packet->ipv6 ? ABOUT_IPV6 : 0) | (to_box ? ABOUT_BOX : 0) |
-			 (packet->piece == LATER ? ABOUT_FRAGMENT : 0),
+		.flags = (packet->ipv6 ? OF_IPV6 : 0) | (to_box ? TO_BOX : 0),
 	};
 	return mark_taken(&question);
 }

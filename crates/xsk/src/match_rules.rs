@@ -37,29 +37,27 @@ pub(crate) struct Slot {
     source_mask: [u8; 16],
     keep: u32,
     set: u32,
+    named: u32,
     interface: u32,
+    interface_mask: u32,
     low: u16,
     high: u16,
     protocol: u8,
+    protocol_mask: u8,
     flags: u8,
-    zero: u16,
+    zero: u8,
 }
 
-// SAFETY: 4 * 16 + 3 * 4 + 2 * 2 + 2 + 2 octets, aligned to 4, no padding.
+// SAFETY: 4 * 16 + 5 * 4 + 2 * 2 + 4 octets, aligned to 4, no padding.
 unsafe impl Plain for Slot {}
 
 const IPV6: u8 = 1;
-const HOST: u8 = 2;
-const PORTS: u8 = 4;
 
 impl Slot {
     pub(crate) fn new(rule: &MarkSlot) -> Self {
         let (destination, destination_mask) = network(rule.destination);
         let (source, source_mask) = rule.source.map_or(([0; 16], [0; 16]), network);
-        let ipv6 = if rule.destination.0.is_ipv6() { IPV6 } else { 0 };
-        let host = if destination_mask == [255; 16] { HOST } else { 0 };
-        let ports = if rule.ports.is_some() { PORTS } else { 0 };
-        let range = rule.ports.clone().unwrap_or(0..=0);
+        let range = rule.ports.clone().unwrap_or(0..=u16::MAX);
         Self {
             destination,
             destination_mask,
@@ -67,11 +65,14 @@ impl Slot {
             source_mask,
             keep: !rule.mask,
             set: rule.mark & rule.mask,
+            named: if destination_mask == [255; 16] { rule.mask } else { 0 },
             interface: rule.interface.unwrap_or_default(),
+            interface_mask: rule.interface.map_or(0, |_| u32::MAX),
             low: *range.start(),
             high: *range.end(),
             protocol: rule.protocol.unwrap_or_default(),
-            flags: ipv6 | host | ports,
+            protocol_mask: rule.protocol.map_or(0, |_| u8::MAX),
+            flags: if rule.destination.0.is_ipv6() { IPV6 } else { 0 },
             zero: 0,
         }
     }

@@ -101,8 +101,10 @@ fn each_condition_counts() {
             ("a mark without a service", rule(host(v), 11), &tcp_80, Pass),
             ("mark 0", rule(host(v), 0), &tcp_80, Pass),
         ];
+        let maps = base(&w, &[10]);
+        let program = load(&maps, &[]);
         for (name, rule, frame, action) in rows {
-            let program = load(&base(&w, &[10]), &[rule]);
+            maps.set_marks(&[rule]).unwrap();
             expect(&program, &[(name, frame.clone(), action)]);
         }
     }
@@ -142,12 +144,19 @@ fn mask_arithmetic() {
             ("all bits", vec![set(u32::MAX, u32::MAX)], u32::MAX),
             ("a rule with two ranges", vec![set(3, 3), set(3, 3)], 3),
         ];
+        let maps = base(&w, &[]);
+        let program = load(&maps, &[]);
+        let ipv6 = w.family == Family::V6;
         for (name, rules, mark) in rows {
-            let taken = load(&base(&w, &[mark]), &rules);
-            expect(&taken, &[(name, frame.clone(), Take)]);
+            maps.set_marks(&rules).unwrap();
             let others: Vec<u32> = (0..32).map(|bit| mark ^ (1 << bit)).collect();
-            let passed = load(&base(&w, &others), &rules);
-            expect(&passed, &[(name, frame.clone(), Pass)]);
+            others.iter().for_each(|other| maps.set_mark_service(*other, ipv6).unwrap());
+            expect(&program, &[(name, frame.clone(), Pass)]);
+            maps.set_mark_service(mark, ipv6).unwrap();
+            expect(&program, &[(name, frame.clone(), Take)]);
+            for known in others.iter().chain([&mark]) {
+                assert!(maps.remove_mark_service(*known, ipv6).unwrap());
+            }
         }
         let cleared = vec![set(7, u32::MAX), set(0, u32::MAX)];
         expect(&load(&base(&w, &[7, 0]), &cleared), &[("cleared", frame, Pass)]);
@@ -163,22 +172,20 @@ fn transit_but_not_the_box() {
         let transit = w.packet(w.client, w.stranger).frame(TCP, tcp(4000, 80));
         let ssh = w.packet(w.client, w.own).frame(TCP, tcp(4000, 22));
         let vip = w.packet(w.client, w.vip).frame(TCP, tcp(4000, 80));
-        let program = load(&base(&w, &[10]), std::slice::from_ref(&all));
+        let maps = base(&w, &[10, 0x10a]);
+        let program = load(&maps, std::slice::from_ref(&all));
         let rows = [("transit", transit.clone(), Take), ("ssh", ssh.clone(), Pass)];
         expect(&program, &rows);
         expect(&program, &[("a VIP of the box, not named", vip.clone(), Pass)]);
 
-        let named = [all.clone(), rule(host(w.vip), 10)];
-        let program = load(&base(&w, &[10]), &named);
+        maps.set_marks(&[all.clone(), rule(host(w.vip), 10)]).unwrap();
         let rows = [("named", vip.clone(), Take), ("ssh", ssh.clone(), Pass)];
         expect(&program, &rows);
 
-        let overwritten = [rule(host(w.vip), 11), all.clone()];
-        let program = load(&base(&w, &[10]), &overwritten);
+        maps.set_marks(&[rule(host(w.vip), 11), all.clone()]).unwrap();
         expect(&program, &[("named, but nothing of it is left", vip.clone(), Pass)]);
 
-        let joined = [all, bits(host(w.vip), 0x100, 0x100)];
-        let program = load(&base(&w, &[0x10a]), &joined);
+        maps.set_marks(&[all, bits(host(w.vip), 0x100, 0x100)]).unwrap();
         expect(&program, &[("named and not, joined", vip, Take), ("ssh", ssh, Pass)]);
     }
 }
