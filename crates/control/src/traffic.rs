@@ -4,7 +4,7 @@
 
 mod estimator;
 
-use std::{ops::AddAssign, sync::Arc};
+use std::{ops::AddAssign, sync::Arc, time::Duration};
 
 use dataplane::{
     director::Director,
@@ -16,6 +16,9 @@ use hashbrown::HashMap;
 
 use estimator::Estimator;
 pub use estimator::Rates;
+
+/// How often rates are measured.
+pub const PERIOD: Duration = Duration::from_secs(2);
 
 /// What a server, or a service, has had. Octets are those of IP packets; what goes out is only
 /// seen in NAT and FullNAT.

@@ -77,6 +77,7 @@ pub struct ServerRecord {
     active: AtomicU32,
     inactive: AtomicU32,
     opened: AtomicU64,
+    persistent: AtomicU32,
     /// A learned tunnel MTU in the low 16 bits, the second it ends above.
     path_mtu: AtomicU64,
 }
@@ -93,6 +94,11 @@ impl ServerRecord {
     /// Other connections, and all of UDP (LVS `InActConn`).
     pub fn inactive(&self) -> u32 {
         settled(&self.inactive)
+    }
+
+    /// Persistence templates (LVS `PersistConn`).
+    pub fn persistent(&self) -> u32 {
+        settled(&self.persistent)
     }
 
     /// Connections ever made.
@@ -205,6 +211,12 @@ impl Director {
     #[inline]
     pub fn server(&self, id: ServerId) -> &ServerRecord {
         &self.servers[id as usize]
+    }
+
+    /// Connections still name this server, so its id may not be given to another one.
+    pub fn in_use(&self, id: ServerId) -> bool {
+        let record = self.server(id);
+        record.active() + record.inactive() + record.persistent() > 0
     }
 
     /// TCP connections in SYN_SENT or SYN_RECV.

@@ -77,6 +77,8 @@ pub struct Services {
     pub local_ports: HashMap<IpAddr, std::ops::RangeInclusive<u16>>,
     /// The box-wide settings.
     pub settings: Settings,
+    /// Rises whenever a server is gone or comes back ([`Services::follow`]).
+    pub liveness: u32,
 }
 
 /// Box-wide settings of the datapath.
@@ -130,6 +132,16 @@ impl Services {
         }
     }
 
+    /// Takes up the count of [`Services::liveness`] from what was published before: it rises if
+    /// any server went or came back.
+    pub fn follow(&mut self, before: &Self) {
+        let gone = |server: &Option<Server>| server.as_ref().is_none_or(Server::gone);
+        let length = self.servers.len().max(before.servers.len());
+        let at = |all: &[Option<Server>], id| all.get(id).is_none_or(gone);
+        let changed = (0..length).any(|id| at(&self.servers, id) != at(&before.servers, id));
+        self.liveness = before.liveness.wrapping_add(changed.into());
+    }
+
     /// The service's servers as its scheduler sees them, in scheduling order.
     pub fn candidates(&self, service: &Service) -> Vec<sched::Candidate> {
         let candidate = |id: &ServerId| self.servers[*id as usize].as_ref()?.candidate(*id);
@@ -155,6 +167,11 @@ impl Server {
             drained: false,
             removed: false,
         }
+    }
+
+    /// Removed or down: what becomes of its connections is the service's lifecycle's.
+    pub const fn gone(&self) -> bool {
+        self.removed || !self.up
     }
 
     /// Nothing for one that was removed.
