@@ -115,7 +115,7 @@ __attribute__((noinline)) int is_excepted(const struct endpoint *endpoint)
 
 /* Whether a service takes this endpoint that is not one of a single port: the one of FTP's
  * data connections, or one on port 0 (ip_vs_service_find asks in this order). */
-INLINE _Bool to_wide_service(const struct endpoint *endpoint, __u32 flags)
+INLINE _Bool to_other_port(const struct endpoint *endpoint, __u32 flags)
 {
 	__u16 port = NET16(endpoint->port);
 	if (flags & FTP && endpoint->protocol == PROTO_TCP && (port == FTP_DATA || port >= UNPRIVILEGED))

@@ -64,12 +64,11 @@ struct {
 	__u32 room; /* octets of the largest packet that a frame holds */
 } const volatile build SECTION(".rodata.build") = {XDP_PASS, 1792};
 
-/* Rule 1: does a service want what goes to this endpoint, or a mark? */
-INLINE _Bool to_service(const struct packet *packet, const struct endpoint *source,
-			const struct endpoint *destination, __u32 flags, __u32 interface)
+/* Rule 1, where no service has this very port: FTP's data, services on port 0, marks. */
+INLINE _Bool to_wider_service(const struct packet *packet, const struct endpoint *source,
+			      const struct endpoint *destination, __u32 flags, __u32 interface)
 {
-	return endpoint_flags(destination) & SERVICE || to_wide_service(destination, flags) ||
-	       marked(packet, source, destination, interface, flags & BOX);
+	return to_other_port(destination, flags) || marked(packet, source, destination, interface, flags & BOX);
 }
 
 /* Rule 4: does a NAT server answer from this endpoint? */
@@ -82,10 +81,12 @@ INLINE _Bool from_server(const struct endpoint *endpoint)
 /* Rules 1 to 4, on a packet with ports. */
 INLINE _Bool ours(const struct packet *packet, __u32 interface)
 {
+	/* 1: to a service, or with a mark that has one. */
+	if (endpoint_flags(&packet->destination) & SERVICE)
+		return 1;
 	const struct address_facts *facts = map_lookup(&addresses, &packet->destination.address);
 	__u32 flags = facts ? facts->flags : 0;
-	/* 1: to a service, or with a mark that has one. */
-	if (to_service(packet, &packet->source, &packet->destination, flags, interface))
+	if (to_wider_service(packet, &packet->source, &packet->destination, flags, interface))
 		return 1;
 	/* 2: to a FullNAT address, a port of its range. */
 	if (facts && in_local_range(facts, packet->destination.port))
@@ -176,7 +177,8 @@ INLINE _Bool quoted_ours(struct packet *quoted, void *payload, void *end)
 		       address_flags(&quoted->destination.address) & NAT_SERVER;
 	if (!parse_ports(quoted, payload, end))
 		return 0;
-	if (to_service(quoted, &quoted->destination, &quoted->source, flags, 0))
+	if (endpoint_flags(&quoted->source) & SERVICE ||
+	    to_wider_service(quoted, &quoted->destination, &quoted->source, flags, 0))
 		return 1;
 	if (facts && in_local_range(facts, quoted->source.port))
 		return 1;
