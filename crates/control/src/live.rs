@@ -4,6 +4,7 @@
 //! Each submodule reads one corner of the kernel into plain values and judges them by pure
 //! functions, so that the judgements are tables in tests.
 
+mod firewall;
 mod interfaces;
 mod marks;
 mod process;
@@ -158,6 +159,7 @@ pub fn check(model: &Model) -> Vec<Finding> {
     };
     findings.extend(interfaces::judge(model, &nics));
     findings.extend(settings::judge(model, &settings::Settings::read(model)));
+    findings.extend(firewall::judge(model, &firewall::read()));
     findings.sort_by_key(|finding| finding.severity);
     findings
 }
