@@ -77,7 +77,10 @@ impl Player {
         match &step.deed {
             Deed::Ipvsadm { arguments, input } => {
                 let (code, out, err) = self.ipvsadm(arguments, input.as_deref());
-                command_lines(code, &out, &err)
+                // What xlvs has to say beyond ipvsadm's own texts.
+                let ours = |line: &&str| !line.starts_with("Warning: ");
+                let err: Vec<&str> = err.lines().filter(ours).collect();
+                command_lines(code, &out, &err.join("\n"))
             }
             Deed::Connections => connection_lines(&self.ipvsadm("-Lnc", None).1),
             Deed::Sysctl { name, value } => {
@@ -235,10 +238,9 @@ fn model(sysctl: &[(String, String)], marks: &str) -> Model {
     // What only a sync daemon would heed.
     let ours = sysctl.iter().filter(|(name, _)| !name.starts_with("sync_"));
     let lvs: Vec<String> = ours.map(|(name, value)| format!("{name}: {value}")).collect();
-    let text = format!(
-        "version: 1\ninterfaces: [eth0, eth1]\ncompat: lvs\nlvs: {{{}}}\n{marks}services: []\n",
-        lvs.join(", ")
-    );
+    let lvs = if lvs.is_empty() { String::new() } else { format!("lvs: {{{}}}\n", lvs.join(", ")) };
+    let text =
+        format!("version: 1\ninterfaces: [eth0, eth1]\ncompat: lvs\n{lvs}{marks}services: []\n");
     load::read(Path::new("scenario.yaml"), &text, None)
         .unwrap_or_else(|faults| panic!("{text}\n{faults}"))
 }
