@@ -16,6 +16,7 @@ use dataplane::topology::Topology;
 use nix::{ifaddrs::getifaddrs, net::if_::if_nameindex};
 
 use crate::{
+    front::Sockets,
     kernel::sysctl::{SysctlError, ephemeral_ports},
     model::Model,
     resolve::{Link, Surroundings},
@@ -121,6 +122,16 @@ pub fn surroundings() -> Result<Surroundings, LiveError> {
         listening: sockets::bound().map_err(read("sockets"))?,
         cores: process::cores().map_err(read("cores"))?,
     })
+}
+
+/// The sockets that a service on port 0 may take packets from, in this thread's network
+/// namespace.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn sockets() -> Result<Sockets, LiveError> {
+    let read = |source| LiveError::Read { what: "sockets", source };
+    Ok(Sockets { bound: sockets::endpoints().map_err(read)?, ephemeral: ephemeral_ports()? })
 }
 
 /// Nothing for an interface that is gone since it was listed.

@@ -6,6 +6,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use dataplane::forward::{Endpoint, Protocol};
+
 /// `TCP_LISTEN` of include/net/tcp_states.h, as it is printed.
 const LISTEN: &str = "0A";
 
@@ -25,6 +27,26 @@ pub(super) fn bound() -> io::Result<Vec<SocketAddr>> {
     bound.sort_unstable();
     bound.dedup();
     Ok(bound)
+}
+
+/// The same, with their protocols.
+///
+/// # Errors
+/// As [`bound`].
+pub(super) fn endpoints() -> io::Result<Vec<Endpoint>> {
+    let mut all = Vec::new();
+    for (protocol, lists) in [(Protocol::Tcp, ["tcp", "tcp6"]), (Protocol::Udp, ["udp", "udp6"])] {
+        for list in lists {
+            match fs::read_to_string(format!("/proc/thread-self/net/{list}")) {
+                Ok(text) => all.extend(parse(&text, protocol == Protocol::Tcp).map(|socket| {
+                    Endpoint { protocol, address: socket.ip(), port: socket.port() }
+                })),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// The local addresses of a list.
