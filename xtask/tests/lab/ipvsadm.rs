@@ -299,7 +299,7 @@ fn a_service_removed_and_added_again_under_load_revives_its_connections() {
     let active: u64 = (1..=3)
         .map(|number| front.row("-Ln", &format!("-> {}:80", server(&lab, number, 0)))[1])
         .sum();
-    assert!(active >= 2, "{}", front.run("ipvsadm -Ln"));
+    assert!(active >= 2, "{}{}", front.run("ipvsadm -Lnc"), lab.host("client").run("ss -tn").unwrap());
     arrived(&lab, &mut download);
     let (_, longest) = finish(&mut asking);
     assert!(longest < 7000, "a wait of {longest} ms");
