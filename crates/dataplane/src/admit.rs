@@ -14,7 +14,7 @@ use crate::{
     source_ports::{PORT_TRIES, Ports},
     state::State,
     table::{Connection, ConnectionRef, Found, InsertError, Keys, TemplateRef},
-    tcp::{self, Direction},
+    tcp::Direction,
     template,
     topology::RouteKind,
     verdict::{Drop, Punt},
@@ -177,7 +177,7 @@ impl<'a> Breath<'a> {
         let (keys, idle) = one_packet::keys(packet, target.service, server.forward);
         let (state, timeout) = match keys {
             Keys::Both => first_state(packet, target.service, server.forward),
-            Keys::Answers | Keys::Neither => (tcp::UDP_STATE, idle),
+            Keys::Answers | Keys::Neither => (State::Udp.number(), idle),
         };
         let table = A::table(self.director);
         let mut unused = 0;
@@ -296,8 +296,13 @@ fn opens<A>(packet: &Packet<A>, lifecycle: &Lifecycle) -> bool {
 }
 
 fn first_state<A>(packet: &Packet<A>, service: &Service, forward: Forward) -> (u8, u32) {
+    let new = State::new(packet.tuple.protocol);
     let direction = if forward.two_way() { Direction::Input } else { Direction::InputOnly };
-    let state = State::new(packet.tuple.protocol).next(direction, packet.flags);
+    let state = match new {
+        // The packet is observed when it is forwarded, and a second INIT is another event.
+        State::Sctp(_) => new,
+        State::Tcp(_) | State::Udp => new.next(direction, packet.flags),
+    };
     (state.number(), state.timeout(&service.policy.timeouts).into())
 }
 

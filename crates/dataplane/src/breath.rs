@@ -290,7 +290,7 @@ impl<'a> Breath<'a> {
             match table.transition(&found, next.number(), timeout.into(), self.now.seconds()) {
                 Ok(()) => {
                     self.director.changed(server, state.number(), next.number());
-                    if next.established() {
+                    if next.assures() {
                         A::templates(self.director).assure(found.connection.template);
                     }
                     return;

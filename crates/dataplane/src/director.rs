@@ -318,7 +318,8 @@ impl Director {
         A::templates(self).release(connection.template);
     }
 
-    fn closed(&self, server: ServerId, state: u8) {
+    /// Counts the end of a connection that was counted by [`Director::opened`].
+    pub fn closed(&self, server: ServerId, state: u8) {
         self.server(server).closes(active(state));
         self.half_open.0.fetch_sub(half_open(state), Ordering::Relaxed);
     }

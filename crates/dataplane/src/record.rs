@@ -296,7 +296,7 @@ mod tests {
             record.limit(upper, lower);
             for (step, flag) in steps.chars().zip(flags.chars()) {
                 if step == '+' {
-                    record.opens(false)
+                    open(&record)
                 } else {
                     record.closes(false)
                 }

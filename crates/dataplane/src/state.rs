@@ -92,9 +92,8 @@ impl State {
         }
     }
 
-    /// Both ends have spoken, as floods do not: the connection's template is assured
-    /// (`ip_vs_control_assure_ct`; UDP's is by an answer).
-    pub const fn established(self) -> bool {
+    /// Makes the persistence template of the connection a lasting one: it is ASSURED.
+    pub const fn assures(self) -> bool {
         matches!(self, Self::Tcp(tcp::State::Established) | Self::Sctp(sctp::State::Established))
     }
 
