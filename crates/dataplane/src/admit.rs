@@ -7,9 +7,9 @@ use crate::{
     breath::Breath,
     director::Family,
     forward::{Address, Endpoint, Forward, Protocol, ServiceKey},
-    packet::Packet,
+    packet::{Fragment, Packet},
     snapshot::{LocalAddress, Server, ServerId, Service},
-    table::{Connection, Found, InsertError},
+    table::{Connection, ConnectionRef, Found, InsertError, Way},
     tcp,
     topology::RouteKind,
     verdict::{Drop, Punt},
@@ -25,6 +25,8 @@ pub enum Refusal {
     NoServer,
     /// A limit.
     Drop(Drop),
+    /// It belongs to a connection that is over: both ends are told.
+    Reset(ConnectionRef, Way),
 }
 
 /// How many ports are tried before the search is given up.
@@ -143,14 +145,26 @@ impl Breath<'_> {
 /// without ACK (`tcp_conn_schedule`).
 fn opens<A>(packet: &Packet<A>) -> bool {
     match packet.tuple.protocol {
+        _ if reported(packet) => true,
         Protocol::Tcp => packet.flags & (flag::SYN | flag::RST) == flag::SYN,
         Protocol::Udp => true,
         Protocol::Sctp => false,
     }
 }
 
+/// It was only seen in an ICMP error (`schedule_icmp`): like a later fragment it has no flags,
+/// and those do not come here.
+fn reported<A>(packet: &Packet<A>) -> bool {
+    packet.fragment == Fragment::Later
+}
+
 fn first_state<A>(packet: &Packet<A>, service: &Service, forward: Forward) -> (u8, u16) {
     match packet.tuple.protocol {
+        // Until it has a packet, of whatever protocol.
+        _ if reported(packet) => {
+            let state = tcp::State::None as u8;
+            (state, service.policy.timeouts.tcp[usize::from(state)])
+        }
         Protocol::Tcp => {
             let direction =
                 if forward.two_way() { tcp::Direction::Input } else { tcp::Direction::InputOnly };

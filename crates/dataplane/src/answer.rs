@@ -142,38 +142,41 @@ fn write<A: Ip>(
         !fold(sum(icmp))
     };
     put_u16(icmp, 2, checksum);
-    if A::IPV6 {
-        write_ipv6(ip, icmp.len());
-        A::set_addresses(ip, source, to, wire::Delta::default());
-    } else {
-        write_ipv4(ip, icmp.len(), tos, id);
-        source.to_wire(&mut ip[ipv4::SOURCE..]);
-        to.to_wire(&mut ip[ipv4::DESTINATION..]);
-        let checksum = !fold(sum(ip));
-        put_u16(ip, ipv4::CHECKSUM, checksum);
-    }
+    // `IPTOS_TOS_MASK` and `IPTOS_PREC_INTERNETCONTROL`, as `icmp_send` combines them.
+    const TOS_MASK: u8 = 0x1e;
+    const INTERNET_CONTROL: u8 = 0xc0;
+    let tos = tos & TOS_MASK | INTERNET_CONTROL;
+    write_header(ip, [source, to], A::ICMP, (icmp.len(), tos, Some(id)));
     ethernet::LEN + headers + quoted
 }
 
-fn write_ipv4(ip: &mut [u8], payload: usize, tos: u8, id: u16) {
-    /// `IPTOS_TOS_MASK` and `IPTOS_PREC_INTERNETCONTROL`, as `icmp_send` combines them.
-    const TOS_MASK: u8 = 0x1e;
-    const INTERNET_CONTROL: u8 = 0xc0;
+/// Writes the IP header of a packet that we originate: its addresses, its payload's protocol
+/// and length, what else IPv4 has: TOS, and an identification for what may be fragmented.
+pub(crate) fn write_header<A: Ip>(
+    ip: &mut [u8],
+    [src, dst]: [A; 2],
+    protocol: u8,
+    (payload, tos, id): (usize, u8, Option<u16>),
+) {
+    if A::IPV6 {
+        ip[..4].copy_from_slice(&[0x60, 0, 0, 0]);
+        put_u16(ip, ipv6::PAYLOAD_LENGTH, payload as u16);
+        ip[ipv6::NEXT_HEADER] = protocol;
+        ip[ipv6::HOP_LIMIT] = TTL;
+        return A::set_addresses(ip, src, dst, wire::Delta::default());
+    }
     ip[0] = 0x45;
-    ip[ipv4::TOS] = tos & TOS_MASK | INTERNET_CONTROL;
+    ip[ipv4::TOS] = tos;
     put_u16(ip, ipv4::TOTAL_LENGTH, (ipv4::LEN + payload) as u16);
-    put_u16(ip, ipv4::ID, id);
-    put_u16(ip, ipv4::FRAGMENT, 0);
+    put_u16(ip, ipv4::ID, id.unwrap_or(0));
+    put_u16(ip, ipv4::FRAGMENT, if id.is_some() { 0 } else { ipv4::DF });
     ip[ipv4::TTL] = TTL;
-    ip[ipv4::PROTOCOL] = wire::protocol::ICMP;
+    ip[ipv4::PROTOCOL] = protocol;
     put_u16(ip, ipv4::CHECKSUM, 0);
-}
-
-fn write_ipv6(ip: &mut [u8], payload: usize) {
-    ip[..4].copy_from_slice(&[0x60, 0, 0, 0]);
-    put_u16(ip, ipv6::PAYLOAD_LENGTH, payload as u16);
-    ip[ipv6::NEXT_HEADER] = wire::protocol::ICMPV6;
-    ip[ipv6::HOP_LIMIT] = TTL;
+    src.to_wire(&mut ip[ipv4::SOURCE..]);
+    dst.to_wire(&mut ip[ipv4::DESTINATION..]);
+    let checksum = !fold(sum(ip));
+    put_u16(ip, ipv4::CHECKSUM, checksum);
 }
 
 /// `net.ipv4.ip_default_ttl` and `net.ipv6.conf.default.hop_limit`.

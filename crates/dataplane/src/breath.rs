@@ -8,7 +8,8 @@ use crate::{
     answer::Message,
     clock::Now,
     director::{Director, Family},
-    forward::{Forward, Protocol, Tuple, V6},
+    forward::{Endpoint, Forward, Protocol, V6},
+    gone::Standing,
     ids::Ids,
     io::Frame,
     packet::{Fragment, Packet, Parsed},
@@ -96,9 +97,14 @@ impl<'a> Breath<'a> {
         connection: ConnectionRef,
         way: Way,
     ) -> Verdict {
-        match A::table(self.director).get(connection) {
-            Some(found) => self.carry(frame, packet, &Found { direction: way, ..found }),
-            None => Verdict::Drop(Drop::NeighbourUnresolved),
+        let Some(found) = A::table(self.director).get(connection) else {
+            return Verdict::Drop(Drop::NeighbourUnresolved);
+        };
+        let found = Found { direction: way, ..found };
+        match self.standing_since(packet, &found) {
+            Standing::Stays => self.carry(frame, packet, &found),
+            // Its server went while it waited.
+            _ => self.uncommon(frame, packet, None),
         }
     }
 
@@ -110,9 +116,11 @@ impl<'a> Breath<'a> {
         probe: Option<&Probe>,
     ) -> Verdict {
         if packet.fragment == Fragment::Whole
+            && packet.flags & flag::SYN == 0
             && let Some(probe) = probe
             && let Some(found) = A::table(self.director).find_candidate(probe, &packet.tuple)
-            && !self.over(packet, &found)
+            && self.settled(&found)
+            && !self.late(&found)
         {
             return self.forward(frame, packet, &found);
         }
@@ -156,7 +164,8 @@ impl<'a> Breath<'a> {
         refusal: Refusal,
     ) -> Verdict {
         match refusal {
-            Refusal::Punt(reason) => Verdict::Punt(reason),
+            Refusal::Punt(reason) => self.unclaimed(frame, packet, reason),
+            Refusal::Reset(connection, way) => self.reset(frame, packet, (connection, way)),
             Refusal::Drop(reason) => Verdict::Drop(reason),
             Refusal::NoServer => self.answer(frame, packet, Message::port_unreachable::<A>()),
         }
@@ -176,21 +185,44 @@ impl<'a> Breath<'a> {
             None => table.find(&packet.tuple),
         };
         match found {
-            Some(found) if !self.over(packet, &found) => Ok(found),
-            Some(found) => {
-                self.end(&found);
-                self.admit(packet)
-            }
+            Some(found) => match self.standing(packet, &found) {
+                Standing::Stays => Ok(found),
+                Standing::Over => {
+                    self.end(&found);
+                    self.admit(packet)
+                }
+                Standing::Refused(refusal) => Err(refusal),
+            },
             None => self.admit(packet),
         }
     }
 
-    /// True if the packet comes too late for the connection, or opens a new one in its place.
-    #[inline(always)]
-    fn over<A>(&self, packet: &Packet<A>, found: &Found<A>) -> bool {
-        let deadline = found.stamp.saturating_add(found.meta.timeout().into());
-        // Stamps are whole seconds, rounded down: nothing ends before its time.
-        self.now.seconds() > deadline || reopens(packet, found)
+    /// What nobody here takes is the kernel's, except where it would do wrong with it.
+    fn unclaimed<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        reason: Punt,
+    ) -> Verdict {
+        let services = &self.snapshot.services;
+        let tcp = packet.tuple.protocol == Protocol::Tcp;
+        let ours = self.snapshot.topology.local.contains(&packet.tuple.dst.ip());
+        if reason == Punt::NoConnection && tcp && !ours {
+            return self.reset_stranger(frame, packet);
+        }
+        let source = Endpoint {
+            protocol: packet.tuple.protocol,
+            address: packet.tuple.src.ip(),
+            port: packet.tuple.sport,
+        };
+        if reason == Punt::Alien && services.told_servers.contains(&source) {
+            if tcp && packet.flags & flag::RST != 0 {
+                return Verdict::Punt(reason);
+            }
+            let message = Message::port_unreachable::<A>().because(Drop::NoServerConnection);
+            return self.answer(frame, packet, message);
+        }
+        Verdict::Punt(reason)
     }
 
     /// Ends a connection that is over.
@@ -227,17 +259,7 @@ impl<'a> Breath<'a> {
         };
         let c = &found.connection;
         if c.forward.two_way() {
-            let new = match found.direction {
-                Way::Forward => Tuple {
-                    src: c.local,
-                    dst: c.server,
-                    sport: c.lport,
-                    dport: c.rport,
-                    protocol: c.protocol,
-                },
-                Way::Reverse => c.forward_key().reversed(),
-            };
-            rewrite::translate(frame.bytes_mut(), packet, new);
+            rewrite::translate(frame.bytes_mut(), packet, found.translated());
             if packet.flags & flag::SYN != 0 {
                 self.clamp_mss(frame, packet, *found, way_out.mtu);
             }
@@ -279,7 +301,7 @@ impl<'a> Breath<'a> {
         let server = found.connection.server_id;
         while let Some(state) = tcp::State::from_u8(found.meta.state()) {
             let next = tcp::next(direction, state, packet.flags);
-            let timeout = self.timeouts(server)[next as usize];
+            let timeout = self.timeouts(server).tcp[next as usize];
             let table = A::table(self.director);
             match table.transition(&found, next as u8, timeout, self.now.seconds()) {
                 Ok(()) => return self.director.changed(server, state as u8, next as u8),
@@ -287,14 +309,6 @@ impl<'a> Breath<'a> {
                 Err(_) => return,
             }
         }
-    }
-
-    fn timeouts(&self, server: u32) -> [u16; 11] {
-        let services = &self.snapshot.services;
-        let service = services.servers.get(server as usize).and_then(Option::as_ref);
-        service
-            .and_then(|server| services.services[server.service as usize].as_ref())
-            .map_or(crate::snapshot::Timeouts::default().tcp, |service| service.policy.timeouts.tcp)
     }
 
     /// TTL, next hop and MTU of a packet of a connection.
@@ -352,7 +366,7 @@ impl<'a> Breath<'a> {
     #[inline(always)]
     fn hop<A: Family>(&self, found: &Found<A>) -> Result<(&'a Hop, u16), Obstacle> {
         let topology = &self.snapshot.topology;
-        let fresh = found.hops.route_generation() == topology.route_generation & 0xff_ffff;
+        let fresh = self.settled(found);
         let cached = match found.direction {
             Way::Forward => found.hops.hop_in(),
             Way::Reverse => found.hops.hop_out(),
@@ -386,15 +400,18 @@ impl<'a> Breath<'a> {
         let (id, route_mtu) = route::find_hop(topology, self.director, destination, hash)?;
         let hop = &topology.hops[usize::from(id)];
         // The entry has no room for a route's own MTU: where there is one, each packet looks.
-        if let Some(mtu) = route_mtu.filter(|mtu| *mtu < hop.mtu) {
-            return Ok((hop, mtu));
-        }
+        let mtu = route_mtu.filter(|mtu| *mtu < hop.mtu);
+        let known = if mtu.is_some() { NO_HOP } else { id };
         let (hop_in, hop_out) = match found.direction {
-            Way::Forward => (id, if fresh { found.hops.hop_out() } else { NO_HOP }),
-            Way::Reverse => (if fresh { found.hops.hop_in() } else { NO_HOP }, id),
+            Way::Forward => (known, if fresh { found.hops.hop_out() } else { NO_HOP }),
+            Way::Reverse => (if fresh { found.hops.hop_in() } else { NO_HOP }, known),
         };
-        table.set_hops(&found, topology.route_generation, hop_in, hop_out);
-        Ok((hop, hop.mtu))
+        // What is not cached is looked at again: see [`crate::gone`].
+        let passes = !self.snapshot.services.is_gone(c.server_id) && !only_reported(&found);
+        if passes && (hop_in, hop_out, fresh) != (found.hops.hop_in(), found.hops.hop_out(), true) {
+            table.set_hops(&found, self.snapshot.hop_generation, hop_in, hop_out);
+        }
+        Ok((hop, mtu.unwrap_or(hop.mtu)))
     }
 
     /// Where packets to the connection's server go: in TUN the tunnel's end.
@@ -479,13 +496,8 @@ fn neighbour<A>(found: &Found<A>) -> Wait {
     Wait::Neighbour { connection, way: found.direction }
 }
 
-/// A SYN on a connection that is over belongs to another one. The client's opens a new one,
-/// perhaps to another server (`conn_reuse_mode` 1 of LVS). The server's answers a SYN that did
-/// not pass here: the client, from the same port, talks to the server's own address now.
-#[inline(always)]
-fn reopens<A>(packet: &Packet<A>, found: &Found<A>) -> bool {
-    const OVER: [u8; 2] = [tcp::State::TimeWait as u8, tcp::State::Close as u8];
-    packet.flags & (flag::SYN | flag::RST) == flag::SYN
-        && packet.tuple.protocol == Protocol::Tcp
-        && OVER.contains(&found.meta.state())
+/// True for a connection of which nothing passed yet: an ICMP error opened it
+/// (`schedule_icmp`).
+fn only_reported<A>(found: &Found<A>) -> bool {
+    found.meta.state() == tcp::State::None as u8
 }

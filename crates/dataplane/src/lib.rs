@@ -6,7 +6,7 @@
 //! makes one; the packet is observed ([`tcp`]), its way out found ([`route`] over the
 //! mirrored [`topology`]), its headers changed ([`rewrite`], [`tunnel`], [`split`]). ICMP
 //! errors go through [`icmp`], our own come from [`answer`], fragments follow their first
-//! one by [`fragment`]. Every packet ends in one [`verdict`]. The worker sees one
+//! one by [`fragment`]; [`gone`] tells which connections are over, [`reset`] ends TCP ones. Every packet ends in one [`verdict`]. The worker sees one
 //! [`snapshot`] a breath; what outlives it is in the [`director`]; where frames come
 //! from and go to is behind [`io`].
 #![forbid(unsafe_code)]
@@ -20,6 +20,7 @@ pub mod director;
 pub mod engine;
 pub mod forward;
 pub mod fragment;
+pub mod gone;
 pub mod icmp;
 pub mod ids;
 pub mod io;
@@ -30,6 +31,7 @@ pub mod packet;
 pub mod policy;
 pub mod prefix;
 pub mod punt;
+pub mod reset;
 pub mod rewrite;
 pub mod rings;
 pub mod route;

@@ -11,6 +11,10 @@ pub use crate::wire::tcp::{ACK, FIN, RST, SYN};
 /// The state that UDP connections have in the table: none of TCP's, never active.
 pub const UDP_STATE: u8 = 11;
 
+/// The state, in the table, of a TCP connection that is over and whose ends are being reset:
+/// [`State::Close`] in listings. Its packets are answered, not forwarded.
+pub const RESETTING: u8 = 255;
+
 /// A TCP connection's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

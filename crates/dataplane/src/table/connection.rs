@@ -35,7 +35,33 @@ pub struct Connection<A> {
     pub flags: u8,
 }
 
+impl<A: Address> Found<A> {
+    /// What becomes of the addresses and ports of its packets, in NAT and FullNAT.
+    #[inline(always)]
+    pub const fn translated(&self) -> Tuple<A> {
+        let c = &self.connection;
+        match self.direction {
+            Way::Forward => Tuple {
+                src: c.local,
+                dst: c.server,
+                sport: c.lport,
+                dport: c.rport,
+                protocol: c.protocol,
+            },
+            Way::Reverse => c.forward_key().reversed(),
+        }
+    }
+}
+
 impl<A: Address> Connection<A> {
+    /// True if a persistence template decided about its server (`cp->control`).
+    pub const fn controlled(&self) -> bool {
+        self.flags & Self::CONTROLLED != 0
+    }
+
+    /// The flag of a connection that a template controls.
+    pub const CONTROLLED: u8 = 1;
+
     /// Server ids fit 24 bits.
     pub const MAX_SERVER: u32 = 1 << 24;
 

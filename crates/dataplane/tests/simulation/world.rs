@@ -15,6 +15,7 @@ use dataplane::{
     director::{Director, Limits, ResolveRequest},
     io::Io,
     memory::{MemoryFrame, MemoryIo},
+    policy::{Gone, Lifecycle},
     snapshot::Snapshot,
     stats::Stats,
     table::Secret,
@@ -122,6 +123,11 @@ impl World {
             scheduler: random.pick(&[sched::Kind::Rr, sched::Kind::Wrr]),
             local_ports: random.pick(&[2, 20, 200]),
             weights: [1 + random.below(4) as u32, random.below(4) as u32, random.below(2) as u32],
+            lifecycle: Lifecycle {
+                gone: random.pick(&[Gone::Reset, Gone::Hold, Gone::Expire]),
+                reset_idle: random.chance(50),
+                ..Lifecycle::default()
+            },
         };
         let ground = Ground::new(services(choice));
         let (sender, resolve) = bounded(4096);
