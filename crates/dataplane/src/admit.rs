@@ -95,7 +95,8 @@ impl Breath<'_> {
         (server_id, server): (ServerId, &Server),
         admission: &mut Admission,
     ) -> Result<Found<A>, Drop> {
-        let (state, timeout) = first_state(packet, service, server.forward);
+        let secure = self.director.defences.secure_tcp();
+        let (state, timeout) = first_state(packet, service, server.forward, secure);
         let mut ports = Ports::new(packet, service, server, &mut admission.local_cursor);
         let table = A::table(self.director);
         for tried in 0..=PORT_TRIES {
@@ -158,7 +159,12 @@ fn reported<A>(packet: &Packet<A>) -> bool {
     packet.fragment == Fragment::Later
 }
 
-fn first_state<A>(packet: &Packet<A>, service: &Service, forward: Forward) -> (u8, u16) {
+fn first_state<A>(
+    packet: &Packet<A>,
+    service: &Service,
+    forward: Forward,
+    secure: bool,
+) -> (u8, u16) {
     match packet.tuple.protocol {
         // Until it has a packet, of whatever protocol.
         _ if reported(packet) => {
@@ -168,7 +174,7 @@ fn first_state<A>(packet: &Packet<A>, service: &Service, forward: Forward) -> (u
         Protocol::Tcp => {
             let direction =
                 if forward.two_way() { tcp::Direction::Input } else { tcp::Direction::InputOnly };
-            let state = tcp::next(direction, tcp::State::None, packet.flags);
+            let state = tcp::next(direction, tcp::State::None, packet.flags, secure);
             (state as u8, service.policy.timeouts.tcp[state as usize])
         }
         Protocol::Udp | Protocol::Sctp => (tcp::UDP_STATE, service.policy.timeouts.udp),

@@ -47,6 +47,8 @@ pub struct WayOut<'a> {
     mtu: u16,
     /// The ends of the tunnel, in TUN towards the server.
     tunnel: Option<&'a Ends>,
+    /// The outer packet may not be fragmented, as the inner one may not.
+    outer_df: bool,
     /// Larger than the way: fragment it to this MTU.
     split: Option<u16>,
 }
@@ -282,8 +284,8 @@ impl<'a> Breath<'a> {
             (Way::Forward, false) => tcp::Direction::InputOnly,
         };
         let Some(state) = tcp::State::from_u8(found.meta.state()) else { return };
-        let next = tcp::next(direction, state, packet.flags);
-        if next == state {
+        let next = tcp::next(direction, state, packet.flags, false);
+        if next == state && packet.flags & flag::SYN == 0 {
             return table.touch(found, now);
         }
         self.change_state(packet, *found, direction);
@@ -299,8 +301,12 @@ impl<'a> Breath<'a> {
         direction: tcp::Direction,
     ) {
         let server = found.connection.server_id;
+        let secure = self.director.defences.secure_tcp();
         while let Some(state) = tcp::State::from_u8(found.meta.state()) {
-            let next = tcp::next(direction, state, packet.flags);
+            let next = tcp::next(direction, state, packet.flags, secure);
+            if next == state {
+                return A::table(self.director).touch(&found, self.now.seconds());
+            }
             let timeout = self.timeouts(server).tcp[next as usize];
             let table = A::table(self.director);
             match table.transition(&found, next as u8, timeout, self.now.seconds()) {
@@ -338,13 +344,15 @@ impl<'a> Breath<'a> {
         if hop.mtu == 0 {
             return Err(Verdict::Drop(Drop::PortDown));
         }
-        let mut way_out = WayOut { hop, mac, mtu, tunnel: None, split: None };
+        let mut way_out = WayOut { hop, mac, mtu, tunnel: None, outer_df: false, split: None };
         if found.connection.forward == Forward::Tun {
             let server = found.connection.server_id;
             let Some(ends) = self.snapshot.tunnel(server) else {
                 return Err(Verdict::Drop(Drop::NoRoute));
             };
             way_out.tunnel = Some(ends);
+            way_out.outer_df = packet.dont_fragment
+                && (A::IPV6 || self.snapshot.services.lifecycle(server).pmtu_disc);
             mtu = mtu.min(self.director.server(server).path_mtu(self.now));
         }
         let overhead = way_out.tunnel.map_or(0, |ends| tunnel::overhead(ends.server()));
@@ -353,7 +361,9 @@ impl<'a> Breath<'a> {
             // What IPv6 must carry anyway goes in fragments of the outer packet (RFC 2473
             // section 7.1, RFC 4213 section 3.2.1).
             let small = A::IPV6 && packet.ip_len() <= usize::from(V6::MTU_MIN);
-            if packet.dont_fragment && !(small && way_out.tunnel.is_some()) {
+            let whole =
+                if way_out.tunnel.is_some() { way_out.outer_df } else { packet.dont_fragment };
+            if whole && !(small && way_out.tunnel.is_some()) {
                 return Err(self.answer(frame, packet, Message::too_big::<A>(room)));
             }
             way_out.split = Some(mtu);
@@ -436,7 +446,8 @@ impl<'a> Breath<'a> {
         let mut end = usize::from(packet.end);
         if let Some(ends) = way_out.tunnel {
             let id = self.ids.short();
-            end = match tunnel::encapsulate(frame.room(), packet, ends, id) {
+            let inner = Packet { dont_fragment: way_out.outer_df, ..*packet };
+            end = match tunnel::encapsulate(frame.room(), &inner, ends, id) {
                 Ok(end) => end,
                 Err(reason) => return Verdict::Drop(reason),
             };

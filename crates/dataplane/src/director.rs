@@ -14,6 +14,7 @@ use crossbeam_channel::Sender;
 use crate::{
     admission::Admission,
     clock::Now,
+    defence::Defences,
     forward::{V4, V6},
     fragment::FragmentTable,
     limiter::{self, Limiter},
@@ -135,6 +136,8 @@ pub struct Director {
     pub v6: Table<V6>,
     /// Where fragments went.
     pub fragments: FragmentTable,
+    /// What is done against floods now.
+    pub defences: Defences,
     /// Rate limits of what we originate.
     pub limiter: Limiter,
     limits: Limits,
@@ -187,6 +190,7 @@ impl Director {
             v4: Table::new(TableConfig { capacity: limits.connections_v4, secret: secret_v4 })?,
             v6: Table::new(TableConfig { capacity: limits.connections_v6, secret: secret_v6 })?,
             fragments: FragmentTable::new(limits.fragments),
+            defences: Defences::default(),
             limiter: Limiter::new(limits.icmp_rate),
             servers: (0..limits.servers).map(|_| ServerRecord::default()).collect(),
             services: (0..limits.services).map(|_| Mutex::new(None)).collect(),

@@ -7,7 +7,7 @@
 //! mirrored [`topology`]), its headers changed ([`rewrite`], [`tunnel`], [`split`]). ICMP
 //! errors go through [`icmp`], our own come from [`answer`], fragments follow their first
 //! one by [`fragment`]; [`gone`] tells which connections are over, [`reset`] ends TCP ones. Every packet ends in one [`verdict`]. The worker sees one
-//! [`snapshot`] a breath; what outlives it is in the [`director`]; where frames come
+//! [`snapshot`] a breath; what outlives it is in the [`director`], what is done against floods in [`defence`]; where frames come
 //! from and go to is behind [`io`].
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ pub mod admit;
 pub mod answer;
 pub mod breath;
 pub mod clock;
+pub mod defence;
 pub mod director;
 pub mod engine;
 pub mod forward;

@@ -11,6 +11,7 @@ use arc_swap::{ArcSwap, Cache};
 use crate::{
     breath::Breath,
     clock::Now,
+    defence::Patrol,
     director::{Director, Family},
     forward::{V4, V6},
     ids::Ids,
@@ -63,6 +64,8 @@ struct Sweep {
     v4: SweepCursor,
     v6: SweepCursor,
     last: Now,
+    patrol_v4: Patrol,
+    patrol_v6: Patrol,
 }
 
 impl<F: Frame> Worker<F> {
@@ -85,6 +88,8 @@ impl<F: Frame> Worker<F> {
                 v4: SweepCursor::new(worker, workers),
                 v6: SweepCursor::new(worker, workers),
                 last: Now::default(),
+                patrol_v4: Patrol::new(worker, workers),
+                patrol_v6: Patrol::new(worker, workers),
             },
         };
         Self { snapshot: Cache::new(snapshot), hands }
@@ -233,6 +238,9 @@ impl<F: Frame> Hands<F> {
             now,
             ids: &mut self.ids,
         };
+        breath.raise_defences();
+        self.sweep.patrol_v4.walk::<V4>(&breath, elapsed);
+        self.sweep.patrol_v6.walk::<V6>(&breath, elapsed);
         let mut probes = PROBES;
         expire::<V4, I>(&mut breath, io, &mut self.sweep.v4, elapsed, &mut probes);
         expire::<V6, I>(&mut breath, io, &mut self.sweep.v6, elapsed, &mut probes);

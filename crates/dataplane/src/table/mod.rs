@@ -207,7 +207,12 @@ impl<A: Address> Table<A> {
     /// Calls `each` for every connection, also while workers run: then those that come and
     /// go meanwhile may be missing.
     pub fn for_each(&self, each: &mut impl FnMut(Found<A>)) {
-        for slot in 0..self.slab.capacity() {
+        self.for_each_in(0..self.slab.capacity(), each);
+    }
+
+    /// As [`Table::for_each`], of the entries with these numbers.
+    pub fn for_each_in(&self, slots: std::ops::Range<u32>, each: &mut impl FnMut(Found<A>)) {
+        for slot in slots {
             if let Some(found) = self.slab.entry(slot).read(slot) {
                 each(found);
             }
