@@ -1,18 +1,20 @@
-//! ICMP errors that we originate. They are built in the offending packet's own frame, quote
+//! What becomes of packets that nobody here takes, and the ICMP errors that we originate. They are built in the offending packet's own frame, quote
 //! it as it arrived, go back by the route to its sender, and obey RFC 1122 section 3.2.2,
 //! RFC 4443 section 2.4 and the kernel's rate limits.
 
 use std::net::IpAddr;
 
 use crate::{
+    admit::Refusal,
     breath::Breath,
     director::Family,
+    forward::{Endpoint, Protocol},
     io::Frame,
     packet::{Fragment, Packet},
     rewrite::address_frame,
     route::{find_hop, source_towards},
-    verdict::{Answer, Drop, Verdict},
-    wire::{self, Ip, ethernet, fold, ipv4, ipv6, put_u16, sum},
+    verdict::{Answer, Drop, Punt, Verdict},
+    wire::{self, Ip, ethernet, fold, ipv4, ipv6, put_u16, sum, tcp as flag},
 };
 
 /// An ICMP error, in the family's own numbers.
@@ -73,6 +75,50 @@ impl Message {
 }
 
 impl Breath<'_> {
+    /// What becomes of a packet that opens no connection and belongs to none.
+    #[cold]
+    pub(crate) fn refuse<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        refusal: Refusal,
+    ) -> Verdict {
+        match refusal {
+            Refusal::Punt(reason) => self.unclaimed(frame, packet, reason),
+            Refusal::Reset(connection, way) => self.reset(frame, packet, (connection, way)),
+            Refusal::Drop(reason) => Verdict::Drop(reason),
+            Refusal::NoServer => self.answer(frame, packet, Message::port_unreachable::<A>()),
+        }
+    }
+
+    /// What nobody here takes is the kernel's, except where it would do wrong with it.
+    fn unclaimed<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        reason: Punt,
+    ) -> Verdict {
+        let services = &self.snapshot.services;
+        let tcp = packet.tuple.protocol == Protocol::Tcp;
+        let ours = self.snapshot.topology.local.contains(&packet.tuple.dst.ip());
+        if reason == Punt::NoConnection && tcp && !ours {
+            return self.reset_stranger(frame, packet);
+        }
+        let source = Endpoint {
+            protocol: packet.tuple.protocol,
+            address: packet.tuple.src.ip(),
+            port: packet.tuple.sport,
+        };
+        if reason == Punt::Alien && services.told_servers.contains(&source) {
+            if tcp && packet.flags & flag::RST != 0 {
+                return Verdict::Punt(reason);
+            }
+            let message = Message::port_unreachable::<A>().because(Drop::NoServerConnection);
+            return self.answer(frame, packet, message);
+        }
+        Verdict::Punt(reason)
+    }
+
     /// Turns the frame of `packet` into `message` to its sender.
     #[cold]
     pub fn answer<A: Family, F: Frame>(

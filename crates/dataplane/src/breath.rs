@@ -1,25 +1,23 @@
 //! One packet's walk through a breath: find its connection or make one, observe, find the
 //! way out, rewrite, count, and end in a verdict. No I/O; the frame is changed in place.
 
-use std::net::IpAddr;
-
 use crate::{
     admit::Refusal,
     answer::Message,
     clock::Now,
     director::{Director, Family},
-    forward::{Endpoint, Forward, Protocol, V6},
+    forward::{Forward, Protocol, V6},
     gone::Standing,
     ids::Ids,
     io::Frame,
     packet::{Fragment, Packet, Parsed},
     rewrite,
-    route::{self, Obstacle},
+    route::Obstacle,
     snapshot::{MssClamp, Snapshot},
     stats::Stats,
     table::{ConnectionRef, Found, Probe, Way},
     tcp,
-    topology::{Hop, Mac, NO_HOP},
+    topology::{Hop, Mac},
     tunnel::{self, Ends},
     verdict::{Drop, Punt, Verdict, Wait},
     wire::{self, Ip, ethernet, tcp as flag},
@@ -158,21 +156,6 @@ impl<'a> Breath<'a> {
         }
     }
 
-    #[cold]
-    pub(crate) fn refuse<A: Family, F: Frame>(
-        &mut self,
-        frame: &mut F,
-        packet: &Packet<A>,
-        refusal: Refusal,
-    ) -> Verdict {
-        match refusal {
-            Refusal::Punt(reason) => self.unclaimed(frame, packet, reason),
-            Refusal::Reset(connection, way) => self.reset(frame, packet, (connection, way)),
-            Refusal::Drop(reason) => Verdict::Drop(reason),
-            Refusal::NoServer => self.answer(frame, packet, Message::port_unreachable::<A>()),
-        }
-    }
-
     /// The connection of a packet, found or made.
     #[inline]
     pub(crate) fn connection<A: Family>(
@@ -197,34 +180,6 @@ impl<'a> Breath<'a> {
             },
             None => self.admit(packet),
         }
-    }
-
-    /// What nobody here takes is the kernel's, except where it would do wrong with it.
-    fn unclaimed<A: Family, F: Frame>(
-        &mut self,
-        frame: &mut F,
-        packet: &Packet<A>,
-        reason: Punt,
-    ) -> Verdict {
-        let services = &self.snapshot.services;
-        let tcp = packet.tuple.protocol == Protocol::Tcp;
-        let ours = self.snapshot.topology.local.contains(&packet.tuple.dst.ip());
-        if reason == Punt::NoConnection && tcp && !ours {
-            return self.reset_stranger(frame, packet);
-        }
-        let source = Endpoint {
-            protocol: packet.tuple.protocol,
-            address: packet.tuple.src.ip(),
-            port: packet.tuple.sport,
-        };
-        if reason == Punt::Alien && services.told_servers.contains(&source) {
-            if tcp && packet.flags & flag::RST != 0 {
-                return Verdict::Punt(reason);
-            }
-            let message = Message::port_unreachable::<A>().because(Drop::NoServerConnection);
-            return self.answer(frame, packet, message);
-        }
-        Verdict::Punt(reason)
     }
 
     /// Ends a connection that is over.
@@ -371,68 +326,6 @@ impl<'a> Breath<'a> {
         Ok(way_out)
     }
 
-    /// The connection's hop in this packet's direction, from the entry while routes stand still,
-    /// and the MTU of the way.
-    #[inline(always)]
-    fn hop<A: Family>(&self, found: &Found<A>) -> Result<(&'a Hop, u16), Obstacle> {
-        let topology = &self.snapshot.topology;
-        let fresh = self.settled(found);
-        let cached = match found.direction {
-            Way::Forward => found.hops.hop_in(),
-            Way::Reverse => found.hops.hop_out(),
-        };
-        // NO_HOP is no index. Nor is, for a moment, the id of a new neighbour that a worker with
-        // a newer snapshot has put there: new ids do not raise the generation. A neighbour
-        // without a MAC is looked up, so that the kernel is asked for it.
-        if fresh
-            && let Some(hop) = topology.hops.get(usize::from(cached))
-            && hop.mac.is_some()
-        {
-            return Ok((hop, hop.mtu));
-        }
-        self.look_up_hop(*found, fresh)
-    }
-
-    #[inline(never)]
-    fn look_up_hop<A: Family>(
-        &self,
-        found: Found<A>,
-        fresh: bool,
-    ) -> Result<(&'a Hop, u16), Obstacle> {
-        let c = &found.connection;
-        let topology = &self.snapshot.topology;
-        let table = A::table(self.director);
-        let destination = match found.direction {
-            Way::Forward => self.server_address(&found),
-            Way::Reverse => c.client.ip(),
-        };
-        let hash = table.hash(&c.forward_key());
-        let (id, route_mtu) = route::find_hop(topology, self.director, destination, hash)?;
-        let hop = &topology.hops[usize::from(id)];
-        // The entry has no room for a route's own MTU: where there is one, each packet looks.
-        let mtu = route_mtu.filter(|mtu| *mtu < hop.mtu);
-        let known = if mtu.is_some() { NO_HOP } else { id };
-        let (hop_in, hop_out) = match found.direction {
-            Way::Forward => (known, if fresh { found.hops.hop_out() } else { NO_HOP }),
-            Way::Reverse => (if fresh { found.hops.hop_in() } else { NO_HOP }, known),
-        };
-        // What is not cached is looked at again: see [`crate::gone`].
-        let passes = !self.snapshot.services.is_gone(c.server_id) && !only_reported(&found);
-        if passes && (hop_in, hop_out, fresh) != (found.hops.hop_in(), found.hops.hop_out(), true) {
-            table.set_hops(&found, self.snapshot.hop_generation, hop_in, hop_out);
-        }
-        Ok((hop, mtu.unwrap_or(hop.mtu)))
-    }
-
-    /// Where packets to the connection's server go: in TUN the tunnel's end.
-    pub(crate) fn server_address<A: Family>(&self, found: &Found<A>) -> IpAddr {
-        let servers = &self.snapshot.services.servers;
-        match servers.get(found.connection.server_id as usize) {
-            Some(Some(server)) => server.address,
-            _ => found.connection.server.ip(),
-        }
-    }
-
     /// The last steps of every forwarded packet: TTL, outer header, count, Ethernet header.
     #[inline(always)]
     pub(crate) fn leave<A: Family, F: Frame>(
@@ -490,25 +383,10 @@ impl<'a> Breath<'a> {
         let segment = usize::from(packet.l4)..usize::from(packet.end);
         rewrite::clamp_mss(&mut frame.bytes_mut()[segment], limit);
     }
-
-    fn way_back_mtu<A: Family>(&self, found: &Found<A>) -> Option<u16> {
-        let direction = match found.direction {
-            Way::Forward => Way::Reverse,
-            Way::Reverse => Way::Forward,
-        };
-        let (_, mtu) = self.hop(&Found { direction, ..*found }).ok()?;
-        (mtu > 0).then_some(mtu)
-    }
 }
 
 /// A packet of this connection waits for the neighbour's MAC.
 fn neighbour<A>(found: &Found<A>) -> Wait {
     let connection = ConnectionRef { id: found.id, generation: found.meta.generation() };
     Wait::Neighbour { connection, way: found.direction }
-}
-
-/// True for a connection of which nothing passed yet: an ICMP error opened it
-/// (`schedule_icmp`).
-fn only_reported<A>(found: &Found<A>) -> bool {
-    found.meta.state() == tcp::State::None as u8
 }

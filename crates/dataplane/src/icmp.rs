@@ -61,8 +61,8 @@ impl Breath<'_> {
         self.leave(frame, &packet, &found, way_out)
     }
 
-    /// `schedule_icmp`: an error about what a server said to a client, directly and through
-    /// another director, opens the connection that it is about, and reaches the server.
+    /// `schedule_icmp`: an error about a packet of a server to a client that did not pass
+    /// here opens the connection that it is about, and reaches the server.
     fn schedule<A: Family>(
         &mut self,
         error: &IcmpError<A>,
