@@ -1,14 +1,13 @@
 //! The daemon's socket: HTTP over a unix socket, answers in JSON.
 //!
 //! `GET /v1/report` is the whole [`Report`], `/v1/services` its services, `/v1/status` the
-//! [`Status`](crate::report::Status). Who may open the socket is who may ask: owner and group.
+//! [`Status`](crate::report::Status). `POST /v1/ipvsadm` takes an [`Ask`] and answers with an
+//! [`Answer`]. Who may open the socket is who may ask: owner and group.
 
 mod client;
 
 use std::{
-    fs,
-    future::Future,
-    io,
+    fs, io,
     os::unix::{
         fs::{FileTypeExt, MetadataExt, PermissionsExt},
         net::{UnixListener, UnixStream},
@@ -17,14 +16,26 @@ use std::{
     sync::Arc,
 };
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    routing::{get, post},
+};
+use tokio::sync::{mpsc, oneshot};
 
-pub use client::{FetchError, fetch};
+pub use client::{FetchError, fetch, send};
 
-use crate::report::{Report, Service, Status};
+use crate::{
+    front::{Answer, Ask},
+    report::{Report, Service, Status},
+};
 
 /// Where answers come from: called for each question.
 pub type Source = Arc<dyn Fn() -> Report + Send + Sync>;
+
+/// Where commands go, each with the way back of its answer.
+pub type Desk = mpsc::Sender<(Ask, oneshot::Sender<Answer>)>;
 
 /// Owner and group may connect.
 const MODE: u32 = 0o660;
@@ -106,24 +117,25 @@ impl Endpoint {
     ///
     /// # Errors
     /// The runtime does not take the socket.
-    pub async fn serve(self, source: Source) -> io::Result<()> {
+    pub async fn serve(self, router: Router) -> io::Result<()> {
         let Self { listener, _name } = self;
         let listener = tokio::net::UnixListener::from_std(listener)?;
-        axum::serve(listener, router(source)).await
+        axum::serve(listener, router).await
     }
 }
 
-/// Binds `path` and answers until the future is dropped.
-///
-/// # Errors
-/// See [`ApiError`].
-pub fn serve(path: &Path, source: Source) -> impl Future<Output = Result<(), ApiError>> + Send {
-    let path = path.to_owned();
-    async move {
-        let endpoint = Endpoint::bind(&path)?;
-        let refused = |source| ApiError::Refused { path, action: "serve", source };
-        endpoint.serve(source).await.map_err(refused)
-    }
+/// What may be changed, and who does it.
+pub fn commands(desk: Desk) -> Router {
+    Router::new().route("/v1/ipvsadm", post(ipvsadm)).with_state(desk)
+}
+
+async fn ipvsadm(
+    State(desk): State<Desk>,
+    Json(ask): Json<Ask>,
+) -> Result<Json<Answer>, StatusCode> {
+    let (answer, answered) = oneshot::channel();
+    desk.send((ask, answer)).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    answered.await.map(Json).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// What is asked and who answers.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use control::{
-    api::{ApiError, Endpoint, FetchError, Source, fetch},
+    api::{ApiError, Endpoint, FetchError, Source, fetch, router},
     report::{Report, Service, Status, Tables, Totals},
 };
 
@@ -57,7 +57,7 @@ fn serving(endpoint: Endpoint, body: impl FnOnce()) {
     let server = thread::spawn(move || {
         runtime.block_on(async {
             tokio::select! {
-                result = endpoint.serve(source) => result.unwrap(),
+                result = endpoint.serve(router(source)) => result.unwrap(),
                 _ = stopped => {}
             }
         });

@@ -13,6 +13,7 @@ use crate::{
     packet::{Fragment, Packet},
     rewrite::address_frame,
     route::{find_hop, source_towards},
+    sctp,
     verdict::{Answer, Drop, Punt, Verdict},
     wire::{self, Ip, ethernet, fold, ipv4, ipv6, put_u16, sum, tcp as flag},
 };
@@ -110,7 +111,12 @@ impl Breath<'_> {
             port: packet.tuple.sport,
         };
         if reason == Punt::Alien && services.told_servers.contains(&source) {
-            if tcp && packet.flags & flag::RST != 0 {
+            let ends = match packet.tuple.protocol {
+                Protocol::Tcp => packet.flags & flag::RST != 0,
+                Protocol::Udp => false,
+                Protocol::Sctp => packet.flags == sctp::chunk::ABORT,
+            };
+            if ends {
                 return Verdict::Punt(reason);
             }
             let message = Message::port_unreachable::<A>().because(Drop::NoServerConnection);

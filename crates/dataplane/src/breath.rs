@@ -13,12 +13,14 @@ use crate::{
     packet::{Fragment, Packet, Parsed},
     rewrite,
     route::Obstacle,
+    sctp,
     snapshot::{MssClamp, Snapshot},
+    state::State,
     stats::Stats,
     table::{ConnectionRef, Found, Probe, Way},
     tcp,
     topology::{Hop, Mac},
-    tunnel::{self, Ends},
+    tunnel::{self, Chosen, Path},
     verdict::{Drop, Punt, Verdict, Wait},
     wire::{self, Ip, ethernet, tcp as flag},
 };
@@ -43,8 +45,8 @@ pub struct WayOut<'a> {
     mac: Mac,
     /// What the way carries, in octets of IP: the port's MTU, or the route's own.
     mtu: u16,
-    /// The ends of the tunnel, in TUN towards the server.
-    tunnel: Option<&'a Ends>,
+    /// The tunnel, in TUN towards the server.
+    tunnel: Option<&'a Path>,
     /// The outer packet may not be fragmented, as the inner one may not.
     outer_df: bool,
     /// Larger than the way: fragment it to this MTU.
@@ -116,7 +118,8 @@ impl<'a> Breath<'a> {
         probe: Option<&Probe>,
     ) -> Verdict {
         if packet.fragment == Fragment::Whole
-            && packet.flags & flag::SYN == 0
+            && !has_syn(packet)
+            && packet.flags != sctp::chunk::INIT
             && let Some(probe) = probe
             && let Some(found) = A::table(self.director).find_candidate(probe, &packet.tuple)
             && self.settled(&found)
@@ -217,14 +220,14 @@ impl<'a> Breath<'a> {
         let c = &found.connection;
         if c.forward.two_way() {
             rewrite::translate(frame.bytes_mut(), packet, found.translated());
-            if packet.flags & flag::SYN != 0 {
+            if packet.flags & flag::SYN != 0 && packet.tuple.protocol == Protocol::Tcp {
                 self.clamp_mss(frame, packet, *found, way_out.mtu);
             }
         }
         self.leave(frame, packet, found, way_out)
     }
 
-    /// TCP state and timeout, by LVS's tables; the stamp, once a second.
+    /// TCP and SCTP state and timeout, by LVS's tables; the stamp, once a second.
     #[inline(always)]
     fn observe<A: Family>(&self, packet: &Packet<A>, found: &Found<A>) {
         let table = A::table(self.director);
@@ -238,9 +241,8 @@ impl<'a> Breath<'a> {
             (Way::Forward, true) => tcp::Direction::Input,
             (Way::Forward, false) => tcp::Direction::InputOnly,
         };
-        let Some(state) = tcp::State::from_u8(found.meta.state()) else { return };
-        let next = tcp::next(direction, state, packet.flags, false);
-        if next == state && packet.flags & flag::SYN == 0 {
+        let Some(state) = State::from_number(found.meta.state()) else { return };
+        if state.next(direction, packet.flags, false) == state && !has_syn(packet) {
             return table.touch(found, now);
         }
         self.change_state(packet, *found, direction);
@@ -257,15 +259,15 @@ impl<'a> Breath<'a> {
     ) {
         let server = found.connection.server_id;
         let secure = self.director.defences.secure_tcp();
-        while let Some(state) = tcp::State::from_u8(found.meta.state()) {
-            let next = tcp::next(direction, state, packet.flags, secure);
+        while let Some(state) = State::from_number(found.meta.state()) {
+            let next = state.next(direction, packet.flags, secure);
             if next == state {
                 return A::table(self.director).touch(&found, self.now.seconds());
             }
-            let timeout = self.timeouts(server).tcp[next as usize];
+            let timeout = next.timeout(self.timeouts(server));
             let table = A::table(self.director);
-            match table.transition(&found, next as u8, timeout, self.now.seconds()) {
-                Ok(()) => return self.director.changed(server, state as u8, next as u8),
+            match table.transition(&found, next.number(), timeout, self.now.seconds()) {
+                Ok(()) => return self.director.changed(server, state.number(), next.number()),
                 Err(seen) if seen.generation() == found.meta.generation() => found.meta = seen,
                 Err(_) => return,
             }
@@ -302,15 +304,15 @@ impl<'a> Breath<'a> {
         let mut way_out = WayOut { hop, mac, mtu, tunnel: None, outer_df: false, split: None };
         if found.connection.forward == Forward::Tun {
             let server = found.connection.server_id;
-            let Some(ends) = self.snapshot.tunnel(server) else {
+            let Some(path) = self.snapshot.tunnel(server) else {
                 return Err(Verdict::Drop(Drop::NoRoute));
             };
-            way_out.tunnel = Some(ends);
+            way_out.tunnel = Some(path);
             way_out.outer_df = packet.dont_fragment
                 && (A::IPV6 || self.snapshot.services.lifecycle(server).pmtu_disc);
             mtu = mtu.min(self.director.server(server).path_mtu(self.now));
         }
-        let overhead = way_out.tunnel.map_or(0, |ends| tunnel::overhead(ends.server()));
+        let overhead = way_out.tunnel.map_or(0, Path::overhead);
         let room = mtu.saturating_sub(overhead);
         if packet.ip_len() > usize::from(room) {
             // What IPv6 must carry anyway goes in fragments of the outer packet (RFC 2473
@@ -337,10 +339,14 @@ impl<'a> Breath<'a> {
     ) -> Verdict {
         A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
         let mut end = usize::from(packet.end);
-        if let Some(ends) = way_out.tunnel {
-            let id = self.ids.short();
+        if let Some(path) = way_out.tunnel {
+            let chosen = Chosen {
+                id: self.ids.short(),
+                source_port: path
+                    .source_port(|| A::table(self.director).hash(&found.connection.forward_key())),
+            };
             let inner = Packet { dont_fragment: way_out.outer_df, ..*packet };
-            end = match tunnel::encapsulate(frame.room(), &inner, ends, id) {
+            end = match tunnel::encapsulate(frame.room(), &inner, path, chosen) {
                 Ok(end) => end,
                 Err(reason) => return Verdict::Drop(reason),
             };
@@ -383,6 +389,12 @@ impl<'a> Breath<'a> {
         let segment = usize::from(packet.l4)..usize::from(packet.end);
         rewrite::clamp_mss(&mut frame.bytes_mut()[segment], limit);
     }
+}
+
+/// A TCP segment with SYN; nearly all packets lack the bit in either protocol's flags.
+#[inline(always)]
+fn has_syn<A>(packet: &Packet<A>) -> bool {
+    packet.flags & flag::SYN != 0 && packet.tuple.protocol == Protocol::Tcp
 }
 
 /// A packet of this connection waits for the neighbour's MAC.

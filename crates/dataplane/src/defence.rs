@@ -9,10 +9,12 @@ use std::sync::atomic::{
 use crate::{
     breath::Breath,
     director::{Director, Family},
-    forward::{Address, Protocol},
+    forward::Address,
+    sctp,
+    state::State,
     stats::OwnLine,
     table::{Found, Table},
-    tcp::State,
+    tcp,
     topology::NO_HOP,
 };
 
@@ -154,10 +156,11 @@ impl Patrol {
     /// Which ones the kernel drops. Templates are not in this table; those that are not assured
     /// belong here as well.
     fn drops<A>(&mut self, found: &Found<A>, now: u32) -> bool {
-        let state = State::from_u8(found.meta.state());
-        match (found.connection.protocol, state) {
-            (Protocol::Tcp, Some(State::SynRecv | State::SynAck)) => true,
-            (Protocol::Tcp, Some(State::Established)) | (Protocol::Udp, _) => {
+        use sctp::State::{Init, Init1};
+        use tcp::State::{Established, SynAck, SynRecv};
+        match State::from_number(found.meta.state()) {
+            Some(State::Tcp(SynRecv | SynAck) | State::Sctp(Init | Init1)) => true,
+            Some(State::Tcp(Established) | State::Sctp(sctp::State::Established) | State::Udp) => {
                 self.hardly_used(found, now)
             }
             _ => false,

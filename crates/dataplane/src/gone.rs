@@ -13,8 +13,10 @@ use crate::{
     forward::Protocol,
     packet::Packet,
     policy::{Gone, Timeouts},
+    sctp,
+    state::State,
     table::{ConnectionRef, Found, Way},
-    tcp::{self, State},
+    tcp,
     verdict::Drop,
     wire::tcp as flag,
 };
@@ -52,7 +54,7 @@ impl Breath<'_> {
             let resets = self.resets_idle(found) && !opens(packet, found);
             return if resets { reset(found) } else { Standing::Over };
         }
-        if is_syn(packet) && self.reopens(found) {
+        if is_first(packet) && self.reopens(found) {
             return Standing::Over;
         }
         self.standing_since(packet, found)
@@ -97,7 +99,13 @@ impl Breath<'_> {
     /// that did not pass here: the client, from the same port, talks to the server's own address
     /// now.
     fn reopens<A: Family>(&self, found: &Found<A>) -> bool {
-        let over = matches!(self.tcp_state(found), Some(State::TimeWait | State::Close));
+        use tcp::State::{Close, FinWait, TimeWait};
+        let state = State::from_number(found.meta.state());
+        let over = match state {
+            Some(State::Tcp(state)) => matches!(state, TimeWait | Close),
+            Some(State::Sctp(state)) => state == sctp::State::Closed,
+            _ => false,
+        };
         if found.direction == Way::Reverse {
             return over;
         }
@@ -110,7 +118,7 @@ impl Breath<'_> {
                 return true;
             }
         }
-        let waits = self.tcp_state(found) == Some(State::FinWait) && !c.forward.two_way();
+        let waits = state == Some(State::Tcp(FinWait)) && !c.forward.two_way();
         let mode = lifecycle.conn_reuse_mode;
         !c.controlled() && (over && mode != 0 || waits && mode & 2 != 0)
     }
@@ -119,28 +127,23 @@ impl Breath<'_> {
     /// both directions.
     pub(crate) fn resets_idle<A: Family>(&self, found: &Found<A>) -> bool {
         let c = &found.connection;
-        self.tcp_state(found) == Some(State::Established)
+        found.meta.state() == tcp::State::Established as u8
             && c.forward.two_way()
             && self.snapshot.services.lifecycle(c.server_id).reset_idle
     }
 
-    fn tcp_state<A>(&self, found: &Found<A>) -> Option<State> {
-        let tcp = found.connection.protocol == Protocol::Tcp;
-        State::from_u8(found.meta.state()).filter(|_| tcp)
-    }
-
     /// Gives the connection the idle time that its service has by now. The kernel does so with
-    /// each packet (`set_tcp_state`, `udp_state_transition`); here it is done with the first one
+    /// each packet (`set_tcp_state`, `udp_state_transition`, `set_sctp_state`); here it is done with the first one
     /// after a change, and with each change of state.
     fn take_timeout<A: Family>(&self, found: &Found<A>) {
-        let (state, timeout) = match (found.connection.protocol, self.tcp_state(found)) {
-            (Protocol::Tcp, Some(state)) if state != State::None => {
-                (state as u8, self.timeouts(found.connection.server_id).tcp[state as usize])
-            }
-            // An ICMP error opened it; this is its first datagram.
-            (Protocol::Udp, _) => (tcp::UDP_STATE, self.timeouts(found.connection.server_id).udp),
+        let state = match (found.connection.protocol, State::from_number(found.meta.state())) {
+            // If an ICMP error opened it, this is its first datagram.
+            (Protocol::Udp, _) => State::Udp,
+            (_, Some(state)) if !state.is_reported() => state,
             _ => return,
         };
+        let timeout = state.timeout(self.timeouts(found.connection.server_id));
+        let state = state.number();
         if (state, timeout) != (found.meta.state(), found.meta.timeout()) {
             // Whoever was faster changed the state, and took the time that belongs to it.
             let table = A::table(self.director);
@@ -166,11 +169,14 @@ fn reset<A>(found: &Found<A>) -> Standing {
 
 /// The client's packet may open a connection in place of this one.
 fn opens<A>(packet: &Packet<A>, found: &Found<A>) -> bool {
-    found.direction == Way::Forward && is_syn(packet)
+    found.direction == Way::Forward && is_first(packet)
 }
 
-/// A segment that may open a connection.
-#[inline(always)]
-pub(crate) fn is_syn<A>(packet: &Packet<A>) -> bool {
-    packet.flags & (flag::SYN | flag::RST) == flag::SYN && packet.tuple.protocol == Protocol::Tcp
+/// A packet that begins a connection (`is_new_conn`): a SYN, or SCTP's INIT.
+fn is_first<A>(packet: &Packet<A>) -> bool {
+    match packet.tuple.protocol {
+        Protocol::Tcp => packet.flags & (flag::SYN | flag::RST) == flag::SYN,
+        Protocol::Udp => false,
+        Protocol::Sctp => packet.flags == sctp::chunk::INIT,
+    }
 }

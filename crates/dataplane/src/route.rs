@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use crate::{
     breath::Breath,
     director::{Director, Family, ResolveRequest},
+    state::State,
     table::{Found, Way},
-    tcp,
     topology::{Hop, HopId, NO_HOP, NextHop, Route, RouteKind, Topology},
     verdict::Drop,
 };
@@ -151,5 +151,5 @@ impl<'a> Breath<'a> {
 /// True for a connection of which nothing passed yet: an ICMP error opened it
 /// (`schedule_icmp`).
 fn only_reported<A>(found: &Found<A>) -> bool {
-    found.meta.state() == tcp::State::None as u8
+    State::from_number(found.meta.state()).is_some_and(State::is_reported)
 }

@@ -13,7 +13,7 @@ use crate::{
     policy::{Access, Defence, Lifecycle, Policy},
     route::source_towards,
     topology::{Mac, Topology},
-    tunnel::Ends,
+    tunnel::{Ends, Path},
 };
 
 /// Index into [`Services::services`] and of the box-wide service record.
@@ -36,7 +36,7 @@ pub struct Snapshot {
     /// one whenever routes changed, or [`Services::liveness`] did.
     pub hop_generation: u32,
     /// By server id.
-    tunnels: Vec<Option<Ends>>,
+    tunnels: Vec<Option<Path>>,
 }
 
 impl Snapshot {
@@ -48,7 +48,7 @@ impl Snapshot {
             .map(|server| {
                 let server = server.as_ref().filter(|s| s.forward == Forward::Tun)?;
                 let source = source_towards(&topology, server.address)?;
-                Ends::new(source, server.address)
+                Some(Path::new(Ends::new(source, server.address)?, server.tunnel))
             })
             .collect();
         let risen = topology.route_generation.wrapping_add(services.liveness);
@@ -57,9 +57,9 @@ impl Snapshot {
         Self { generation, services, topology, hop_generation, tunnels }
     }
 
-    /// The ends of the tunnel to a server, if there is a route to it.
+    /// The tunnel to a server, if there is a route to it.
     #[inline]
-    pub fn tunnel(&self, server: ServerId) -> Option<&Ends> {
+    pub fn tunnel(&self, server: ServerId) -> Option<&Path> {
         self.tunnels.get(server as usize)?.as_ref()
     }
 }
@@ -187,7 +187,7 @@ impl Services {
     /// True for a server that was removed or is down: its connections are treated by
     /// [`Lifecycle::gone`]. One that is drained or has weight 0 keeps them.
     pub fn is_gone(&self, id: ServerId) -> bool {
-        self.server(id).is_none_or(|server| server.removed || !server.up)
+        self.server(id).is_none_or(Server::gone)
     }
 
     /// How the connections of a server move and end; of one that is forgotten, as the box does.
@@ -224,6 +224,11 @@ impl Server {
             drained: false,
             removed: false,
         }
+    }
+
+    /// Removed or down: what becomes of its connections is the service's lifecycle's.
+    pub const fn gone(&self) -> bool {
+        self.removed || !self.up
     }
 
     /// Nothing for one that was removed.

@@ -63,10 +63,9 @@ impl Replicated {
             return Some(at);
         };
         let served = members.least(set, candidates, loads);
-        if set.size > 1 && now.saturating_sub(set.changed) > self.expiration {
-            if let Some(most) = members.most(set, candidates, loads) {
-                members.remove(set, most, now);
-            }
+        let stale = set.size > 1 && now.saturating_sub(set.changed) > self.expiration;
+        if stale && let Some(most) = members.most(set, candidates, loads) {
+            members.remove(set, most, now);
         }
         if let Some(at) = served.filter(|&at| !crowded(&candidates[at], candidates, loads)) {
             return Some(at);
@@ -158,17 +157,13 @@ impl Members {
 
     /// The position of the least loaded server of a set that takes connections.
     fn least(&self, set: &Set, candidates: &[Candidate], loads: &impl Loads) -> Option<usize> {
-        let mut best: Option<(usize, Burden)> = None;
-        for id in self.ids(set) {
-            let Some(at) = candidates.iter().position(|server| server.id == id) else { continue };
-            let (server, load) = (&candidates[at], loads.load(id));
+        let place = |id| candidates.iter().position(|server| server.id == id);
+        let open = self.ids(set).filter_map(place).filter(|&at| candidates[at].open());
+        least::lightest(open.filter_map(|at| {
+            let (server, load) = (&candidates[at], loads.load(candidates[at].id));
             let burden = Burden { cost: load.overhead(), weight: server.scaled_weight() };
-            let takes = server.open() && !load.overloaded;
-            if takes && best.is_none_or(|(_, least)| least.exceeds(&burden)) {
-                best = Some((at, burden));
-            }
-        }
-        best.map(|(at, _)| at)
+            (!load.overloaded).then_some((at, burden))
+        }))
     }
 
     /// The id of the most loaded server of a set that has a weight.

@@ -63,14 +63,20 @@ fn least(
     loads: &impl Loads,
     burden: impl Fn(&Candidate, &Load) -> Burden,
 ) -> Option<usize> {
-    let mut best: Option<(usize, Burden)> = None;
-    for (at, server, load) in eligible(candidates, loads) {
-        let burden = burden(server, &load);
-        if best.is_none_or(|(_, least)| least.exceeds(&burden)) {
-            best = Some((at, burden));
+    let eligible = eligible(candidates, loads);
+    lightest(eligible.map(|(at, server, load)| (at, burden(server, &load))))
+}
+
+/// The first of those with the least burden.
+pub(crate) fn lightest<T>(burdens: impl Iterator<Item = (T, Burden)>) -> Option<T> {
+    // More than any other: one unit of cost on no weight at all.
+    let (mut best, mut least) = (None, Burden { cost: 1, weight: 0 });
+    for (which, burden) in burdens {
+        if least.exceeds(&burden) {
+            (best, least) = (Some(which), burden);
         }
     }
-    best.map(|(at, _)| at)
+    best
 }
 
 /// The servers that take connections, with their places and loads.

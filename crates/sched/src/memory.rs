@@ -183,3 +183,60 @@ impl<T: Copy> Memory<T> {
         self.hasher.hash_one(destination) as usize & (self.buckets.len() - 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use super::*;
+
+    /// Beside a map: what is recalled is what was remembered last, as many fit as were asked
+    /// for, and each value is either there or was given back, once.
+    #[test]
+    fn nothing_is_lost_or_mixed_up() {
+        for limit in [0, 1, 2, 7, 64] {
+            let mut memory = Memory::new(limit, 500);
+            let mut last: HashMap<IpAddr, u32> = HashMap::new();
+            let (mut live, mut gone) = (HashSet::new(), Vec::new());
+            for (now, value) in (0..20_000_u32).step_by(3).zip(0_u32..) {
+                let number = value.wrapping_mul(0x9E37_79B1) >> 25;
+                let destination = IpAddr::from(Ipv4Addr::from(number));
+                let known = memory.recall(destination, now, |old| gone.push(old)).copied();
+                if let Some(known) = known {
+                    assert_eq!(Some(&known), last.get(&destination));
+                } else if memory.remember(destination, now, value, |old| gone.push(old)) {
+                    last.insert(destination, value);
+                    assert!(live.insert(value));
+                } else {
+                    assert_eq!(limit, 0);
+                }
+                if value % 100 == 99 {
+                    memory.retain(|value| {
+                        let keeps = *value % 7 > 0;
+                        keeps || !live.remove(value)
+                    });
+                }
+                for old in gone.drain(..) {
+                    assert!(live.remove(&old), "{old} was given back twice");
+                }
+                assert!(live.len() <= limit as usize);
+                assert_eq!(live.len(), memory.entries.iter().filter(|e| e.value.is_some()).count());
+            }
+        }
+    }
+
+    /// Those idle for six minutes all go when room is needed, the others one by one.
+    #[test]
+    fn idle_destinations_make_room() {
+        let destination = |number: u32| IpAddr::from(Ipv4Addr::from(number));
+        for (now, expected) in [(359, 1), (360, 3)] {
+            let mut memory = Memory::new(5, 86_400);
+            for number in 0..5 {
+                memory.remember(destination(number), if number < 3 { 0 } else { 1 }, number, drop);
+            }
+            let mut gone = Vec::new();
+            memory.remember(destination(9), now, 9, |old| gone.push(old));
+            assert_eq!(gone, (0..expected).collect::<Vec<u32>>());
+        }
+    }
+}

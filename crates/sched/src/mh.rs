@@ -6,6 +6,9 @@
 //! Weights count as they last were above 0, so a server of weight 0 keeps its slots, and so
 //! does one that is drained, overloaded or down. Its clients get no server, unless the
 //! fallback flag is set or it is down: then another slot decides. Slow start does not count.
+//!
+//! An IPv6 server counts with its whole address, also behind an IPv4 service (by a tunnel);
+//! the kernel takes only the first of its four words there.
 
 use std::net::IpAddr;
 
@@ -139,4 +142,50 @@ impl Row {
 fn place(key: u64, address: IpAddr, port: u16, offset: u32) -> u32 {
     let value = offset.wrapping_add(u32::from(port)).wrapping_add(key::fold(address));
     SipHasher13::new_with_keys(key, key).hash(&value.to_le_bytes()) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    /// Servers 11, 12, ... of the network in which the kernel was asked, newest first.
+    fn servers(weights: &[u32]) -> Vec<Candidate> {
+        let server = |(id, &weight): (u32, &u32)| {
+            Candidate::new(id, Ipv4Addr::new(10, 2, 0, id as u8).into(), 80, weight)
+        };
+        (11..100).zip(weights).map(server).rev().collect()
+    }
+
+    /// The server of each slot.
+    fn table(servers: &[Candidate]) -> Vec<u32> {
+        Maglev::new(servers).slots.iter().map(|&at| servers[at as usize].id).collect()
+    }
+
+    /// The kernel's tables.
+    #[test]
+    fn shares_of_the_table() {
+        for (weights, shares) in [([1, 1, 1], [1364, 1364, 1365]), ([1, 2, 3], [682, 1364, 2047])] {
+            let table = table(&servers(&weights));
+            let count = |id| table.iter().filter(|&&slot| slot == id).count();
+            assert_eq!([count(11), count(12), count(13)], shares);
+        }
+    }
+
+    /// The kernel's figures for the middle one of n equal servers: how many of the other
+    /// servers' slots get another server when it is removed, in hundredths of a percent.
+    #[test]
+    fn the_middle_one_goes() {
+        for (n, expected) in [(3, 15.0), (5, 73.0), (10, 117.0), (20, 183.0), (50, 267.0)] {
+            let before = servers(&vec![1; n]);
+            let mut after = before.clone();
+            let gone = after.remove((n - 1) / 2).id;
+            let (old, new) = (table(&before), table(&after));
+            let others = || old.iter().zip(&new).filter(|(old, _)| **old != gone);
+            let moved = others().filter(|(old, new)| old != new).count();
+            let part = moved as f64 / others().count() as f64 * 10_000.0;
+            assert_eq!(part.round(), expected, "{n}");
+        }
+    }
 }

@@ -58,8 +58,7 @@ impl WeightedRoundRobin {
 
     /// The next server of this pass that takes its turn.
     fn rest_of_pass(&mut self, candidates: &[Candidate], loads: &impl Loads) -> Option<usize> {
-        for at in self.next..candidates.len() {
-            let candidate = &candidates[at];
+        for (at, candidate) in candidates.iter().enumerate().skip(self.next) {
             let reaches = candidate.active_weight() >= self.threshold;
             if reaches && candidate.eligible(loads) && self.takes_turn(at, candidate.share()) {
                 self.next = at + 1;

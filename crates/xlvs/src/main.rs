@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod ipvsadm;
 mod list;
 mod logger;
 
@@ -44,6 +45,14 @@ enum Verb {
         #[command(flatten)]
         socket: Socket,
     },
+    /// As ipvsadm 1.31, on the xlvs that runs here; also by links named ipvsadm, ipvsadm-save
+    /// and ipvsadm-restore. XLVS_SOCKET names another socket.
+    #[command(disable_help_flag = true)]
+    Ipvsadm {
+        /// Its words.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
 }
 
 #[derive(Args)]
@@ -56,14 +65,21 @@ struct Config {
 #[derive(Args)]
 struct Socket {
     /// The unix socket of the daemon.
-    #[arg(long = "socket", value_name = "PATH", default_value = "/run/xlvs/xlvs.sock")]
+    #[arg(long = "socket", value_name = "PATH", default_value = SOCKET)]
     path: PathBuf,
 }
 
+/// Where the daemon's socket is, unless the operator says otherwise.
+const SOCKET: &str = "/run/xlvs/xlvs.sock";
+
 fn main() -> ExitCode {
+    if let Some((program, words)) = ipvsadm::called(std::env::args_os()) {
+        return ipvsadm::run(program, &words, SOCKET.into());
+    }
     match Command::parse().verb {
         Verb::Run { config, socket } => run(config.file, socket.path),
         Verb::Check { config, live } => check::check(&config.file, live),
+        Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
         Verb::List { json, socket } => list::list(&socket.path, json),
     }
 }

@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use control::{api::Endpoint, report::Report};
+use control::{
+    api::{Endpoint, router},
+    report::Report,
+};
 
 fn xlvs(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_xlvs")).args(arguments).output().expect("the binary runs")
@@ -203,7 +206,7 @@ fn list_prints_what_the_daemon_tells() {
     std::thread::spawn(|| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().expect("a runtime");
-        runtime.block_on(endpoint.serve(Arc::new(move || report.clone())))
+        runtime.block_on(endpoint.serve(router(Arc::new(move || report.clone()))))
     });
 
     let (code, out, err) = outcome(&xlvs(&["list", "--socket", socket.path()]));

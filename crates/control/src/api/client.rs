@@ -6,9 +6,12 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::{BodyExt, Empty};
-use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Request, StatusCode, body::Bytes, client::conn::http1, header, http::request::Builder,
+};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use tokio::net::UnixStream;
 
 /// How long the whole answer may take; a daemon needs milliseconds.
@@ -60,20 +63,37 @@ pub enum FetchError {
 /// # Errors
 /// See [`FetchError`].
 pub fn fetch(socket: &Path, path: &str) -> Result<Vec<u8>, FetchError> {
+    exchange(socket, Request::get(path), Vec::new())
+}
+
+/// Sends the daemon at `socket` something, as JSON; otherwise as [`fetch`].
+///
+/// # Errors
+/// See [`FetchError`].
+pub fn send<T: Serialize>(socket: &Path, path: &str, what: &T) -> Result<Vec<u8>, FetchError> {
+    let json = serde_json::to_vec(what).map_err(|error| FetchError::Broken {
+        socket: socket.to_owned(),
+        reason: error.to_string(),
+    })?;
+    let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+    exchange(socket, request, json)
+}
+
+fn exchange(socket: &Path, request: Builder, body: Vec<u8>) -> Result<Vec<u8>, FetchError> {
     let broken = |reason: String| FetchError::Broken { socket: socket.to_owned(), reason };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| broken(error.to_string()))?;
     runtime.block_on(async {
-        match tokio::time::timeout(PATIENCE, ask(socket, path)).await {
+        match tokio::time::timeout(PATIENCE, ask(socket, request, body)).await {
             Ok(answer) => answer,
             Err(_) => Err(broken(format!("nothing came for {} s", PATIENCE.as_secs()))),
         }
     })
 }
 
-async fn ask(socket: &Path, path: &str) -> Result<Vec<u8>, FetchError> {
+async fn ask(socket: &Path, request: Builder, body: Vec<u8>) -> Result<Vec<u8>, FetchError> {
     let broken = |error: &dyn std::error::Error| FetchError::Broken {
         socket: socket.to_owned(),
         reason: error.to_string(),
@@ -82,18 +102,15 @@ async fn ask(socket: &Path, path: &str) -> Result<Vec<u8>, FetchError> {
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     tokio::spawn(connection);
-    let request = Request::get(path)
+    let request = request
         .header(header::HOST, "xlvs")
-        .body(Empty::<Bytes>::new())
+        .body(Full::new(Bytes::from(body)))
         .map_err(|error| broken(&error))?;
+    let path = request.uri().to_string();
     let answer = sender.send_request(request).await.map_err(|error| broken(&error))?;
     let status = answer.status();
     if status != StatusCode::OK {
-        return Err(FetchError::Status {
-            socket: socket.to_owned(),
-            path: path.to_owned(),
-            status,
-        });
+        return Err(FetchError::Status { socket: socket.to_owned(), path, status });
     }
     let body = answer.into_body().collect().await.map_err(|error| broken(&error))?;
     Ok(body.to_bytes().to_vec())

@@ -7,6 +7,7 @@
 //! Then [`watch`] follows the kernel and the operator until the end, which is the same
 //! backwards.
 
+mod change;
 mod matched;
 mod pins;
 mod ports;
@@ -28,7 +29,6 @@ use tokio::sync::mpsc;
 
 use crate::{
     api,
-    compile::{Ids, compile},
     fault::Faults,
     kernel::{
         addresses::{AddressError, Addresses, ManagedAddress},
@@ -37,6 +37,7 @@ use crate::{
     live::{self, LiveError, Severity},
     load,
     model::Model,
+    registry::Registry,
     topology::{self, Mirror, MirrorError, Request},
 };
 
@@ -121,7 +122,9 @@ fn look_at_the_box(model: &Model) -> Result<(), StartError> {
 
 /// Everything that the running daemon consists of.
 struct Daemon {
-    model: Model,
+    registry: Registry,
+    /// What the mirror of the kernel is asked.
+    ask: mpsc::Sender<Request>,
     started: Instant,
     director: Arc<Director>,
     publisher: publish::Publisher,
@@ -136,11 +139,11 @@ async fn start(model: &Model, endpoint: api::Endpoint) -> Result<(), StartError>
     let tap = Arc::new(open_tap(model)?);
     let (resolve, resolve_requests) = crossbeam_channel::bounded(256);
     let director = Arc::new(director(model, resolve)?);
-    let mut services = compile(model, &mut Ids::default());
+    let mut registry = Registry::new(model.clone());
+    let mut services = registry.compile(&Services::default());
     for event in health::always_up(0..services.servers.len() as u32) {
         take_in(&mut services, &event);
     }
-    services.derive();
     director.prepare(&services);
 
     let settings = topology::Settings {
@@ -163,8 +166,10 @@ async fn start(model: &Model, endpoint: api::Endpoint) -> Result<(), StartError>
     let matched = ports.fill(&publisher)?;
     ports.attach_all(&crew)?;
 
+    let (ask, asked) = mpsc::channel(1024);
     let mut daemon = Daemon {
-        model: model.clone(),
+        registry,
+        ask: ask.clone(),
         started: Instant::now(),
         director,
         publisher,
@@ -174,10 +179,9 @@ async fn start(model: &Model, endpoint: api::Endpoint) -> Result<(), StartError>
         vips,
     };
     let added = daemon.add_vips().await;
-    let (ask, asked) = mpsc::channel(1024);
-    bridge(resolve_requests, ask.clone())?;
+    bridge(resolve_requests, ask)?;
     let result = match added {
-        Ok(()) => daemon.watch(mirror, (ask, asked), endpoint, signals).await,
+        Ok(()) => daemon.watch(mirror, asked, endpoint, signals).await,
         Err(error) => {
             daemon.ports.give_up();
             Err(error)
@@ -190,7 +194,7 @@ async fn start(model: &Model, endpoint: api::Endpoint) -> Result<(), StartError>
 
 impl Daemon {
     async fn add_vips(&mut self) -> Result<(), StartError> {
-        for vip in self.model.vips.iter().filter(|vip| vip.managed) {
+        for vip in self.registry.model.vips.iter().filter(|vip| vip.managed) {
             let interface = vip.interface.clone().expect("resolve: a managed vip has one");
             let wanted = ManagedAddress { address: vip.address, length: vip.prefix, interface };
             self.vips.add(&wanted).await?;

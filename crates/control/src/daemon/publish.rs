@@ -51,6 +51,14 @@ impl Publisher {
         self.retired.push(self.pointer.swap(Arc::new(next)));
     }
 
+    /// Publishes other services over the same topology.
+    pub(super) fn services(&mut self, services: Services) {
+        let topology = Arc::clone(&self.current().topology);
+        self.generation += 1;
+        let next = Snapshot::new(self.generation, Arc::new(services), topology);
+        self.retired.push(self.pointer.swap(Arc::new(next)));
+    }
+
     /// Frees what no worker has any more.
     pub(super) fn release(&mut self, workers: &[Arc<Stats>]) {
         let oldest = workers.iter().map(|stats| stats.snapshot.value()).min().unwrap_or(0);

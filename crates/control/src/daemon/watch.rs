@@ -23,6 +23,7 @@ use crate::{
     api,
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
+    traffic,
 };
 
 /// How often old snapshots are freed and the sockets' statistics read.
@@ -33,16 +34,19 @@ impl Daemon {
     pub(super) async fn watch(
         &mut self,
         mirror: Mirror,
-        (ask, asked): (mpsc::Sender<Request>, mpsc::Receiver<Request>),
+        asked: mpsc::Receiver<Request>,
         endpoint: api::Endpoint,
         mut signals: Signals,
     ) -> Result<(), StartError> {
-        let _ = ask.send(self.servers()).await;
+        let _ = self.ask.send(self.servers()).await;
         let (changed, mut topologies) = watch::channel(Arc::new(Topology::default()));
         let mut mirror = tokio::spawn(mirror.watch(asked, move |topology| {
             changed.send_replace(Arc::new(topology));
         }));
-        let api = tokio::spawn(endpoint.serve(self.source()));
+        let (desk, mut asks) = mpsc::channel(16);
+        let router = api::router(self.source()).merge(api::commands(desk));
+        let api = tokio::spawn(endpoint.serve(router));
+        let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
         log::info!("forwarding");
         let mut end = None;
@@ -68,16 +72,22 @@ impl Daemon {
                         self.vips.restore(&topology).await;
                     }
                 }
+                Some((ask, answer)) = asks.recv() => {
+                    // Who asked may be gone by now.
+                    let _ = answer.send(self.answer(&ask).await);
+                }
+                _ = measure.tick() => self.measure(),
                 _ = upkeep.tick() => {
                     self.publisher.release(&self.crew.stats());
                     self.ports.retry(&self.publisher.current().topology, &self.crew);
                     self.ports.note_facts();
+                    self.release().await;
                 }
             }
         };
         api.abort();
         if !mirror.is_finished() {
-            let _ = ask.send(Request::Stop).await;
+            let _ = self.ask.send(Request::Stop).await;
             let _ = mirror.await;
         }
         result
@@ -87,7 +97,7 @@ impl Daemon {
     /// everything goes on.
     async fn withdraw(&mut self) -> Instant {
         self.withdraw_vips().await;
-        let grace = self.model.stop_grace;
+        let grace = self.registry.model.stop_grace;
         if !grace.is_zero() {
             log::info!("stopping: forwarding goes on for {} s", grace.as_secs_f32());
         }
@@ -99,13 +109,18 @@ impl Daemon {
         self.publisher.topology(topology.clone());
         self.matched.follow(&self.publisher.current());
         self.ports.follow(topology, &self.crew);
+        self.wake();
+    }
+
+    /// Wakes the workers that sleep.
+    pub(super) fn wake(&self) {
         for handle in self.crew.handles() {
             handle.waker.wake();
         }
     }
 
     /// Whom the kernel is to keep resolved.
-    fn servers(&self) -> Request {
+    pub(super) fn servers(&self) -> Request {
         let snapshot = self.publisher.current();
         let servers: Vec<IpAddr> = snapshot
             .services

@@ -4,6 +4,7 @@ use std::{sync::Arc, thread::JoinHandle};
 
 use crossbeam_channel::bounded;
 use dataplane::{
+    clock::Clock,
     director::Director,
     engine::{Engine, Handle, Idle, Order},
     punt,
@@ -22,6 +23,8 @@ pub(super) struct Crew {
     threads: Vec<JoinHandle<()>>,
     /// The core of each worker; `None` if it could not be pinned.
     pub(super) cores: Vec<Option<usize>>,
+    /// The clock that all of them read.
+    pub(super) clock: Clock,
 }
 
 impl Crew {
@@ -40,7 +43,7 @@ impl Crew {
         let clock = clock();
         let cores = cores(model, pools.len());
         let workers = pools.len();
-        let mut crew = Self { handles: Vec::new(), threads: Vec::new(), cores };
+        let mut crew = Self { handles: Vec::new(), threads: Vec::new(), cores, clock };
         for (number, pool) in pools.into_iter().enumerate() {
             let stats = Arc::new(Stats::new(model.limits.servers as usize));
             let (orders, receiver) = bounded(64);

@@ -1,7 +1,8 @@
 //! FullNAT's local addresses: whether their ports can be ours.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
+use dataplane::policy::LocalAddress;
 use hashbrown::HashMap;
 
 use super::{Names, Surroundings, twice};
@@ -9,6 +10,17 @@ use crate::{
     fault::Fault,
     file::{File, LocalGroup, Put},
 };
+
+/// The addresses of all groups with their ports, in file order.
+pub(super) fn all(file: &File) -> Vec<LocalAddress> {
+    let of_group = |group: &LocalGroup| {
+        let ports = group.ports.as_ref().map(|put| put.value.clone());
+        let with_ports =
+            |put: &Put<IpAddr>| Some(LocalAddress { address: put.value, ports: ports.clone()? });
+        group.addresses.iter().filter_map(with_ports).collect::<Vec<_>>()
+    };
+    file.local_addresses.iter().flat_map(of_group).collect()
+}
 
 /// Checks every group by itself and against the others.
 pub(super) fn check(
@@ -60,22 +72,13 @@ fn ports(group: &LocalGroup, around: &Surroundings, faults: &mut Vec<Fault>) {
     }
     for address in &group.addresses {
         let taken = around.listening.iter();
-        let taken = taken.filter(|s| ours.contains(&s.port()) && covers(s, address.value));
+        let taken =
+            taken.filter(|s| ours.contains(&s.port) && Surroundings::covers(s, address.value));
         for socket in taken {
             faults.push(address.spot.fault(
                 format!("a socket of this box is bound to {socket}, within the ports"),
                 "write another range or another address, or move that socket",
             ));
         }
-    }
-}
-
-/// True if the socket receives what is sent to `address`. One bound to `::` receives IPv4 too
-/// unless it was told otherwise.
-fn covers(socket: &SocketAddr, address: IpAddr) -> bool {
-    match socket.ip() {
-        IpAddr::V6(any) if any.is_unspecified() => true,
-        IpAddr::V4(any) if any.is_unspecified() => address.is_ipv4(),
-        ip => ip == address,
     }
 }

@@ -210,7 +210,7 @@ impl<A: Address> Table<A> {
         self.for_each_in(0..self.slab.capacity(), each);
     }
 
-    /// As [`Table::for_each`], of the entries with these numbers.
+    /// As [`Table::for_each`], for the connections in these entries (below the capacity).
     pub fn for_each_in(&self, slots: std::ops::Range<u32>, each: &mut impl FnMut(Found<A>)) {
         for slot in slots {
             if let Some(found) = self.slab.entry(slot).read(slot) {

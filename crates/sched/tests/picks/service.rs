@@ -6,10 +6,19 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use sched::{Candidate, Change, Load, Plan, Request, Scheduler};
+use sched::{Candidate, Change, Kind, Load, Plan, Request, Scheduler};
 
 /// The service's address in most tests.
 pub(crate) const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1));
+
+/// A connection of some client.
+pub(crate) const REQUEST: Request = Request {
+    client: IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)),
+    client_port: 20_000,
+    destination: VIP,
+    now: 0,
+    random: 0,
+};
 
 pub(crate) struct Service {
     pub(crate) scheduler: Scheduler,
@@ -32,13 +41,12 @@ impl Service {
 
     /// The same by one change after the other.
     pub(crate) fn one_by_one(plan: impl Into<Plan>, weights: &[u32]) -> Self {
-        let client = Ipv4Addr::new(198, 18, 0, 1).into();
         let mut service = Self {
             scheduler: Scheduler::new(plan.into(), &[]),
             servers: Vec::new(),
             loads: HashMap::new(),
             thresholds: HashMap::new(),
-            request: Request { client, client_port: 20_000, destination: VIP, now: 0, random: 0 },
+            request: REQUEST,
         };
         for (id, &weight) in (11..).zip(weights) {
             service.add(id, weight);
@@ -123,4 +131,9 @@ impl Service {
 pub(crate) fn server(id: u32, weight: u32) -> Candidate {
     let address = Ipv4Addr::new(10, 2, 0, id as u8);
     Candidate::new(id, address.into(), 80, weight)
+}
+
+/// A hashing scheduler with its flags.
+pub(crate) fn flagged(kind: Kind, port: bool, fallback: bool) -> Plan {
+    Plan { port, fallback, ..Plan::new(kind) }
 }

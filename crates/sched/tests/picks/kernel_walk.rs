@@ -1,25 +1,12 @@
 //! wrr against the kernel's search done step by step, over random lists and changes: ours
 //! leaves out the passes that nobody reaches and must still stand where the kernel does.
 
-use std::net::{IpAddr, Ipv4Addr};
+use sched::{Candidate, Change, Kind, Load, Scheduler};
 
-use sched::{Candidate, Change, Kind, Load, Request, Scheduler};
-
-const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-const REQUEST: Request =
-    Request { client: NOWHERE, client_port: 0, destination: NOWHERE, now: 0, random: 0 };
-
-/// xorshift64* (Vigna 2016).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
-    }
-}
+use crate::{
+    random::Random,
+    service::{REQUEST, server},
+};
 
 /// The walk in its plain form: `at` is 0 for the list head, else 1 + a position.
 #[derive(Default)]
@@ -98,7 +85,7 @@ fn same_picks_and_same_places() {
             match random.below(12) {
                 0 if servers.len() < 6 => {
                     let at = random.below(servers.len() + 1);
-                    servers.insert(at, Candidate::new(step, NOWHERE, 0, weight));
+                    servers.insert(at, server(step, weight));
                     ours.changed(&servers, Change::Added(at));
                     walk.changed(&servers);
                 }

@@ -1,0 +1,81 @@
+//! Services, servers and marks change while traffic flows.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Daemon;
+use crate::{
+    front::{self, Answer, Ask, View},
+    traffic::Traffic,
+};
+
+/// How long control waits for the workers to take up a snapshot. A worker that sleeps is
+/// woken; one that works needs microseconds. Longer than this, it has been stopped from
+/// outside, and new servers are enlisted nevertheless.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+impl Daemon {
+    /// Does, or lists, what the ipvsadm front asks for.
+    pub(super) async fn answer(&mut self, ask: &Ask) -> Answer {
+        let snapshot = self.publisher.current();
+        let stats = self.crew.stats();
+        let view = View {
+            services: &snapshot.services,
+            director: &self.director,
+            stats: &stats,
+            now: self.crew.clock.tick().seconds(),
+        };
+        let (answer, changed) = front::answer(&mut self.registry, view, ask);
+        if changed {
+            self.publish().await;
+        }
+        answer
+    }
+
+    /// Takes the measure of what passed in the last two seconds.
+    pub(super) fn measure(&mut self) {
+        let snapshot = self.publisher.current();
+        let stats = self.crew.stats();
+        let raw = |id| Traffic::raw(&self.director, &stats, id);
+        self.registry.ledger.tick(&snapshot.services, &raw);
+    }
+
+    /// Publishes what the registry says now. What it does not name any more gets no new
+    /// connections before the workers hear of it; what is new gets connections when every
+    /// worker knows it.
+    pub(super) async fn publish(&mut self) {
+        let before = Arc::clone(&self.publisher.current().services);
+        let services = self.registry.compile(&before);
+        self.director.retire(&services);
+        self.publisher.services(services);
+        self.wake();
+        self.acknowledged().await;
+        let snapshot = self.publisher.current();
+        self.director.enlist(&snapshot.services);
+        self.matched.follow(&snapshot);
+        let _ = self.ask.send(self.servers()).await;
+    }
+
+    /// Removed servers whose last connection is over leave their ids.
+    pub(super) async fn release(&mut self) {
+        let services = Arc::clone(&self.publisher.current().services);
+        let now = self.crew.clock.tick().seconds();
+        if self.registry.release(&services, &self.director, &self.crew.stats(), now) {
+            self.publish().await;
+        }
+    }
+
+    /// Waits until every worker reads the newest snapshot.
+    async fn acknowledged(&self) {
+        let newest = self.publisher.current().generation;
+        let stats = self.crew.stats();
+        let reads_it = || stats.iter().all(|stats| stats.snapshot.value() >= newest);
+        let waiting = async {
+            while !reads_it() {
+                tokio::time::sleep(Duration::from_micros(200)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            log::warn!("a worker has not taken up the change within {} ms", PATIENCE.as_millis());
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The ipvsadm front's other end: what a command line asked for, done to the registry, and what
+//! it lists. The grammar and the texts are the `ipvsadm` crate's.
+
+mod command_line;
+mod connections;
+mod edit;
+mod listing;
+
+use std::sync::Arc;
+
+use dataplane::{director::Director, mark, snapshot::Services, stats::Stats};
+use ipvsadm::{Command, Connection, Denial, Listing, ServiceRef, Timeouts};
+use serde::{Deserialize, Serialize};
+
+pub use command_line::{Desk, Terminal, run};
+pub use connections::{Cursor, Filter, Page};
+pub use edit::{edit, edit_all, key};
+
+use crate::{model::Model, registry::Registry, traffic::Traffic};
+
+/// What the front asks the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// These changes, all or none.
+    Change(Vec<Command>),
+    /// Set the counts of a service, or of all, to zero.
+    Zero(Option<ServiceRef>),
+    /// All services with their counts.
+    List,
+    /// The idle times that `--set` sets.
+    Timeouts,
+    /// A page of connections.
+    Connections(Page),
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It is done. What the operator should know, a sentence each.
+    Done(Vec<String>),
+    /// Nothing is done, for this reason, which the command of this number (from 0) has.
+    Denied(usize, Denial),
+    /// To [`Ask::List`].
+    Listing(Listing),
+    /// To [`Ask::Timeouts`].
+    Timeouts(Timeouts),
+    /// To [`Ask::Connections`], with the place of the next page, if there is one.
+    Connections(Vec<Connection>, Option<Cursor>),
+}
+
+/// The running parts that answers are made of.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// What is published.
+    pub services: &'a Services,
+    /// The counts of connections.
+    pub director: &'a Director,
+    /// The workers' counters.
+    pub stats: &'a [Arc<Stats>],
+    /// The second of the datapath's clock.
+    pub now: u32,
+}
+
+/// Answers, or changes the registry's model: then the caller publishes it before it passes the
+/// answer on. True if it did.
+pub fn answer(registry: &mut Registry, view: View<'_>, ask: &Ask) -> (Answer, bool) {
+    let raw = |id| Traffic::raw(view.director, view.stats, id);
+    let all = |registry: &Registry| registry.model.services.iter().map(|s| s.key).collect();
+    match ask {
+        Ask::Change(commands) => match edit_all(&mut registry.model, commands) {
+            Ok(()) => (Answer::Done(warnings(&registry.model, commands)), true),
+            Err((at, denial)) => (Answer::Denied(at, denial), false),
+        },
+        Ask::Zero(which) => {
+            let keys: Vec<_> = which.as_ref().map_or_else(|| all(registry), |s| vec![key(s)]);
+            if keys.iter().any(|key| !view.services.by_key.contains_key(key)) {
+                return (Answer::Denied(0, Denial::NoSuchService), false);
+            }
+            keys.iter().for_each(|key| registry.ledger.zero(view.services, key, &raw));
+            (Answer::Done(Vec::new()), false)
+        }
+        Ask::List => (Answer::Listing(listing::listing(registry, view)), false),
+        Ask::Connections(page) => {
+            let (rows, next) = connections::page(view, page);
+            (Answer::Connections(rows, next), false)
+        }
+        Ask::Timeouts => (Answer::Timeouts(timeouts(&registry.model)), false),
+    }
+}
+
+fn timeouts(model: &Model) -> Timeouts {
+    use dataplane::tcp::State;
+    let tcp = |state: State| model.timeouts.tcp[state as usize].into();
+    Timeouts {
+        tcp: tcp(State::Established),
+        tcpfin: tcp(State::FinWait),
+        udp: model.timeouts.udp.into(),
+    }
+}
+
+/// What was done but will not do anything.
+fn warnings(model: &Model, commands: &[Command]) -> Vec<String> {
+    let unmarked = commands.iter().filter_map(|command| {
+        let Command::AddService(spec) = command else { return None };
+        let ServiceRef::Mark { mark, ipv6 } = spec.service else { return None };
+        (!mark::possible(&model.marks, mark, ipv6)).then(|| {
+            format!(
+                "no packet gets mark {mark}: xlvs does not see netfilter's marks; \
+                 write a rule with mark: {mark} under marks: in the configuration file"
+            )
+        })
+    });
+    unmarked.collect()
+}

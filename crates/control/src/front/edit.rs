@@ -1,0 +1,245 @@
+//! One command of ipvsadm, done to the model. The refusals are the kernel's (`ip_vs_ctl.c`,
+//! `do_ip_vs_set_ctl` and `ip_vs_genl_set_cmd`); the model is then as it was.
+
+use dataplane::{
+    forward::{self, Forward, Tunnel},
+    policy::{Persistence, Policy, Timeouts},
+};
+use ipvsadm::{
+    Checksum, Command, Denial, Protocol, SchedulerFlag, ServerRef, ServerSpec, ServiceRef,
+    ServiceSpec,
+};
+use sched::{Kind, Plan};
+
+use crate::model::{Model, Server, Service};
+
+/// Does a command that changes services, servers or timeouts.
+///
+/// # Errors
+/// What the kernel would refuse, and what needs the configuration file.
+pub fn edit(model: &mut Model, command: &Command) -> Result<(), Denial> {
+    match command {
+        Command::AddService(spec) => add_service(model, spec),
+        Command::EditService(spec) => edit_service(model, spec),
+        Command::DeleteService(service) => {
+            let at = position(model, service).ok_or(Denial::NoSuchService)?;
+            model.services.remove(at);
+            Ok(())
+        }
+        Command::Flush => {
+            model.services.clear();
+            Ok(())
+        }
+        Command::AddServer(service, spec) => add_server(model, service, spec),
+        Command::EditServer(service, spec) => {
+            let (service, at) = find_server(model, service, spec.server())?;
+            let (name, mac) = (service.servers[at].name.clone(), service.servers[at].mac);
+            let new = server(spec, service)?;
+            service.servers[at] = Server { name, mac, ..new };
+            local_addresses(model)
+        }
+        Command::DeleteServer(service, server) => {
+            let (service, at) = find_server(model, service, *server)?;
+            service.servers.remove(at);
+            Ok(())
+        }
+        Command::Timeouts(timeouts) => {
+            set_timeouts(model, *timeouts);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Several commands, or none of them.
+///
+/// # Errors
+/// The first refusal, with the number of its command from 0; the model is as it was.
+pub fn edit_all(model: &mut Model, commands: &[Command]) -> Result<(), (usize, Denial)> {
+    let mut changed = model.clone();
+    for (at, command) in commands.iter().enumerate() {
+        edit(&mut changed, command).map_err(|denial| (at, denial))?;
+    }
+    *model = changed;
+    Ok(())
+}
+
+/// The key of a service in the datapath's words.
+pub fn key(service: &ServiceRef) -> forward::ServiceKey {
+    match *service {
+        ServiceRef::Endpoint { protocol, address, port } => {
+            let protocol = match protocol {
+                Protocol::Tcp => forward::Protocol::Tcp,
+                Protocol::Udp => forward::Protocol::Udp,
+                Protocol::Sctp => forward::Protocol::Sctp,
+            };
+            forward::Endpoint { protocol, address, port }.into()
+        }
+        ServiceRef::Mark { mark, ipv6 } => forward::ServiceKey::Mark { mark, ipv6 },
+    }
+}
+
+fn position(model: &Model, service: &ServiceRef) -> Option<usize> {
+    let key = key(service);
+    model.services.iter().position(|known| known.key == key)
+}
+
+fn add_service(model: &mut Model, spec: &ServiceSpec) -> Result<(), Denial> {
+    if position(model, &spec.service).is_some() {
+        return Err(Denial::ServiceExists);
+    }
+    let key = key(&spec.service);
+    let mut policy = Policy {
+        timeouts: model.timeouts.clone(),
+        lifecycle: model.lifecycle,
+        ..Policy::default()
+    };
+    take_options(model, &mut policy, spec)?;
+    model.services.push(Service {
+        name: key.to_string(),
+        key,
+        forward: Forward::Dr,
+        policy,
+        servers: Vec::new(),
+    });
+    Ok(())
+}
+
+/// What ipvsadm does not know of stays: it is the file's.
+fn edit_service(model: &mut Model, spec: &ServiceSpec) -> Result<(), Denial> {
+    let at = position(model, &spec.service).ok_or(Denial::NoSuchService)?;
+    let mut policy = model.services[at].policy.clone();
+    take_options(model, &mut policy, spec)?;
+    model.services[at].policy = policy;
+    Ok(())
+}
+
+fn take_options(model: &Model, policy: &mut Policy, spec: &ServiceSpec) -> Result<(), Denial> {
+    let kind = Kind::from_name(&spec.scheduler).ok_or(Denial::SchedulerNotFound)?;
+    if spec.pe.is_some() {
+        return Err(Denial::SchedulerNotFound);
+    }
+    let flag = |names: [SchedulerFlag; 2]| spec.flags.iter().any(|flag| names.contains(flag));
+    policy.scheduler = Plan {
+        port: flag([SchedulerFlag::ShPort, SchedulerFlag::MhPort]),
+        fallback: flag([SchedulerFlag::ShFallback, SchedulerFlag::MhFallback]),
+        ..model.plan(kind)
+    };
+    policy.persistence =
+        spec.persistent.map(|timeout| Persistence { timeout, prefix: spec.netmask });
+    policy.one_packet = spec.one_packet;
+    Ok(())
+}
+
+fn find_server<'m>(
+    model: &'m mut Model,
+    service: &ServiceRef,
+    server: ServerRef,
+) -> Result<(&'m mut Service, usize), Denial> {
+    let at = position(model, service).ok_or(Denial::ServiceNotDefined)?;
+    let service = &mut model.services[at];
+    let is = |known: &Server| (known.address, known.port) == (server.address, server.port);
+    match service.servers.iter().position(is) {
+        Some(at) => Ok((service, at)),
+        None => Err(Denial::NoSuchDestination),
+    }
+}
+
+fn add_server(model: &mut Model, service: &ServiceRef, spec: &ServerSpec) -> Result<(), Denial> {
+    match find_server(model, service, spec.server()) {
+        Ok(_) => return Err(Denial::DestinationExists),
+        Err(Denial::NoSuchDestination) => {}
+        Err(denial) => return Err(denial),
+    }
+    let at = position(model, service).ok_or(Denial::ServiceNotDefined)?;
+    let server = server(spec, &model.services[at])?;
+    model.services[at].servers.push(server);
+    local_addresses(model).inspect_err(|_| {
+        model.services[at].servers.pop();
+    })
+}
+
+fn server(spec: &ServerSpec, service: &Service) -> Result<Server, Denial> {
+    let (forward, tunnel) = match spec.forward {
+        ipvsadm::Forward::Nat => (Forward::Nat, Tunnel::Ipip),
+        ipvsadm::Forward::Dr => (Forward::Dr, Tunnel::Ipip),
+        ipvsadm::Forward::FullNat => (Forward::FullNat, Tunnel::Ipip),
+        ipvsadm::Forward::Tun(tunnel) => (Forward::Tun, self::tunnel(tunnel)?),
+    };
+    if spec.lower > spec.upper {
+        return Err(Denial::OutOfRange);
+    }
+    if spec.address.is_ipv6() != service.key.is_ipv6() && forward != Forward::Tun {
+        return Err(Denial::Invalid);
+    }
+    Ok(Server {
+        name: None,
+        address: spec.address,
+        port: spec.port,
+        weight: spec.weight,
+        forward,
+        tunnel,
+        upper: spec.upper,
+        lower: spec.lower,
+        mac: None,
+    })
+}
+
+fn tunnel(tunnel: ipvsadm::Tunnel) -> Result<Tunnel, Denial> {
+    // Remote checksum offload is only used for packets without a checksum yet, which do not
+    // arrive from a wire: what it leaves is a full checksum.
+    let full = |checksum| matches!(checksum, Checksum::Full | Checksum::Remote);
+    match tunnel {
+        ipvsadm::Tunnel::Ipip => Ok(Tunnel::Ipip),
+        ipvsadm::Tunnel::Gue { port: 0, .. } => Err(Denial::Invalid),
+        ipvsadm::Tunnel::Gue { port, checksum } => {
+            Ok(Tunnel::Gue { port, checksum: full(checksum) })
+        }
+        ipvsadm::Tunnel::Gre { checksum } => Ok(Tunnel::Gre { checksum: full(checksum) }),
+    }
+}
+
+/// FullNAT servers that came by a command take their sources from all of `local_addresses:`.
+fn local_addresses(model: &mut Model) -> Result<(), Denial> {
+    for service in &mut model.services {
+        let full = service.servers.iter().any(|server| server.forward == Forward::FullNat);
+        if !full || !service.policy.local_addresses.is_empty() {
+            continue;
+        }
+        let of_family = |local: &&dataplane::policy::LocalAddress| {
+            local.address.is_ipv6() == service.key.is_ipv6()
+        };
+        let all: Vec<_> = model.local_addresses.iter().filter(of_family).cloned().collect();
+        if all.is_empty() {
+            let text = "FullNat needs local_addresses: in the configuration file";
+            return Err(Denial::Other(text.to_owned()));
+        }
+        service.policy.local_addresses = all;
+    }
+    Ok(())
+}
+
+/// `--set`: 0 leaves one as it is; a service that has its own in the file keeps it.
+fn set_timeouts(model: &mut Model, new: ipvsadm::Timeouts) {
+    const ESTABLISHED: usize = dataplane::tcp::State::Established as usize;
+    const FIN_WAIT: usize = dataplane::tcp::State::FinWait as usize;
+    let old = model.timeouts.clone();
+    let set = |timeouts: &mut Timeouts| {
+        let places: [(&mut u16, u16, u32); 2] = {
+            let [_, established, _, _, fin_wait, ..] = &mut timeouts.tcp;
+            [
+                (established, old.tcp[ESTABLISHED], new.tcp),
+                (fin_wait, old.tcp[FIN_WAIT], new.tcpfin),
+            ]
+        };
+        for (place, old, seconds) in
+            places.into_iter().chain([(&mut timeouts.udp, old.udp, new.udp)])
+        {
+            if seconds > 0 && *place == old {
+                *place = u16::try_from(seconds).unwrap_or(u16::MAX);
+            }
+        }
+    };
+    set(&mut model.timeouts);
+    model.services.iter_mut().for_each(|service| set(&mut service.policy.timeouts));
+}
