@@ -15,7 +15,7 @@ use crate::{
     policy::{Gone, Timeouts},
     sctp,
     state::State,
-    table::{ConnectionRef, Found, Way},
+    table::{ConnectionRef, Found, Keys, Way},
     tcp,
     verdict::Drop,
     wire::tcp as flag,
@@ -42,7 +42,7 @@ impl Breath<'_> {
     /// True if the packet comes too late for the connection.
     #[inline(always)]
     pub(crate) fn late<A>(&self, found: &Found<A>) -> bool {
-        let deadline = found.stamp.saturating_add(found.meta.timeout().into());
+        let deadline = found.stamp.saturating_add(found.meta.timeout());
         // Stamps are whole seconds, rounded down: nothing ends before its time.
         self.now.seconds() > deadline
     }
@@ -142,6 +142,10 @@ impl Breath<'_> {
     /// each packet (`set_tcp_state`, `udp_state_transition`, `set_sctp_state`); here it is done with the first one
     /// after a change, and with each change of state.
     fn take_timeout<A: Family>(&self, found: &Found<A>) {
+        // What carries one packet does not last as long as a connection.
+        if found.connection.keys != Keys::Both {
+            return;
+        }
         let state = match (found.connection.protocol, State::from_number(found.meta.state())) {
             // If an ICMP error opened it, this is its first datagram.
             (Protocol::Udp, _) => State::Udp,
