@@ -109,16 +109,25 @@ impl<'a> Breath<'a> {
             return Ok(self.pick(packet, admission));
         };
         let key = template::key(&service.key, persistence, packet);
-        let time = (persistence.timeout, self.now.seconds());
+        let now = self.now.seconds();
+        // The kernel never changes a template's timeout: not after an edit of the service, nor
+        // back from the minute that it got while it controlled connections.
+        let compat_lvs = self.snapshot.services.settings.compat_lvs;
+        let renewed = (!compat_lvs).then_some(persistence.timeout);
         let service_of = |id| self.server(id).map(|server| server.service);
-        let followed = self.director.follow_template(&key, (target.id, service), service_of, time);
+        let followed =
+            self.director.follow_template(&key, (target.id, service), service_of, (renewed, now));
         if let Some((id, template)) = followed
             && let Some(server) = self.server(id)
         {
             return Ok(Some(Chosen { id, server, template: Some(template) }));
         }
         let Some(picked) = self.pick(packet, admission) else { return Ok(None) };
-        let template = self.director.leave_template(&key, (picked.id, picked.server), time);
+        let template = self.director.leave_template(
+            &key,
+            (picked.id, picked.server),
+            (persistence.timeout, now),
+        );
         match template {
             Ok(template) => Ok(Some(Chosen { template: Some(template), ..picked })),
             Err(_) => Err(Refusal::Drop(Drop::TemplateTableFull)),

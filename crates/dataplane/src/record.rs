@@ -158,14 +158,17 @@ impl ServerRecord {
     }
 
     /// Sets the thresholds. A limit that was raised admits at once (`__ip_vs_update_dest`); one
-    /// that is reached holds at once.
-    pub(crate) fn limit(&self, upper: u32, lower: u32) {
+    /// that is reached holds at once, but with `lenient`: the kernel looks at the count only when
+    /// the next connection was made.
+    pub(crate) fn limit(&self, (upper, lower): (u32, u32), lenient: bool) {
         let word = u64::from(upper) << 32 | u64::from(lower);
         let (old, _) = halves(self.thresholds.swap(word, Relaxed));
         let resume = self.resume();
         self.change(|counts| {
-            let stays = counts.overloaded && upper <= old && counts.all >= resume;
-            counts.overloaded = upper > 0 && (counts.all >= upper || stays);
+            let reached = counts.all >= upper && !lenient;
+            let left = counts.all < resume && !lenient;
+            let stays = counts.overloaded && upper <= old && !left;
+            counts.overloaded = upper > 0 && (reached || stays);
         });
     }
 
@@ -293,7 +296,7 @@ mod tests {
         ];
         for (upper, lower, steps, flags) in rows {
             let record = ServerRecord::default();
-            record.limit(upper, lower);
+            record.limit((upper, lower), false);
             for (step, flag) in steps.chars().zip(flags.chars()) {
                 if step == '+' {
                     open(&record)
@@ -310,7 +313,7 @@ mod tests {
     fn what_failed_to_open_fills_nothing() {
         for (there, overloaded) in [(3, false), (4, true)] {
             let record = ServerRecord::default();
-            record.limit(4, 1);
+            record.limit((4, 1), false);
             (0..there).for_each(|_| record.opens(true));
             record.fills();
             record.opens(true);
@@ -325,18 +328,30 @@ mod tests {
     fn an_edit_of_thresholds_counts_at_once() {
         let record = ServerRecord::default();
         (0..10).for_each(|_| record.opens(true));
-        for (upper, lower, overloaded) in [
-            (0, 0, false),
-            (10, 0, true),
-            (10, 5, true),
-            (11, 5, false),
-            (9, 0, true),
-            (0, 3, false),
-            (5, 2, true),
-            (20, 2, false),
+        let lenient = ServerRecord::default();
+        (0..10).for_each(|_| lenient.opens(true));
+        // Thresholds; whether ten connections are too many, and whether the kernel says so.
+        for (upper, lower, overloaded, kernels) in [
+            (0, 0, false, false),
+            (10, 0, true, false),
+            (10, 5, true, false),
+            (11, 5, false, false),
+            (9, 0, true, false),
+            (0, 3, false, false),
+            (5, 2, true, false),
+            (20, 2, false, false),
+            (11, 10, false, false),
         ] {
-            record.limit(upper, lower);
+            record.limit((upper, lower), false);
+            lenient.limit((upper, lower), true);
             assert_eq!(record.overloaded(), overloaded, "{upper} {lower}");
+            assert_eq!(lenient.overloaded(), kernels, "{upper} {lower}");
+        }
+        lenient.opens(true);
+        lenient.fills();
+        for (upper, lower, kernels) in [(11, 12, true), (4, 0, true), (5, 0, false)] {
+            lenient.limit((upper, lower), true);
+            assert_eq!(lenient.overloaded(), kernels, "{upper} {lower}");
         }
     }
 

@@ -219,7 +219,8 @@ fn mark_address<A: Address>(mark: u32) -> A {
 /// The director's part.
 impl Director {
     /// The server that the client's template names, if it may have new connections, and the
-    /// template, whose time starts again. A template that is not to be followed ends.
+    /// template, whose time starts again: as long as it had, or another time. A template that is
+    /// not to be followed ends.
     ///
     /// Called under the service's lock.
     pub(crate) fn follow_template<A: Family>(
@@ -227,7 +228,7 @@ impl Director {
         key: &Tuple<A>,
         (id, service): (ServiceId, &Service),
         server_of: impl Fn(ServerId) -> Option<ServiceId>,
-        (timeout, now): (u32, u32),
+        (timeout, now): (Option<u32>, u32),
     ) -> Option<(ServerId, ConnectionRef)> {
         let templates = A::templates(self);
         let found = templates.table.find(key)?;
@@ -235,6 +236,7 @@ impl Director {
         let standing = self.server(server).standing();
         let quiescent = service.policy.lifecycle.expire_quiescent_template && !standing.weighted;
         let right = standing.up && !quiescent && server_of(server) == Some(id);
+        let timeout = timeout.unwrap_or(found.meta.timeout());
         if right && templates.holds(&found, now) && templates.renew(&found, timeout, now) {
             return Some((server, found.reference()));
         }
