@@ -81,19 +81,12 @@ fn marks(ruleset: &Ruleset, chain: &Chain, depth: usize) -> bool {
         Does::Other(words) => words.contains("MARK") || words.contains("mark"),
         Does::Jump(name) | Does::Goto(name) => {
             depth < DEPTH
-                && called(ruleset, chain, name).is_some_and(|c| marks(ruleset, c, depth + 1))
+                && chain.called(ruleset, name).is_some_and(|c| marks(ruleset, c, depth + 1))
         }
         _ => false,
     };
     let unread = |rule: &Rule| rule.unread.iter().any(|words| words.contains("target MARK"));
     chain.rules.iter().any(|rule| rule.does.iter().any(of_mark) || unread(rule))
-}
-
-fn called<'a>(ruleset: &'a Ruleset, from: &Chain, name: &str) -> Option<&'a Chain> {
-    let of = |chain: &&Chain| {
-        chain.table == from.table && chain.families == from.families && chain.name == name
-    };
-    ruleset.chains.iter().find(of)
 }
 
 fn refused(rule: &Rule, why: impl Into<String>) -> Line {
@@ -178,7 +171,7 @@ impl Walk<'_> {
             Does::Return if always => Some(Left::Here),
             Does::Accept | Does::Refuse if always => Some(Left::All),
             Does::Jump(name) | Does::Goto(name) if depth < DEPTH => {
-                let Some(target) = called(self.ruleset, chain, name) else {
+                let Some(target) = chain.called(self.ruleset, name) else {
                     lines.push(refused(rule, format!("there is no chain {name} in the text")));
                     return None;
                 };
@@ -267,7 +260,7 @@ fn ends(ruleset: &Ruleset, chain: &Chain, depth: usize) -> bool {
         Does::Accept | Does::Refuse | Does::Redirect => true,
         Does::Jump(name) | Does::Goto(name) => {
             depth >= DEPTH
-                || called(ruleset, chain, name).is_some_and(|c| ends(ruleset, c, depth + 1))
+                || chain.called(ruleset, name).is_some_and(|c| ends(ruleset, c, depth + 1))
         }
         _ => false,
     };
