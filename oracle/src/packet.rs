@@ -72,8 +72,8 @@ fn ipv4(packet: &Packet, payload: &[u8], offset: usize, more: bool) -> Vec<u8> {
     let mut octets = vec![0x40 | words, packet.tos];
     octets.extend(word(length + payload.len()));
     octets.extend(packet.id.to_be_bytes());
-    let flags = usize::from(packet.dont_fragment) << 14 | usize::from(more) << 13;
-    octets.extend(word(flags | offset / 8));
+    let flags = (usize::from(packet.dont_fragment) << 14) | (usize::from(more) << 13);
+    octets.extend(word(flags | (offset / 8)));
     octets.extend([packet.ttl, protocol(packet), 0, 0]);
     octets.extend(address(packet.from));
     octets.extend(address(packet.to));
@@ -97,7 +97,7 @@ fn ipv6(packet: &Packet, payload: &[u8], offset: usize, more: bool) -> Vec<u8> {
         rest.extend(u32::from(packet.id).to_be_bytes());
     }
     rest.extend(payload);
-    let mut octets = vec![0x60 | packet.tos >> 4, packet.tos << 4, 0, 0];
+    let mut octets = vec![0x60 | (packet.tos >> 4), packet.tos << 4, 0, 0];
     octets.extend(word(rest.len()));
     octets.extend([if packet.options { 0 } else { next }, packet.ttl]);
     octets.extend(address(packet.from));
@@ -125,7 +125,9 @@ fn payload(packet: &Packet) -> Vec<u8> {
         Content::Udp => udp(packet, &data),
         Content::Sctp(chunks) => sctp(packet, chunks),
         Content::Icmp { kind, code, about } => {
-            let about = about.as_deref().map(quote).unwrap_or_default();
+            let mut about = about.as_deref().map(quote).unwrap_or_default();
+            // An error is no longer than 576 octets (RFC 1812), or 1280 (RFC 4443).
+            about.truncate(if packet.from.is_ipv4() { 548 } else { 1232 });
             icmp(packet, [*kind, *code], &[about, data].concat())
         }
         Content::Other(_, Some(inner)) => quote(inner),
@@ -230,8 +232,9 @@ fn word(number: usize) -> [u8; 2] {
 
 /// The ones' complement sum of RFC 1071.
 pub fn ones_sum(octets: &[u8]) -> u16 {
-    let word =
-        |pair: &[u8]| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or_default());
+    let word = |pair: &[u8]| {
+        (u32::from(pair[0]) << 8) | u32::from(pair.get(1).copied().unwrap_or_default())
+    };
     let mut sum: u32 = octets.chunks(2).map(word).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -241,7 +244,7 @@ pub fn ones_sum(octets: &[u8]) -> u16 {
 
 /// CRC32c (RFC 9260, appendix A), bit by bit.
 pub fn crc32c(octets: &[u8]) -> u32 {
-    let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+    let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
     let fold = |crc: u32, octet: &u8| (0..8).fold(crc ^ u32::from(*octet), step);
     !octets.iter().fold(!0, fold)
 }

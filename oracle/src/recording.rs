@@ -406,7 +406,7 @@ mod tests {
         let left = packets(&Packet::parse("tcp 10.2.0.11:80 > 198.18.0.5:9 SA ttl=63").unwrap());
         let gateway = [&[2, 0, 0, 0, 1, 1][..], &[0; 8]].concat();
         let exit = Exit { port: Port::Front, frame: [gateway, left[0].clone()].concat() };
-        assert_eq!(exit_lines(&[exit.clone()], &arrived[0]), ["routed"]);
+        assert_eq!(exit_lines(std::slice::from_ref(&exit), &arrived[0]), ["routed"]);
         assert_eq!(exit.client(), Some("10.2.0.11:80".parse().unwrap()));
         let picks = ["11", "20", "X", "-"].map(str::to_owned);
         assert_eq!(pick_lines(&picks, true), ["1aX-"]);

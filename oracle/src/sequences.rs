@@ -23,7 +23,7 @@ pub(crate) struct Sequences {
     /// to 10.64.0.0/14.
     #[serde(default)]
     destinations: bool,
-    /// Whether every tenth waits for closed connections to go.
+    /// Whether every 25th waits for closed connections to go.
     #[serde(default)]
     waits: bool,
 }
@@ -51,10 +51,10 @@ impl Sequences {
     fn sequence(&self, number: u64) -> Vec<String> {
         let mut sequence = Sequence {
             plan: self,
-            chance: Chance::new(self.seed << 32 | number),
+            chance: Chance::new((self.seed << 32) | number),
             servers: Vec::new(),
             clients: 0,
-            waits: self.waits && number % 10 == 0,
+            waits: self.waits && number.is_multiple_of(25),
             steps: Vec::new(),
         };
         sequence.begin();
@@ -78,9 +78,19 @@ impl Sequence<'_> {
         if self.waits {
             self.steps.push("ipvsadm --set 0 1 0".to_owned());
         }
-        self.steps.push(format!("ipvsadm -A {service} -s {scheduler}{flags}"));
+        self.steps.push(format!("ipvsadm -R\n-A {service} -s {scheduler}{flags}"));
+        let own = self.steps.len();
         for _ in 0..self.chance.within(2, 5) {
             self.add();
+        }
+        // All in one command: a guest is slow to start programs.
+        let servers: Vec<String> = self.steps.drain(own..).collect();
+        for server in servers {
+            let line = server.trim_start_matches("ipvsadm ");
+            if let Some(begin) = self.steps.last_mut() {
+                begin.push('\n');
+                begin.push_str(line);
+            }
         }
         self.open(4);
     }

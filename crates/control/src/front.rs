@@ -5,16 +5,20 @@ mod command_line;
 mod connections;
 mod edit;
 mod listing;
+mod rules;
+mod swallow;
 
 use std::sync::Arc;
 
-use dataplane::{director::Director, snapshot::Services, stats::Stats};
+use dataplane::{director::Director, mark, snapshot::Services, stats::Stats};
 use ipvsadm::{Command, Connection, Denial, Listing, ServiceRef, Timeouts};
 use serde::{Deserialize, Serialize};
 
 pub use command_line::{Desk, Terminal, run};
 pub use connections::{Cursor, Filter, Page};
 pub use edit::{edit, edit_all, key};
+pub use rules::{RulesError, load, restore};
+pub use swallow::{Sockets, swallows};
 
 use crate::{model::Model, registry::Registry, traffic::Traffic};
 
@@ -66,19 +70,25 @@ pub struct View<'a> {
 /// Answers, or changes the registry's model: then the caller publishes it before it passes the
 /// answer on. True if it did.
 pub fn answer(registry: &mut Registry, view: View<'_>, ask: &Ask) -> (Answer, bool) {
-    let raw = |id| Traffic::raw(view.director, view.stats, id);
-    let all = |registry: &Registry| registry.model.services.iter().map(|s| s.key).collect();
     match ask {
-        Ask::Change(commands) => match edit_all(&mut registry.model, commands) {
-            Ok(()) => (Answer::Done(warnings(&registry.model, commands)), true),
-            Err((at, denial)) => (Answer::Denied(at, denial), false),
-        },
+        Ask::Change(commands) => {
+            let room = registry.room();
+            if let Err((at, denial)) = edit_all(&mut registry.model, commands, room) {
+                return (Answer::Denied(at, denial), false);
+            }
+            for command in commands {
+                if let Command::Zero(which) = command {
+                    zero(registry, view, which.as_ref());
+                }
+            }
+            (Answer::Done(warnings(&registry.model, commands)), true)
+        }
         Ask::Zero(which) => {
-            let keys: Vec<_> = which.as_ref().map_or_else(|| all(registry), |s| vec![key(s)]);
-            if keys.iter().any(|key| !view.services.by_key.contains_key(key)) {
+            let unknown = |service: &ServiceRef| !view.services.by_key.contains_key(&key(service));
+            if which.as_ref().is_some_and(unknown) {
                 return (Answer::Denied(0, Denial::NoSuchService), false);
             }
-            keys.iter().for_each(|key| registry.ledger.zero(view.services, key, &raw));
+            zero(registry, view, which.as_ref());
             (Answer::Done(Vec::new()), false)
         }
         Ask::List => (Answer::Listing(listing::listing(registry, view)), false),
@@ -87,6 +97,17 @@ pub fn answer(registry: &mut Registry, view: View<'_>, ask: &Ask) -> (Answer, bo
             (Answer::Connections(rows, next), false)
         }
         Ask::Timeouts => (Answer::Timeouts(timeouts(&registry.model)), false),
+    }
+}
+
+/// Sets the counts of a service, or of all, to zero.
+fn zero(registry: &mut Registry, view: View<'_>, which: Option<&ServiceRef>) {
+    let raw = |id| Traffic::raw(view.director, view.stats, id);
+    let one = which.map(key);
+    for known in view.services.by_key.keys() {
+        if one.is_none_or(|one| one == *known) {
+            registry.ledger.zero(view.services, known, &raw);
+        }
     }
 }
 
@@ -105,11 +126,7 @@ fn warnings(model: &Model, commands: &[Command]) -> Vec<String> {
     let unmarked = commands.iter().filter_map(|command| {
         let Command::AddService(spec) = command else { return None };
         let ServiceRef::Mark { mark, ipv6 } = spec.service else { return None };
-        let gives = |rule: &&dataplane::mark::MarkRule| {
-            rule.mark & rule.mask == mark & rule.mask
-                && rule.destination.address().is_ipv6() == ipv6
-        };
-        model.marks.iter().find(gives).is_none().then(|| {
+        (!mark::possible(&model.marks, mark, ipv6)).then(|| {
             format!(
                 "no packet gets mark {mark}: xlvs does not see netfilter's marks; \
                  write a rule with mark: {mark} under marks: in the configuration file"

@@ -27,11 +27,33 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Packets on their way at once: fewer than a NIC's ring has room for.
 const BATCH: usize = 64;
 
+/// Takes IPVS out of the kernel, and sets what a scenario may have changed. Without programs
+/// where the shell can do it: each takes tens of milliseconds to start.
+const UNLOAD: &str = "home=$(echo /lib/modules/*/kernel/net/netfilter/ipvs)
+ipvsadm -C 2>/dev/null
+tries=0
+while [ -e /sys/module/ip_vs ] && [ $tries -lt 50 ]; do
+  # Not at once: services let go of their modules behind a grace period of RCU.
+  [ $tries = 0 ] || sleep 0.1
+  tries=$((tries+1))
+  while read module rest; do
+    case $module in ip_vs_*) rmmod $module 2>/dev/null ;; esac
+  done </proc/modules
+  rmmod ip_vs 2>/dev/null
+done
+for nic in eth0 eth1; do
+  read mtu </sys/class/net/$nic/mtu
+  [ $mtu = 1500 ] || ip link set $nic mtu 1500
+done
+";
+
 /// The guest.
 pub(super) struct Director {
     guest: Guest,
     /// Of the last scenario: setting them takes time.
     marks: Vec<Mark>,
+    /// Whether the last scenario's ICMP errors may have taught the kernel an MTU.
+    taught: bool,
     /// Number of the last fence.
     fence: u16,
 }
@@ -46,7 +68,7 @@ impl Director {
         let nics = Port::ALL.map(|port| Nic::new(mac_text(port.mac()))).to_vec();
         let mut guest = Guest::boot(kernel, &root, &Plan { nics, lifetime, ..Plan::default() })?;
         guest.run(&ground::commands())?;
-        Ok(Self { guest, marks: Vec::new(), fence: 0 })
+        Ok(Self { guest, marks: Vec::new(), taught: false, fence: 0 })
     }
 
     /// What kernel and ipvsadm call themselves.
@@ -101,15 +123,17 @@ impl Director {
 
     /// IPVS is unloaded and loaded: no service, connection or setting outlives it.
     fn reset(&mut self, scenario: &Scenario) -> Outcome {
-        let mut script = "ipvsadm -C 2>/dev/null
-for module in $(grep -o '^ip_vs_[a-z_]*' /proc/modules) ip_vs; do rmmod $module 2>/dev/null; done
-! grep -q '^ip_vs' /proc/modules || exit 9
-for nic in eth0 eth1; do
-  read mtu </sys/class/net/$nic/mtu
-  [ $mtu = 1500 ] || ip link set $nic mtu 1500
-done
-modprobe ip_vs\n"
-            .to_owned();
+        let mut script = UNLOAD.to_owned();
+        // What modprobe would do, which takes ten times as long.
+        let wanted = SCHEDULERS.iter().filter(|name| names(scenario, name));
+        for module in
+            std::iter::once("ip_vs".to_owned()).chain(wanted.map(|name| format!("ip_vs_{name}")))
+        {
+            script += &format!("insmod $home/{module}.ko\n");
+        }
+        if std::mem::replace(&mut self.taught, has_errors(scenario)) {
+            script += "ip route flush cache\nip -6 route flush cache\n";
+        }
         for (name, value) in &scenario.sysctl {
             script += &sysctl(name, value);
         }
@@ -117,7 +141,9 @@ modprobe ip_vs\n"
             script += &ground::marks(&scenario.marks);
             self.marks.clone_from(&scenario.marks);
         }
-        self.guest.run(&script).map(drop)
+        self.guest.run(&script)?;
+        // What the scenario before has left behind: errors about unanswered ARP, say.
+        self.settled(Port::Front).map(drop)
     }
 
     /// All commands up to the next step that is none, in one go.
@@ -212,6 +238,21 @@ modprobe ip_vs\n"
     }
 }
 
+/// Whether ICMP comes in during the scenario.
+fn has_errors(scenario: &Scenario) -> bool {
+    scenario.steps.iter().any(|step| step.text.starts_with("icmp "))
+}
+
+/// Whether a service of the scenario has this scheduler. One that comes later is loaded by
+/// the kernel.
+fn names(scenario: &Scenario, scheduler: &str) -> bool {
+    let option = format!("-s {scheduler}");
+    scenario.steps.iter().any(|step| {
+        let mut lines = step.text.lines();
+        lines.any(|line| line.ends_with(&option) || line.contains(&format!("{option} ")))
+    })
+}
+
 /// IPv4 or IPv6 to a neighbour; a kernel also looks for routers and joins groups.
 fn is_ours(frame: &[u8]) -> bool {
     let kind = frame.get(12..14);
@@ -235,7 +276,7 @@ fn script(deed: &Deed) -> Option<String> {
         _ => return None,
     };
     Some(format!(
-        "{{ {command}; }} 2>/tmp/err\ncode=$?\nprintf '\\001'\ncat /tmp/err\nprintf '\\001%d\\001' $code\n"
+        "{{ {command}; }} 2>/tmp/err\ncode=$?\nprintf '\\001'\n[ -s /tmp/err ] && cat /tmp/err\nprintf '\\001%d\\001' $code\n"
     ))
 }
 

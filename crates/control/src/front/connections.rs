@@ -5,12 +5,14 @@ use std::net::IpAddr;
 
 use dataplane::{
     director::Family,
+    snapshot::Server,
+    state::State,
     table::{Found, Table},
 };
-use ipvsadm::{Connection, Endpoint};
+use ipvsadm::{Connection, Endpoint, ServiceRef};
 use serde::{Deserialize, Serialize};
 
-use super::{View, listing};
+use super::{View, key, listing};
 
 /// Which connections, and where to go on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ pub struct Filter {
     pub vip: Option<IpAddr>,
     /// The real server's address.
     pub server: Option<IpAddr>,
+    /// The service that scheduled it, also one that is removed by now.
+    pub service: Option<ServiceRef>,
     /// The state's name.
     pub state: Option<String>,
 }
@@ -54,10 +58,9 @@ pub(super) fn page(view: View<'_>, page: &Page) -> (Vec<Connection>, Option<Curs
     let mut rows = Vec::new();
     let director = view.director;
     let more = match table {
-        0 => part(view, &director.v4, slot, &mut rows),
-        _ => part(view, &director.v6, slot, &mut rows),
+        0 => part(view, &director.v4, slot, &page.only, &mut rows),
+        _ => part(view, &director.v6, slot, &page.only, &mut rows),
     };
-    rows.retain(|row| page.only.fits(row));
     let next = match (more, table) {
         (true, _) => Some(Cursor { table, slot: slot.saturating_add(STRIDE) }),
         (false, 0) => Some(Cursor { table: table + 1, slot: 0 }),
@@ -71,34 +74,50 @@ fn part<A: Family>(
     view: View<'_>,
     table: &Table<A>,
     from: u32,
+    only: &Filter,
     rows: &mut Vec<Connection>,
 ) -> bool {
     let end = table.capacity() as u32;
+    let from = from.min(end);
     let to = from.saturating_add(STRIDE).min(end);
-    table.for_each_in(from..to, &mut |found| rows.extend(row(view, &found)));
+    let service = only.service.as_ref().map(key);
+    table.for_each_in(from..to, &mut |found| {
+        let record = view.services.servers.get(found.connection.server_id as usize);
+        let record = record.and_then(Option::as_ref);
+        let of = || {
+            let service = record.map(|server| server.service as usize);
+            service.and_then(|id| view.services.services.get(id)?.as_ref())
+        };
+        if service.is_some_and(|key| of().is_none_or(|service| service.key != key)) {
+            return;
+        }
+        let row = row(view.now, record, &found);
+        if only.fits(&row) {
+            rows.push(row);
+        }
+    });
     to < end
 }
 
-fn row<A: Family>(view: View<'_>, found: &Found<A>) -> Option<Connection> {
+fn row<A: Family>(now: u32, record: Option<&Server>, found: &Found<A>) -> Connection {
     let c = &found.connection;
     // In a tunnel the server's address is not in the entry: it may be of the other family.
-    let record = view.services.servers.get(c.server_id as usize).and_then(Option::as_ref);
     let server = record.map_or_else(|| c.server.ip(), |server| server.address);
     let end = found.stamp.saturating_add(found.meta.timeout().into());
     let place = |address, port| Endpoint { address, port };
-    Some(Connection {
+    Connection {
         protocol: Some(listing::protocol(c.protocol)),
-        expires: end.saturating_sub(view.now),
+        expires: end.saturating_sub(now),
         state: state(found.meta.state()).to_owned(),
         source: place(c.client.ip(), c.cport),
         virtual_service: place(c.vip.ip(), c.vport),
         destination: place(server, c.rport),
         engine: None,
-    })
+    }
 }
 
 fn state(number: u8) -> &'static str {
-    dataplane::tcp::State::from_u8(number).map_or("UDP", dataplane::tcp::State::name)
+    State::from_number(number).map_or("NONE", State::name)
 }
 
 impl Filter {
