@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn many_rules_are_named_in_part() {
-        let drop = "ip daddr 203.0.113.10 tcp dport 80 drop\n".repeat(NAMED + 5);
+        let drop = |port| format!("ip daddr 203.0.113.10 tcp dport {{ 80, {port} }} drop\n");
+        let drop: String = (1..=NAMED + 5).map(drop).collect();
         let rules = format!(
             "table ip t {{\nchain c {{\ntype filter hook input priority 0; policy accept;\n{drop}}}\n}}\n"
         );

@@ -224,15 +224,16 @@ impl Walk<'_> {
             for source in some(&when.sources.iter().filter(same).copied().collect::<Vec<_>>()) {
                 for protocol in some(&when.protocols) {
                     for interface in some(&when.interfaces) {
-                        lines.push(Line::Entry(Entry {
+                        let entry = Entry {
                             mark,
                             mask,
                             destination: *destination,
                             source,
                             protocol,
-                            ports: when.ports.clone(),
+                            ports: Vec::new(),
                             interface,
-                        }));
+                        };
+                        lines.extend(with_ports(&entry, &when.ports));
                     }
                 }
             }
@@ -242,6 +243,18 @@ impl Walk<'_> {
         }
         lines
     }
+}
+
+/// As many ranges of ports as an entry can have (those of iptables' multiport match); nft's
+/// sets are longer, and setting the same bits by another entry is the same.
+const PORTS_MOST: usize = 15;
+
+fn with_ports(entry: &Entry, ports: &[RangeInclusive<u16>]) -> Vec<Line> {
+    if ports.is_empty() {
+        return vec![Line::Entry(entry.clone())];
+    }
+    let part = |ports: &[RangeInclusive<u16>]| Entry { ports: ports.to_vec(), ..entry.clone() };
+    ports.chunks(PORTS_MOST).map(part).map(Line::Entry).collect()
 }
 
 /// Each of them, or none once.
