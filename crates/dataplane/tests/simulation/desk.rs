@@ -8,6 +8,7 @@ use dataplane::{
     clock::Now,
     director::{Director, Limits},
     memory::{MemoryFrame, MemoryIo},
+    policy::Lifecycle,
     snapshot::Snapshot,
     stats::Stats,
     topology::{Mac, PortId},
@@ -27,12 +28,19 @@ pub(crate) const LIMITS: Limits = Limits {
     fragments: 64,
     held_frames: 8,
     icmp_rate: 1000,
+    templates_v4: 64,
+    templates_v6: 64,
+    sources: 64,
     services: 32,
     servers: 128,
 };
 
-pub(crate) const CHOICE: Choice =
-    Choice { scheduler: sched::Kind::Rr, local_ports: 100, weights: [1, 1, 1] };
+pub(crate) const CHOICE: Choice = Choice {
+    scheduler: sched::Kind::Rr,
+    local_ports: 100,
+    weights: [1, 1, 1],
+    lifecycle: Lifecycle::lvs(),
+};
 
 pub(crate) struct Desk {
     pub(crate) ground: Ground,
