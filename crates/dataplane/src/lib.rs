@@ -30,6 +30,7 @@ pub mod packet;
 pub mod policy;
 pub mod prefix;
 pub mod punt;
+pub mod quote;
 pub mod rewrite;
 pub mod rings;
 pub mod route;
