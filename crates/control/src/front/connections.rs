@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use dataplane::{
     director::Family,
+    state::State,
     table::{Found, Table},
 };
 use ipvsadm::{Connection, Endpoint};
@@ -98,7 +99,7 @@ fn row<A: Family>(view: View<'_>, found: &Found<A>) -> Option<Connection> {
 }
 
 fn state(number: u8) -> &'static str {
-    dataplane::tcp::State::from_u8(number).map_or("UDP", dataplane::tcp::State::name)
+    State::from_number(number).map_or("NONE", State::name)
 }
 
 impl Filter {
