@@ -18,6 +18,7 @@ use dataplane::topology::Topology;
 use nix::{ifaddrs::getifaddrs, net::if_::if_nameindex};
 
 use crate::{
+    front::Sockets,
     kernel::sysctl::{SysctlError, ephemeral_ports},
     model::Model,
     resolve::{Link, Surroundings},
@@ -125,6 +126,16 @@ pub fn surroundings() -> Result<Surroundings, LiveError> {
     })
 }
 
+/// The sockets that a service on port 0 may take packets from, in this thread's network
+/// namespace.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn sockets() -> Result<Sockets, LiveError> {
+    let read = |source| LiveError::Read { what: "sockets", source };
+    Ok(Sockets { bound: sockets::bound().map_err(read)?, ephemeral: ephemeral_ports()? })
+}
+
 /// Nothing for an interface that is gone since it was listed.
 fn link(name: &str) -> Option<Link> {
     let mtu = xsk::link::mtu(name).ok()?;
@@ -146,7 +157,8 @@ pub fn check(model: &Model) -> Vec<Finding> {
     let nics: Vec<Nic> = match sight(model) {
         Ok((topology, nics)) => {
             findings.extend(reach::judge(model, &topology));
-            if let Some(sockets) = sockets() {
+            // What cannot be read, [`surroundings`] has reported.
+            if let Ok(sockets) = sockets() {
                 findings.extend(marks::judge(model, &topology, &sockets));
             }
             nics
@@ -162,12 +174,6 @@ pub fn check(model: &Model) -> Vec<Finding> {
     findings.extend(firewall::judge(model, &firewall::read()));
     findings.sort_by_key(|finding| finding.severity);
     findings
-}
-
-/// Nothing if they cannot be read, which [`surroundings`] has reported.
-fn sockets() -> Option<marks::Sockets> {
-    let listening = sockets::bound().ok()?;
-    Some(marks::Sockets { listening, ephemeral: ephemeral_ports().ok()? })
 }
 
 /// Routes and addresses as the workers will see them, and the interfaces of the file that

@@ -12,6 +12,7 @@ mod logger;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use control::daemon::Options;
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 #[derive(Parser)]
@@ -27,6 +28,10 @@ enum Verb {
     Run {
         #[command(flatten)]
         config: Config,
+        /// Add the rules that ipvsadm-save wrote, as in /etc/ipvsadm.rules (Debian) or
+        /// /etc/sysconfig/ipvsadm (Red Hat), to the configuration: all of them or none.
+        #[arg(long, value_name = "RULES")]
+        rules: Option<PathBuf>,
         #[command(flatten)]
         socket: Socket,
     },
@@ -94,7 +99,9 @@ fn main() -> ExitCode {
         return ipvsadm::run(program, &words, SOCKET.into());
     }
     match Command::parse().verb {
-        Verb::Run { config, socket } => run(config.file, socket.path),
+        Verb::Run { config, rules, socket } => {
+            run(&Options { file: config.file, rules, socket: socket.path })
+        }
         Verb::Check { config, live } => check::check(&config.file, live),
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
         Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
@@ -102,9 +109,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(file: PathBuf, socket: PathBuf) -> ExitCode {
+fn run(options: &Options) -> ExitCode {
     logger::start();
-    match control::daemon::run(&control::daemon::Options { file, socket }) {
+    match control::daemon::run(options, &ipvsadm::System) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure(&error),
     }
