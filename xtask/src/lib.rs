@@ -11,6 +11,7 @@ pub mod demo;
 pub mod failure;
 pub mod guest;
 pub mod lab;
+pub mod oracle;
 pub mod setup;
 pub mod shell;
 pub mod test;

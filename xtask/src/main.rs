@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use xtask::failure::Outcome;
 use xtask::lab::{self, Lab, Topology};
-use xtask::{bench, churn, demo, guest, setup, test};
+use xtask::{bench, churn, demo, guest, oracle, setup, test};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Set-up, demo, tests and lab of xlvs")]
@@ -29,6 +29,8 @@ enum Task {
     Bench(bench::Options),
     /// Boot a Debian kernel in an emulated machine and run a script in it
     Guest(guest::Options),
+    /// Play the scenarios of tests/oracle to a kernel with IPVS, and compare with the recordings
+    Oracle(oracle::Options),
     /// Networks of namespaces to try things in by hand
     #[command(subcommand)]
     Lab(LabTask),
@@ -71,6 +73,7 @@ fn run(task: Task) -> Outcome {
         Task::Test => test::run(),
         Task::Bench(options) => bench::run(&options),
         Task::Guest(options) => guest::run(&options),
+        Task::Oracle(options) => oracle::run(&options),
         Task::Lab(LabTask::Build { mode, queues }) => {
             let lab = Lab::build(Topology::named(&mode)?, queues)?;
             print!("{}", demo::how_to_play(&lab));

@@ -44,7 +44,8 @@ const LAB: &[&str] = &[
 ];
 
 /// What booting Debian's kernels in a guest takes.
-const GUEST: &[&str] = &["qemu-system-x86", "busybox-static", "cpio", "debian-archive-keyring"];
+const GUEST: &[&str] =
+    &["qemu-system-x86", "busybox-static", "cpio", "debian-archive-keyring", "ipvsadm"];
 
 /// invoke-rc.d asks this file whether it may start a service; 101 means no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";

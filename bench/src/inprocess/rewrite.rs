@@ -6,12 +6,12 @@ use std::{
 };
 
 use dataplane::{
-    forward::{Forward, Protocol, Tuple},
+    forward::{Forward, Protocol, Tunnel, Tuple},
     io::Frame,
     packet::Packet,
     rewrite::{address_frame, translate},
     topology::{Hop, Mac},
-    tunnel::{self, Ends},
+    tunnel::{self, Chosen, Ends, Path},
     wire::{ethernet, tcp},
 };
 
@@ -51,6 +51,8 @@ fn turn<A: BenchFamily>(frames: &mut [ChunkFrame], mode: Forward, packet: &Packe
     let nat = Tuple { dst: A::SERVER, dport: 8080, ..packet.tuple };
     let full_nat = Tuple { src: A::LOCAL, sport: 10_000, ..nat };
     let ends = Ends::new(A::INSIDE.ip(), A::SERVER.ip()).expect("one family");
+    let path = Path::new(ends, Tunnel::Ipip);
+    let chosen = Chosen { id: 0, source_port: 0 };
     let start = Instant::now();
     for frame in frames {
         match mode {
@@ -60,7 +62,7 @@ fn turn<A: BenchFamily>(frames: &mut [ChunkFrame], mode: Forward, packet: &Packe
         }
         A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
         if mode == Forward::Tun {
-            let end = tunnel::encapsulate(frame.room(), packet, &ends, 0).expect("room");
+            let end = tunnel::encapsulate(frame.room(), packet, &path, chosen).expect("room");
             frame.set_len(end);
         }
         address_frame(frame.bytes_mut(), &hop, mac);

@@ -6,15 +6,31 @@
 //! its default; one that is wrong has been reported and is absent too, so nothing that comes
 //! later needs to tell the two apart.
 
+mod access;
 mod cursor;
+mod limits;
+mod lvs;
+mod mark;
+mod persistence;
 mod scalar;
+mod scheduler;
+mod server;
 mod service;
+mod timeouts;
 
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
 use cursor::{Cursor, Keys};
 pub use cursor::{Put, Spot};
-pub use service::{Server, Servers, Service};
+use dataplane::policy::Access;
+pub use lvs::{Lifecycle, Lvs};
+pub use mark::Mark;
+pub use persistence::Persistence;
+pub use scalar::Mask;
+pub use scheduler::Scheduler;
+pub use server::Server;
+pub use service::{Servers, Service, Takes};
+pub use timeouts::Timeouts;
 
 use crate::{
     fault::{Fault, Place},
@@ -37,6 +53,12 @@ pub struct File {
     pub limits: Limits,
     /// `compat`.
     pub compat: Compat,
+    /// `lvs`, `on_gone` and `on_idle`.
+    pub lvs: Lvs,
+    /// `timeouts`: those of services that say nothing.
+    pub timeouts: Timeouts,
+    /// `access`.
+    pub access: Access,
     /// `when_down`.
     pub when_down: WhenDown,
     /// `stop_grace`. Zero unless given: a stop is immediate, since waiting only helps where
@@ -52,6 +74,8 @@ pub struct File {
     pub probe_sources: Vec<Put<IpAddr>>,
     /// `pools`.
     pub pools: Vec<Pool>,
+    /// `marks`.
+    pub marks: Vec<Mark>,
     /// `services`.
     pub services: Vec<Service>,
 }
@@ -119,8 +143,14 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             &[("auto", ZeroCopy::Auto), ("require", ZeroCopy::Require), ("never", ZeroCopy::Never)],
             faults,
         ),
-        limits: limits(&mut keys, faults),
+        limits: limits::limits(&mut keys, faults),
         compat: word(&mut keys, "compat", &[("none", Compat::None), ("lvs", Compat::Lvs)], faults),
+        lvs: lvs::of_box(&mut keys, faults),
+        timeouts: keys
+            .take("timeouts")
+            .map(|at| timeouts::timeouts(&at, faults))
+            .unwrap_or_default(),
+        access: keys.take("access").map(|at| access::access(&at, faults)).unwrap_or_default(),
         when_down: word(
             &mut keys,
             "when_down",
@@ -136,15 +166,16 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
         }),
         pools: named(keys.take("pools"), faults, |name, at, faults| Pool {
             name,
-            servers: service::servers(at, faults),
+            servers: server::servers(at, faults),
         }),
+        marks: list(keys.take("marks"), faults, mark::mark),
         services: list(
             keys.need("services", faults, "write services: [] if there are none yet"),
             faults,
             service::service,
         ),
     };
-    for key in ["probe_sources", "checks", "marks", "lvs"] {
+    for key in ["probe_sources", "checks"] {
         keys.later(key, faults);
     }
     keys.finish(faults, |key| key.starts_with("x-"));
@@ -231,37 +262,6 @@ fn workers(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> (Option<Put<Vec<Put<
     let idle = word(&mut keys, "idle", &idle, faults);
     keys.finish(faults, |_| false);
     (cores, idle)
-}
-
-fn limits(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Limits {
-    let keys = keys.take("limits").and_then(|at| at.keys(faults));
-    let Some(mut keys) = keys else { return Limits::default() };
-    let mut limit = |key: &'static str, range: RangeInclusive<u32>| {
-        let put = keys.take(key)?.number(faults, *range.start(), *range.end());
-        put.map(|put| put.value)
-    };
-    let connections = limit("connections", 1024..=1 << 28);
-    let mut limits = Limits::beside(connections.unwrap_or(Limits::CONNECTIONS));
-    let fields: [(&'static str, RangeInclusive<u32>, &mut u32); 10] = [
-        ("connections_ipv6", 256..=1 << 28, &mut limits.connections_ipv6),
-        ("half_open", 1..=1 << 28, &mut limits.half_open),
-        ("fragments", 1..=1 << 20, &mut limits.fragments),
-        ("held_frames", 0..=1 << 16, &mut limits.held_frames),
-        ("routes", 1..=1 << 22, &mut limits.routes),
-        // A hop id has 16 bits, and the last one says "none".
-        ("neighbours", 1..=65_534, &mut limits.neighbours),
-        ("punt_rate", 0..=10_000_000, &mut limits.punt_rate),
-        ("icmp_rate", 0..=1_000_000, &mut limits.icmp_rate),
-        ("services", 1..=1 << 16, &mut limits.services),
-        ("servers", 1..=1 << 20, &mut limits.servers),
-    ];
-    for (key, range, field) in fields {
-        if let Some(value) = limit(key, range) {
-            *field = value;
-        }
-    }
-    keys.finish(faults, |_| false);
-    limits
 }
 
 fn stop_grace(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Duration {

@@ -10,7 +10,7 @@ mod swallow;
 
 use std::sync::Arc;
 
-use dataplane::{director::Director, snapshot::Services, stats::Stats};
+use dataplane::{director::Director, mark, snapshot::Services, stats::Stats};
 use ipvsadm::{Command, Connection, Denial, Listing, ServiceRef, Timeouts};
 use serde::{Deserialize, Serialize};
 
@@ -126,11 +126,7 @@ fn warnings(model: &Model, commands: &[Command]) -> Vec<String> {
     let unmarked = commands.iter().filter_map(|command| {
         let Command::AddService(spec) = command else { return None };
         let ServiceRef::Mark { mark, ipv6 } = spec.service else { return None };
-        let gives = |rule: &&dataplane::mark::MarkRule| {
-            rule.mark & rule.mask == mark & rule.mask
-                && rule.destination.address().is_ipv6() == ipv6
-        };
-        model.marks.iter().find(gives).is_none().then(|| {
+        (!mark::possible(&model.marks, mark, ipv6)).then(|| {
             format!(
                 "no packet gets mark {mark}: xlvs does not see netfilter's marks; \
                  write a rule with mark: {mark} under marks: in the configuration file"

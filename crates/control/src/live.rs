@@ -131,7 +131,7 @@ pub fn surroundings() -> Result<Surroundings, LiveError> {
 /// `/proc` cannot be read.
 pub fn sockets() -> Result<Sockets, LiveError> {
     let read = |source| LiveError::Read { what: "sockets", source };
-    Ok(Sockets { bound: sockets::endpoints().map_err(read)?, ephemeral: ephemeral_ports()? })
+    Ok(Sockets { bound: sockets::bound().map_err(read)?, ephemeral: ephemeral_ports()? })
 }
 
 /// Nothing for an interface that is gone since it was listed.

@@ -10,6 +10,7 @@ use dataplane::{
     policy::{Access, Defence, Lifecycle, LocalAddress, Policy, Timeouts},
     topology::Mac,
 };
+use sched::{Kind, Plan};
 
 /// The checked configuration of one director.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,13 +39,17 @@ pub struct Model {
     pub lifecycle: Lifecycle,
     /// The box's own idle times, for services that come while it runs (`ipvsadm --set`).
     pub timeouts: Timeouts,
+    /// `lvs.lblc_expiration`, in seconds.
+    pub lblc_expiration: u32,
+    /// `lvs.lblcr_expiration`, in seconds.
+    pub lblcr_expiration: u32,
     /// All of `local_addresses:`, for FullNAT servers that come while it runs.
     pub local_addresses: Vec<LocalAddress>,
     /// The `vips:` list.
     pub vips: Vec<Vip>,
     /// The `marks:` list, in file order.
     pub marks: Vec<MarkRule>,
-    /// One for each element of a `listen:` list, in file order.
+    /// One for each element of a `listen:` list and for each `mark:`, in file order.
     pub services: Vec<Service>,
 }
 
@@ -53,11 +58,23 @@ impl Model {
     pub const fn largest_mtu(&self) -> u32 {
         self.chunk_size - CHUNK_RESERVE
     }
+
+    /// The plan of a scheduler of which nothing is said.
+    pub const fn plan(&self, kind: Kind) -> Plan {
+        let mut plan = Plan::new(kind);
+        match kind {
+            Kind::Lblc => plan.expiration = self.lblc_expiration,
+            Kind::Lblcr => plan.expiration = self.lblcr_expiration,
+            _ => {}
+        }
+        plan
+    }
 }
 
 /// Octets of a chunk that a packet cannot use: the headroom that the kernel keeps in front
-/// (`XDP_PACKET_HEADROOM`, 256), room for an outer IPv6 header (40) and the Ethernet header (14).
-pub const CHUNK_RESERVE: u32 = 256 + 40 + 14;
+/// (`XDP_PACKET_HEADROOM`, 256), room for the largest outer headers (IPv6 40, UDP 8, GUE 4) and the
+/// Ethernet header (14).
+pub const CHUNK_RESERVE: u32 = 256 + 40 + 8 + 4 + 14;
 
 /// An interface to serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +160,12 @@ pub struct Limits {
     /// Connections of both families whose handshake is not complete; a quarter of
     /// `connections` unless set.
     pub half_open: u32,
+    /// IPv4 persistence templates; a quarter of `connections` unless set.
+    pub templates: u32,
+    /// IPv6 persistence templates; a quarter of `connections_ipv6` unless set.
+    pub templates_ipv6: u32,
+    /// Sources whose rate of new connections is known (`access.new_connections`).
+    pub sources: u32,
     /// Fragmented datagrams remembered at a time.
     pub fragments: u32,
     /// Frames that each worker holds for a first fragment or a neighbour.
@@ -171,6 +194,9 @@ impl Limits {
             connections,
             connections_ipv6: connections / 4,
             half_open: connections / 4,
+            templates: connections / 4,
+            templates_ipv6: connections / 16,
+            sources: 65_536,
             fragments: 4096,
             held_frames: 512,
             routes: 65_536,
@@ -225,7 +251,8 @@ pub struct Server {
     pub name: Option<String>,
     /// Its address.
     pub address: IpAddr,
-    /// Its port; the service's where the file has none.
+    /// Its port; the service's where the file has none, and 0 where that has several: then the
+    /// client's is kept.
     pub port: u16,
     /// Its weight, 0 to 65535; 0 takes no new connections.
     pub weight: u32,

@@ -2,18 +2,23 @@
 //! everything that cannot be true together becomes a fault.
 
 mod local;
+mod mark;
+mod policy;
+mod server;
 mod service;
+mod sockets;
 mod surroundings;
 
 use std::net::IpAddr;
 
-use dataplane::policy::{Access, Defence, Lifecycle, Timeouts};
+use dataplane::policy::{Lifecycle, Timeouts};
 use hashbrown::{HashMap, HashSet};
+use sched::{Kind, Plan};
 pub use surroundings::{Link, Surroundings};
 
 use crate::{
     fault::Fault,
-    file::{File, Pool, Put, Spot},
+    file::{File, Pool, Put, Spot, Takes},
     model::{Compat, Interface, Limits, Model, Vip, Workers},
 };
 
@@ -29,16 +34,18 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
         when_down: file.when_down,
         stop_grace: file.stop_grace,
         chunk_size: file.chunk_size,
-        access: Access::default(),
-        defence: Defence::default(),
-        lifecycle: match file.compat {
+        access: file.access.clone(),
+        defence: file.lvs.defence,
+        lifecycle: file.lvs.lifecycle.over(match file.compat {
             Compat::None => Lifecycle::default(),
             Compat::Lvs => Lifecycle::lvs(),
-        },
-        timeouts: Timeouts::default(),
+        }),
+        timeouts: file.timeouts.over(&Timeouts::default()),
+        lblc_expiration: file.lvs.lblc_expiration.unwrap_or(Plan::new(Kind::Lblc).expiration),
+        lblcr_expiration: file.lvs.lblcr_expiration.unwrap_or(Plan::new(Kind::Lblcr).expiration),
         local_addresses: local::all(file),
         vips: vips(file, faults),
-        marks: Vec::new(),
+        marks: mark::rules(file, faults),
         services: Vec::new(),
     };
     let mut names = Names::of(file);
@@ -54,15 +61,17 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
     }
     if let Some(around) = around {
         surroundings::check(file, &model, around, faults);
+        sockets::check(file, around, faults);
     }
-    let services = service::services(file, &names, faults);
+    let services = service::services(file, &names, &model, faults);
     counts(&services, &file.limits, file, faults);
     Model { services, ..model }
 }
 
 /// What the names of the file stand for.
 struct Names<'a> {
-    /// Every address that a service listens on, or that `vips:` lists.
+    /// Every address that a service listens on, that `vips:` lists, or that alone a mark rule
+    /// names.
     vips: HashSet<IpAddr>,
     groups: HashMap<&'a str, &'a crate::file::LocalGroup>,
     pools: HashMap<&'a str, &'a Pool>,
@@ -72,9 +81,15 @@ struct Names<'a> {
 impl<'a> Names<'a> {
     fn of(file: &'a File) -> Self {
         let listed = file.vips.iter().map(|vip| vip.address.value.0);
-        let listened = file.services.iter().flat_map(|service| &service.listen);
+        let listened = file.services.iter().filter_map(|service| match &service.takes {
+            Takes::Listen(listen) => Some(listen),
+            Takes::Mark { .. } => None,
+        });
+        let listened = listened.flatten().map(|put| put.value.address);
+        let marked = file.marks.iter().map(|mark| mark.destination);
+        let marked = marked.filter(|to| to.is_host()).map(|to| to.address());
         Self {
-            vips: listed.chain(listened.map(|put| put.value.address)).collect(),
+            vips: listed.chain(listened).chain(marked).collect(),
             groups: file.local_addresses.iter().map(|g| (g.name.value.as_str(), g)).collect(),
             pools: file.pools.iter().map(|p| (p.name.value.as_str(), p)).collect(),
             box_addresses: None,

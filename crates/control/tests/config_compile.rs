@@ -181,7 +181,7 @@ services:
     assert_eq!((model.limits.connections, model.limits.connections_ipv6), (4000, 1000));
     assert_eq!(model.limits.half_open, 7);
     assert_eq!(model.stop_grace.as_millis(), 1500);
-    assert_eq!(model.largest_mtu(), 1738);
+    assert_eq!(model.largest_mtu(), 1726);
     let service = &model.services[0];
     // The states by the kernel's numbers; only SYNACK was set.
     assert_eq!(service.policy.timeouts.tcp, [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 3]);

@@ -26,11 +26,9 @@ fn all_load_and_compile() {
         let model = example(&name);
         let services = compile(&model, &mut Ids::default());
         assert_eq!(services.by_key.len(), model.services.len(), "{name}");
-        for service in &model.services {
-            assert!(
-                match_entries(&services).endpoints[service.key.endpoint().unwrap()].service,
-                "{name}"
-            );
+        let entries = match_entries(&services);
+        for endpoint in model.services.iter().filter_map(|service| service.key.endpoint()) {
+            assert!(entries.endpoints[endpoint].service, "{name}");
         }
         count += 1;
     }
@@ -96,6 +94,15 @@ fn full_example_states_the_defaults() {
     assert_eq!(full.when_down, bare.when_down);
     assert_eq!(full.stop_grace, bare.stop_grace);
     assert_eq!(full.workers.idle, bare.workers.idle);
-    assert_eq!(full.services[0].policy.timeouts, dataplane::snapshot::Timeouts::default());
+    assert_eq!(full.lifecycle, bare.lifecycle);
+    assert_eq!(full.defence, bare.defence);
+    assert_eq!(full.timeouts, bare.timeouts);
+    let expirations = |model: &Model| (model.lblc_expiration, model.lblcr_expiration);
+    assert_eq!(expirations(&full), expirations(&bare));
+    let of = |name: &str| full.services.iter().find(|service| service.name == name).expect(name);
+    for name in ["web", "signalling"] {
+        assert_eq!(of(name).policy.timeouts, bare.timeouts, "{name}");
+    }
+    assert_eq!(of("caches").policy.scheduler, full.plan(sched::Kind::Lblcr));
     assert_eq!(full.services[0].servers.iter().map(|s| s.weight).collect::<Vec<_>>(), [10, 30]);
 }

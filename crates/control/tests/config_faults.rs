@@ -1,12 +1,16 @@
 //! What is wrong with a file is reported all at once, each fault with its place, path and
 //! remedy. Each table row: a file, and the lines that `xlvs check` prints.
 
-use std::{net::IpAddr, path::Path};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
 
 use control::{
     load::{load, read},
     resolve::{Link, Surroundings},
 };
+use dataplane::forward::{Endpoint, Protocol};
 
 /// A file and what is wrong with it.
 type Case = (&'static str, &'static [&'static str]);
@@ -124,7 +128,7 @@ fn keys_and_types() {
                     "x.yaml:5:35: workers.idle: \"sleep\": not a word that is known here; write adaptive or poll",
                     "x.yaml:6:23: limits.connections: \"lots\": not a whole number; write a number from 1024 to 268435456",
                     "x.yaml:6:38: limits.servers: \"0\": out of range; write a number from 1 to 1048576",
-                    "x.yaml:6:41: limits.sockets: unknown key; the keys here are connections, connections_ipv6, half_open, fragments, held_frames, routes, neighbours, punt_rate, icmp_rate, services or servers",
+                    "x.yaml:6:41: limits.sockets: unknown key; the keys here are connections, connections_ipv6, half_open, templates, templates_ipv6, sources, fragments, held_frames, routes, neighbours, punt_rate, icmp_rate, services or servers",
                     "x.yaml:7:12: zero_copy: \"yes\": not a word that is known here; write auto, require or never",
                     "x.yaml:8:13: chunk_size: \"3000\": not a word that is known here; write 2048 or 4096",
                     "x.yaml:9:13: stop_grace: \"30\": a duration without a unit; write a number with a unit, like 500ms, 30s, 15m, 2h or 1d",
@@ -181,22 +185,21 @@ fn listen_and_service_words() {
                 "services:\n  - {}\n",
                 &[
                     "x.yaml:4:5: services[0]: name is missing; write name: and a word for listings and logs",
-                    "x.yaml:4:5: services[0]: listen is missing; write listen: ADDRESS:PORT/tcp, or a list of them",
+                    "x.yaml:4:5: services[0]: listen is missing; write listen: ADDRESS:PORT/tcp, or a list of them; or mark:",
                     "x.yaml:4:5: services[0]: forward is missing; write forward: nat, fullnat, dr or tun",
-                    "x.yaml:4:5: services[0]: scheduler is missing; write scheduler: rr or wrr; the default, wlc, comes with a later release",
                 ],
             ),
             (
-                "services:\n  - name: \"\"\n    forward: route\n    scheduler: wlc\n    listen:\n      - 203.0.113.10:80\n      - 203.0.113.10/tcp\n      - 203.0.113.10:0/tcp\n      - 203.0.113.10:70000/tcp\n      - 203.0.113.10:80/sctp\n      - www.example.net:80/tcp\n      - 2001:db8::10\n      - \"[fe80::1]:80/tcp\"\n      - \"[2001:db8::10]/udp\"\n",
+                "services:\n  - name: \"\"\n    forward: route\n    scheduler: maglev\n    listen:\n      - 203.0.113.10:80\n      - 203.0.113.10/tcp\n      - 203.0.113.10:0/tcp\n      - 203.0.113.10:70000/tcp\n      - 203.0.113.10:80/quic\n      - www.example.net:80/tcp\n      - 2001:db8::10\n      - \"[fe80::1]:80/tcp\"\n      - \"[2001:db8::10]/udp\"\n",
                 &[
                     "x.yaml:4:11: services[0].name: \"\": an empty name; write a name",
                     "x.yaml:5:14: services[0].forward: \"route\": not a word that is known here; write nat, fullnat, dr or tun",
-                    "x.yaml:6:16: services[0].scheduler: \"wlc\": wlc comes with a later release; write rr or wrr",
-                    "x.yaml:8:9: services[0].listen[0]: \"203.0.113.10:80\": no protocol; add /tcp or /udp: 203.0.113.10:80/tcp",
+                    "x.yaml:6:16: services[0].scheduler: \"maglev\": not one of LVS's schedulers; write mh",
+                    "x.yaml:8:9: services[0].listen[0]: \"203.0.113.10:80\": no protocol; add /tcp, /udp or /sctp: 203.0.113.10:80/tcp",
                     "x.yaml:9:9: services[0].listen[1]: \"203.0.113.10/tcp\": no port; write it like 203.0.113.10:80/tcp",
-                    "x.yaml:10:9: services[0].listen[2]: \"203.0.113.10:0/tcp\": port 0, all ports, needs persistence, which comes with a later release; write one element for each port",
+                    "x.yaml:10:9: services[0].listen[2]: 203.0.113.10:0/tcp: port 0, every port, needs persistence; add persistence: 6m, or write one element for each port",
                     "x.yaml:11:9: services[0].listen[3]: \"203.0.113.10:70000/tcp\": the port is wrong; write a number from 1 to 65535",
-                    "x.yaml:12:9: services[0].listen[4]: \"203.0.113.10:80/sctp\": the protocol is not supported; write /tcp or /udp",
+                    "x.yaml:12:9: services[0].listen[4]: \"203.0.113.10:80/quic\": the protocol is not supported; write /tcp, /udp or /sctp",
                     "x.yaml:13:9: services[0].listen[5]: \"www.example.net:80/tcp\": not an IP address; write it like 203.0.113.10:80/tcp or \"[2001:db8::10]:80/tcp\"",
                     "x.yaml:14:9: services[0].listen[6]: \"2001:db8::10\": no port; write it like [2001:db8::10]:80/tcp, in quotes",
                     "x.yaml:15:9: services[0].listen[7]: \"[fe80::1]:80/tcp\": a link-local address, not the address of a host; write a unicast address",
@@ -208,7 +211,7 @@ fn listen_and_service_words() {
                 &[
                     "x.yaml:5:12: services[1].name: the name a is there twice, first on line 4; keep one of the two",
                     "x.yaml:5:45: services[1].listen[1]: 203.0.113.10:80/tcp is there twice, first on line 4; keep one of the two",
-                    "x.yaml:5:103: services[1].scheduler.port: not supported yet, it comes with a later release; remove it",
+                    "x.yaml:5:103: services[1].scheduler.port: rr has no such option, only sh and mh have; remove it, or write name: sh or mh",
                 ],
             ),
             (
@@ -217,7 +220,7 @@ fn listen_and_service_words() {
                     "x.yaml:4:83: services[0].mss_clamp: mss_clamp with forward: dr: the server's answers do not pass here; lower the MSS on the servers instead (ip route ... advmss)",
                     "x.yaml:5:84: services[1].mss_clamp: \"40\": not an MSS clamp; write off, path or a number of octets from 88 to 65495",
                     "x.yaml:6:106: services[2].timeouts.udp: \"500ms\": out of range; write whole seconds, from 1s to 65535s",
-                    "x.yaml:6:113: services[2].timeouts.tcp: unknown key; the keys here are tcp_established, tcp_syn_sent, tcp_syn_recv, tcp_fin_wait, tcp_time_wait, tcp_close, tcp_close_wait, tcp_last_ack, tcp_listen, tcp_synack or udp",
+                    "x.yaml:6:113: services[2].timeouts.tcp: unknown key; the keys here are tcp_established, tcp_syn_sent, tcp_syn_recv, tcp_fin_wait, tcp_time_wait, tcp_close, tcp_close_wait, tcp_last_ack, tcp_listen, tcp_synack, udp, sctp_init1, sctp_init, sctp_cookie_sent, sctp_cookie_replied, sctp_cookie_wait, sctp_cookie, sctp_cookie_echoed, sctp_established, sctp_shutdown_sent, sctp_shutdown_received, sctp_shutdown_ack_sent, sctp_rejected or sctp_closed",
                 ],
             ),
         ],
@@ -237,7 +240,7 @@ fn servers() {
                     "x.yaml:11:19: services[0].servers[2].address: server 10.0.2.11:80 is there twice, first on line 10; keep one of the two",
                     "x.yaml:12:19: services[0].servers[3].address: \"10.0.2.12:0\": port 0; leave :0 out to keep the client's port",
                     "x.yaml:12:42: services[0].servers[3].weight: \"65536\": out of range; write a number from 0 to 65535",
-                    "x.yaml:13:19: services[0].servers[4].address: fd00:2::11 is IPv6 but the service listens on 203.0.113.10:80/tcp; write a server with IPv4, or one service for each family; only tun can mix them",
+                    "x.yaml:13:19: services[0].servers[4].address: fd00:2::11 is IPv6 but the service takes 203.0.113.10:80/tcp; write a server with IPv4, or one service for each family; only tun can mix them",
                     "x.yaml:14:19: services[0].servers[5].address: fd00:2::12: an IPv6 address without quotes; quote it: \"fd00:2::12\"",
                     "x.yaml:15:19: services[0].servers[6].address: 203.0.113.10 is a VIP: packets would come back to the director; write the server's own address",
                     "x.yaml:16:40: services[0].servers[7].mac: \"01:00:5e:00:00:01\": a multicast MAC address, which no single server has; write the MAC of the server's interface",
@@ -262,7 +265,7 @@ fn servers() {
                     "x.yaml:6:53: services[0].forward: fullnat without local addresses; define some under local_addresses: and name them in the service",
                     "x.yaml:7:79: services[1].local_addresses: \"v4\": no such group of local addresses; local_addresses: has v6",
                     "x.yaml:7:104: services[1].pool: \"q\": no such pool; pools: has p",
-                    "x.yaml:8:79: services[2].local_addresses: \"v6\" has no IPv4 address, and the service listens on 203.0.113.10:82/tcp; add an IPv4 address to local_addresses.v6",
+                    "x.yaml:8:79: services[2].local_addresses: \"v6\" has no IPv4 address, and the service takes 203.0.113.10:82/tcp; add an IPv4 address to local_addresses.v6",
                     "x.yaml:9:75: services[3].local_addresses: local_addresses without forward: fullnat would do nothing; remove it, or write forward: fullnat",
                     "x.yaml:9:100: services[3].pool: servers and pool in one service; keep one of the two",
                 ],
@@ -279,6 +282,11 @@ fn servers() {
     );
 }
 
+fn socket(protocol: Protocol, text: &str) -> Endpoint {
+    let socket: SocketAddr = text.parse().expect("valid");
+    Endpoint { protocol, address: socket.ip(), port: socket.port() }
+}
+
 fn box_of_the_table() -> Surroundings {
     let link = |name: &str, mtu, queues| Link { name: name.to_owned(), mtu, queues };
     Surroundings {
@@ -286,10 +294,12 @@ fn box_of_the_table() -> Surroundings {
         addresses: ["10.0.2.1", "10.0.9.1"].map(|a| a.parse::<IpAddr>().expect("valid")).into(),
         ephemeral: 32768..=60999,
         listening: vec![
-            "0.0.0.0:22".parse().expect("valid"),
-            "10.0.9.1:9100".parse().expect("valid"),
-            "[::]:9200".parse().expect("valid"),
-            "10.0.9.9:9300".parse().expect("valid"),
+            socket(Protocol::Tcp, "0.0.0.0:22"),
+            socket(Protocol::Tcp, "203.0.113.10:179"),
+            socket(Protocol::Tcp, "10.0.9.1:9100"),
+            socket(Protocol::Udp, "[::]:9200"),
+            socket(Protocol::Tcp, "10.0.9.9:9300"),
+            socket(Protocol::Udp, "0.0.0.0:40000"),
         ],
         cores: vec![0, 1, 2, 3],
     }
@@ -303,8 +313,8 @@ fn against_the_box() {
             (
                 "version: 1\ninterfaces: [eth0, eth1, eth2, eth7]\nworkers: {cores: [0, 1, 4]}\nvips: [{address: 203.0.113.10, interface: dummy0}]\nservices: []\n",
                 &[
-                    "x.yaml:2:20: interfaces[1]: eth1 has an MTU of 3000, more than 1738 fits in a chunk of 2048; write chunk_size: 4096, or ip link set eth1 mtu 1738",
-                    "x.yaml:2:26: interfaces[2]: eth2 has an MTU of 9000, more than 1738 fits in a chunk of 2048; ip link set eth2 mtu 3786 with chunk_size: 4096",
+                    "x.yaml:2:20: interfaces[1]: eth1 has an MTU of 3000, more than 1726 fits in a chunk of 2048; write chunk_size: 4096, or ip link set eth1 mtu 1726",
+                    "x.yaml:2:26: interfaces[2]: eth2 has an MTU of 9000, more than 1726 fits in a chunk of 2048; ip link set eth2 mtu 3774 with chunk_size: 4096",
                     "x.yaml:2:32: interfaces[3]: \"eth7\": this box has no such interface; it has eth0, eth1, eth2",
                     "x.yaml:3:18: workers.cores: 3 workers, but no interface has more than 2 queues; write 2 cores at most, or add queues with ethtool -L",
                     "x.yaml:3:25: workers.cores[2]: core 4 is not one that xlvs may run on; choose from 0, 1, 2, 3",
@@ -323,8 +333,8 @@ fn against_the_box() {
             (
                 "local_addresses:\n  a: {addresses: [10.0.9.1], ports: 9000-32768}\n  b: {addresses: [10.0.9.2], ports: 10000-32767}\nservices: []\n",
                 &[
-                    "x.yaml:4:19: local_addresses.a.addresses[0]: a socket of this box is bound to 10.0.9.1:9100, within the ports; write another range or another address, or move that socket",
-                    "x.yaml:4:19: local_addresses.a.addresses[0]: a socket of this box is bound to [::]:9200, within the ports; write another range or another address, or move that socket",
+                    "x.yaml:4:19: local_addresses.a.addresses[0]: a socket of this box is bound to 10.0.9.1:9100/tcp, within the ports; write another range or another address, or move that socket",
+                    "x.yaml:4:19: local_addresses.a.addresses[0]: a socket of this box is bound to [::]:9200/udp, within the ports; write another range or another address, or move that socket",
                     "x.yaml:4:37: local_addresses.a.ports: the ports overlap 32768-60999, which the kernel gives to its own connections; write another range, or move the kernel's with sysctl net.ipv4.ip_local_port_range",
                 ],
             ),
@@ -332,6 +342,13 @@ fn against_the_box() {
                 "services:\n  - {name: a, listen: 203.0.113.10:80/tcp, forward: nat, scheduler: rr, servers: [{address: 10.0.2.1}, {address: 10.0.9.1, forward: dr}]}\n",
                 &[
                     "x.yaml:4:93: services[0].servers[0].address: 10.0.2.1 is an address of this box, with forward: nat; add forward: dr to this server, the only method for a server on the director",
+                ],
+            ),
+            (
+                "services:\n  - {name: a, listen: 203.0.113.10:0/tcp, forward: nat, persistence: 6m}\n  - {name: b, listen: 203.0.113.11:0/tcp, forward: nat, persistence: 6m, except_ports: [20-29]}\n  - {name: c, listen: 203.0.113.10:0/udp, forward: nat, persistence: 6m}\n  - {name: d, listen: 203.0.113.10:179/tcp, forward: nat}\n",
+                &[
+                    "x.yaml:4:23: services[0].listen: 203.0.113.10:0/tcp would take what this box's own sockets get on port 22; add except_ports: [22], or stop listening there",
+                    "x.yaml:6:23: services[2].listen: 203.0.113.10:0/udp would take what this box's own sockets get on port 9200; add except_ports: [9200], or stop listening there",
                 ],
             ),
         ],
@@ -381,23 +398,11 @@ services:
 "#;
     let later = "not supported yet, it comes with a later release; remove it";
     let expected = [
-        format!("x.yaml:7:1: lvs: {later}"),
         format!("x.yaml:12:1: probe_sources: {later}"),
         "x.yaml:12:27: probe_sources[1]: 203.0.113.10 is a VIP: servers would answer themselves; write an address of the box that is no VIP".to_owned(),
         format!("x.yaml:13:1: checks: {later}"),
-        format!("x.yaml:16:1: marks: {later}"),
-        format!("x.yaml:19:17: services[0].mark: {later}"),
-        format!("x.yaml:19:27: services[0].family: {later}"),
-        "x.yaml:19:65: services[0].scheduler: \"wlc\": wlc comes with a later release; write rr or wrr".to_owned(),
-        format!("x.yaml:19:70: services[0].persistence: {later}"),
         format!("x.yaml:19:108: services[0].checks: {later}"),
         format!("x.yaml:19:135: services[0].sorry: {later}"),
-        "x.yaml:21:5: services[2]: scheduler is missing; write scheduler: rr or wrr; the default, wlc, comes with a later release".to_owned(),
-        format!("x.yaml:21:94: services[2].servers[0].max_connections: {later}"),
-        format!("x.yaml:21:116: services[2].servers[0].resume_connections: {later}"),
-        "x.yaml:22:110: services[3].scheduler.name: \"mh\": mh comes with a later release; write rr or wrr".to_owned(),
-        format!("x.yaml:22:114: services[3].scheduler.port: {later}"),
-        format!("x.yaml:22:126: services[3].scheduler.fallback: {later}"),
     ];
     assert_eq!(lines(text, None), expected);
 }

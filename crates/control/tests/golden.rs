@@ -50,4 +50,4 @@ macro_rules! tables {
     };
 }
 
-tables!(dr, errors, fragments, fullnat, hostile, icmp, nat, scheduling, tun);
+tables!(dr, errors, fragments, fullnat, hostile, icmp, nat, scheduling, sctp, tun, tunnels);

@@ -2,7 +2,7 @@
 //! Needs root.
 
 use std::{
-    net::{IpAddr, TcpListener, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -13,6 +13,7 @@ use control::{
     load::read,
     model::Model,
 };
+use dataplane::forward::{Endpoint, Protocol};
 use nix::sched::{CloneFlags, unshare};
 use xsk::{AttachMode, MatchCapacities, MatchMaps, Program, WhenDown};
 
@@ -65,9 +66,13 @@ fn surroundings_are_those_of_the_namespace() {
             let address: IpAddr = address.parse().unwrap();
             assert!(around.addresses.contains(&address), "{address}");
         }
-        assert!(around.listening.contains(&held.local_addr().unwrap()));
-        assert!(around.listening.contains(&udp.local_addr().unwrap()));
-        assert!(!around.listening.contains(&tcp), "it is closed");
+        let listening = |protocol, socket: SocketAddr| {
+            let (address, port) = (socket.ip(), socket.port());
+            around.listening.contains(&Endpoint { protocol, address, port })
+        };
+        assert!(listening(Protocol::Tcp, held.local_addr().unwrap()));
+        assert!(listening(Protocol::Udp, udp.local_addr().unwrap()));
+        assert!(!listening(Protocol::Tcp, tcp), "it is closed");
         assert!(around.ephemeral.start() < around.ephemeral.end());
         assert!(!around.cores.is_empty());
     });

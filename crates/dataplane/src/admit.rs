@@ -8,9 +8,11 @@ use crate::{
     director::Family,
     forward::{Address, Endpoint, Forward, Protocol, ServiceKey},
     packet::Packet,
+    sctp,
     snapshot::{LocalAddress, Server, ServerId, Service},
+    state::State,
     table::{Connection, Found, InsertError},
-    tcp,
+    tcp::Direction,
     topology::RouteKind,
     verdict::{Drop, Punt},
     wire::tcp as flag,
@@ -64,7 +66,7 @@ impl Breath<'_> {
             return Err(Refusal::NoServer);
         };
         let limit = self.director.limits().half_open;
-        if packet.tuple.protocol == Protocol::Tcp && self.director.half_open() >= limit {
+        if packet.tuple.protocol != Protocol::Udp && self.director.half_open() >= limit {
             return Err(Refusal::Drop(Drop::HalfOpenLimit));
         }
         let request = sched::Request {
@@ -140,25 +142,19 @@ impl Breath<'_> {
 }
 
 /// Who may open a connection: any datagram; a TCP segment with SYN and without RST, with or
-/// without ACK (`tcp_conn_schedule`).
+/// without ACK (`tcp_conn_schedule`); an SCTP packet with INIT (`sctp_conn_schedule`).
 fn opens<A>(packet: &Packet<A>) -> bool {
     match packet.tuple.protocol {
         Protocol::Tcp => packet.flags & (flag::SYN | flag::RST) == flag::SYN,
         Protocol::Udp => true,
-        Protocol::Sctp => false,
+        Protocol::Sctp => packet.flags == sctp::chunk::INIT,
     }
 }
 
 fn first_state<A>(packet: &Packet<A>, service: &Service, forward: Forward) -> (u8, u16) {
-    match packet.tuple.protocol {
-        Protocol::Tcp => {
-            let direction =
-                if forward.two_way() { tcp::Direction::Input } else { tcp::Direction::InputOnly };
-            let state = tcp::next(direction, tcp::State::None, packet.flags);
-            (state as u8, service.policy.timeouts.tcp[state as usize])
-        }
-        Protocol::Udp | Protocol::Sctp => (tcp::UDP_STATE, service.policy.timeouts.udp),
-    }
+    let direction = if forward.two_way() { Direction::Input } else { Direction::InputOnly };
+    let state = State::new(packet.tuple.protocol).next(direction, packet.flags);
+    (state.number(), state.timeout(&service.policy.timeouts))
 }
 
 /// The sources under which the server may see the connection, in the order to try.

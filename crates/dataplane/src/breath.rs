@@ -14,12 +14,13 @@ use crate::{
     packet::{Fragment, Packet, Parsed},
     rewrite,
     route::{self, Obstacle},
-    snapshot::{MssClamp, Snapshot},
+    snapshot::{MssClamp, Snapshot, Timeouts},
+    state::State,
     stats::Stats,
     table::{ConnectionRef, Found, Probe, Way},
     tcp,
     topology::{Hop, Mac, NO_HOP},
-    tunnel::{self, Ends},
+    tunnel::{self, Chosen, Path},
     verdict::{Drop, Punt, Verdict, Wait},
     wire::{self, Ip, ethernet, tcp as flag},
 };
@@ -44,8 +45,8 @@ pub struct WayOut<'a> {
     mac: Mac,
     /// What the way carries, in octets of IP: the port's MTU, or the route's own.
     mtu: u16,
-    /// The ends of the tunnel, in TUN towards the server.
-    tunnel: Option<&'a Ends>,
+    /// The tunnel, in TUN towards the server.
+    tunnel: Option<&'a Path>,
     /// Larger than the way: fragment it to this MTU.
     split: Option<u16>,
 }
@@ -238,14 +239,14 @@ impl<'a> Breath<'a> {
                 Way::Reverse => c.forward_key().reversed(),
             };
             rewrite::translate(frame.bytes_mut(), packet, new);
-            if packet.flags & flag::SYN != 0 {
+            if packet.flags & flag::SYN != 0 && packet.tuple.protocol == Protocol::Tcp {
                 self.clamp_mss(frame, packet, *found, way_out.mtu);
             }
         }
         self.leave(frame, packet, found, way_out)
     }
 
-    /// TCP state and timeout, by LVS's tables; the stamp, once a second.
+    /// TCP and SCTP state and timeout, by LVS's tables; the stamp, once a second.
     #[inline(always)]
     fn observe<A: Family>(&self, packet: &Packet<A>, found: &Found<A>) {
         let table = A::table(self.director);
@@ -259,9 +260,8 @@ impl<'a> Breath<'a> {
             (Way::Forward, true) => tcp::Direction::Input,
             (Way::Forward, false) => tcp::Direction::InputOnly,
         };
-        let Some(state) = tcp::State::from_u8(found.meta.state()) else { return };
-        let next = tcp::next(direction, state, packet.flags);
-        if next == state {
+        let Some(state) = State::from_number(found.meta.state()) else { return };
+        if state.next(direction, packet.flags) == state {
             return table.touch(found, now);
         }
         self.change_state(packet, *found, direction);
@@ -277,24 +277,26 @@ impl<'a> Breath<'a> {
         direction: tcp::Direction,
     ) {
         let server = found.connection.server_id;
-        while let Some(state) = tcp::State::from_u8(found.meta.state()) {
-            let next = tcp::next(direction, state, packet.flags);
-            let timeout = self.timeouts(server)[next as usize];
+        while let Some(state) = State::from_number(found.meta.state()) {
+            let next = state.next(direction, packet.flags);
+            let timeout = self.timeout(server, next);
             let table = A::table(self.director);
-            match table.transition(&found, next as u8, timeout, self.now.seconds()) {
-                Ok(()) => return self.director.changed(server, state as u8, next as u8),
+            match table.transition(&found, next.number(), timeout, self.now.seconds()) {
+                Ok(()) => return self.director.changed(server, state.number(), next.number()),
                 Err(seen) if seen.generation() == found.meta.generation() => found.meta = seen,
                 Err(_) => return,
             }
         }
     }
 
-    fn timeouts(&self, server: u32) -> [u16; 11] {
+    /// The idle time of a state in the server's service.
+    fn timeout(&self, server: u32, state: State) -> u16 {
         let services = &self.snapshot.services;
-        let service = services.servers.get(server as usize).and_then(Option::as_ref);
-        service
-            .and_then(|server| services.services[server.service as usize].as_ref())
-            .map_or(crate::snapshot::Timeouts::default().tcp, |service| service.policy.timeouts.tcp)
+        let server = services.servers.get(server as usize).and_then(Option::as_ref);
+        match server.and_then(|server| services.services[server.service as usize].as_ref()) {
+            Some(service) => state.timeout(&service.policy.timeouts),
+            None => state.timeout(&Timeouts::default()),
+        }
     }
 
     /// TTL, next hop and MTU of a packet of a connection.
@@ -327,13 +329,13 @@ impl<'a> Breath<'a> {
         let mut way_out = WayOut { hop, mac, mtu, tunnel: None, split: None };
         if found.connection.forward == Forward::Tun {
             let server = found.connection.server_id;
-            let Some(ends) = self.snapshot.tunnel(server) else {
+            let Some(path) = self.snapshot.tunnel(server) else {
                 return Err(Verdict::Drop(Drop::NoRoute));
             };
-            way_out.tunnel = Some(ends);
+            way_out.tunnel = Some(path);
             mtu = mtu.min(self.director.server(server).path_mtu(self.now));
         }
-        let overhead = way_out.tunnel.map_or(0, |ends| tunnel::overhead(ends.server()));
+        let overhead = way_out.tunnel.map_or(0, Path::overhead);
         let room = mtu.saturating_sub(overhead);
         if packet.ip_len() > usize::from(room) {
             // What IPv6 must carry anyway goes in fragments of the outer packet (RFC 2473
@@ -417,9 +419,13 @@ impl<'a> Breath<'a> {
     ) -> Verdict {
         A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
         let mut end = usize::from(packet.end);
-        if let Some(ends) = way_out.tunnel {
-            let id = self.ids.short();
-            end = match tunnel::encapsulate(frame.room(), packet, ends, id) {
+        if let Some(path) = way_out.tunnel {
+            let chosen = Chosen {
+                id: self.ids.short(),
+                source_port: path
+                    .source_port(|| A::table(self.director).hash(&found.connection.forward_key())),
+            };
+            end = match tunnel::encapsulate(frame.room(), packet, path, chosen) {
                 Ok(end) => end,
                 Err(reason) => return Verdict::Drop(reason),
             };

@@ -18,9 +18,9 @@ use crate::{
     fragment::FragmentTable,
     limiter::{self, Limiter},
     snapshot::{ServerId, ServiceId, Services},
+    state::State,
     stats::OwnLine,
     table::{Secret, Table, TableConfig},
-    tcp,
     topology::PortId,
     wire::Ip,
 };
@@ -32,7 +32,7 @@ pub struct Limits {
     pub connections_v4: usize,
     /// IPv6 connections.
     pub connections_v6: usize,
-    /// TCP connections in SYN_SENT or SYN_RECV.
+    /// TCP connections in SYN_SENT, SYN_RECV or SYNACK, and SCTP associations in their handshake.
     pub half_open: u32,
     /// Fragmented datagrams that are remembered at a time.
     pub fragments: usize,
@@ -86,7 +86,8 @@ impl ServerRecord {
     /// How long a learned MTU holds, in seconds: `net.ipv4.route.mtu_expires`.
     const PATH_MTU_SECONDS: u32 = 600;
 
-    /// Connections in an active state: SYN_SENT, SYN_RECV, ESTABLISHED, SYNACK (LVS `ActiveConn`).
+    /// Connections in an active state: TCP's SYN_SENT, SYN_RECV, ESTABLISHED and SYNACK, SCTP's
+    /// ESTABLISHED (LVS `ActiveConn`).
     pub fn active(&self) -> u32 {
         settled(&self.active)
     }
@@ -219,7 +220,7 @@ impl Director {
         record.active() + record.inactive() + record.persistent() > 0
     }
 
-    /// TCP connections in SYN_SENT or SYN_RECV.
+    /// Connections whose handshake is not over ([`Limits::half_open`]).
     pub fn half_open(&self) -> u32 {
         settled(&self.half_open.0)
     }
@@ -316,13 +317,13 @@ fn settled(count: &AtomicU32) -> u32 {
     count.load(Ordering::Relaxed).cast_signed().max(0).cast_unsigned()
 }
 
-/// Counts in `ActiveConn`; UDP's state is none of TCP's.
+/// Counts in `ActiveConn`.
 fn active(state: u8) -> bool {
-    tcp::State::from_u8(state).is_some_and(tcp::State::active)
+    State::from_number(state).is_some_and(State::active)
 }
 
 fn half_open(state: u8) -> u32 {
-    tcp::State::from_u8(state).is_some_and(tcp::State::half_open).into()
+    State::from_number(state).is_some_and(State::half_open).into()
 }
 
 /// A panicking worker ends the process, so a poisoned lock protects nothing.
@@ -333,6 +334,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tcp;
 
     #[test]
     fn a_learned_mtu_sinks_and_ends_but_is_not_raised() {

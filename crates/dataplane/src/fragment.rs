@@ -18,7 +18,7 @@ use crate::{
     breath::Breath,
     clock::Now,
     director::Family,
-    forward::Address,
+    forward::{Address, Protocol},
     io::Frame,
     packet::Packet,
     stats::OwnLine,
@@ -51,6 +51,10 @@ impl Breath<'_> {
             generation: found.meta.generation(),
             reverse: found.direction == Way::Reverse,
         };
+        if sctp_port_changes(packet, &found) {
+            self.keep(packet, Decision::Dropped);
+            return Verdict::Drop(Drop::SctpFragment);
+        }
         if !self.keep(packet, decision) {
             return Verdict::Drop(Drop::FragmentTableFull);
         }
@@ -84,6 +88,15 @@ impl Breath<'_> {
             }
         }
     }
+}
+
+/// CRC32c covers ports, but no addresses (RFC 9260 section 6.8): a fragment that keeps its ports
+/// can be carried.
+fn sctp_port_changes<A>(packet: &Packet<A>, found: &Found<A>) -> bool {
+    let c = &found.connection;
+    packet.tuple.protocol == Protocol::Sctp
+        && c.forward.two_way()
+        && (c.lport, c.rport) != (c.cport, c.vport)
 }
 
 /// The datagram that a fragment is part of.

@@ -10,10 +10,11 @@ use crate::{
     forward::{Forward, Tuple, V4, V6},
     io::Frame,
     packet::{Fragment, IcmpError, Packet, Quote, parse_quoted},
+    snapshot::ServerId,
     table::{Found, Way},
-    tunnel,
+    tunnel::QuotedTunnel,
     verdict::{Drop, Punt, Verdict},
-    wire::{self, Delta, Ip, ethernet, fold, ipv4, protocol, put_u16, sum, u16_at},
+    wire::{self, Delta, Ip, ethernet, fold, ipv4, put_u16, sum, u16_at},
 };
 
 /// Octets of the ICMP header in front of the quote.
@@ -28,9 +29,9 @@ impl Breath<'_> {
         let Some(quote) = parse_quoted::<A>(&bytes[at..usize::from(error.end)]) else {
             return Verdict::Punt(Punt::Icmp);
         };
-        let tunnelled = matches!(quote.protocol, protocol::IPIP | protocol::IPV6);
-        if tunnelled && self.snapshot.services.tunnel_servers.contains_key(&quote.dst.ip()) {
-            return self.tunnel_error(frame, error, &quote);
+        let behind = &bytes[at + quote.l4..usize::from(error.end)];
+        if let Some(tunnel) = self.quoted_tunnel(&quote, behind) {
+            return self.tunnel_error(frame, error, &quote, tunnel);
         }
         let found = quote.tuple.and_then(|t| A::table(self.director).find(&t.reversed()));
         let Some(found) = found else { return Verdict::Punt(Punt::Icmp) };
@@ -48,29 +49,42 @@ impl Breath<'_> {
         self.leave(frame, &packet, &found, way_out)
     }
 
+    /// The tunnel to one of our servers that a quoted packet is of.
+    fn quoted_tunnel<A: Family>(&self, quote: &Quote<A>, behind: &[u8]) -> Option<QuotedTunnel> {
+        let services = &self.snapshot.services;
+        let servers = services.tunnel_servers.get(&quote.dst.ip())?;
+        let tunnel = QuotedTunnel::read(quote.protocol, behind).filter(|_| !quote.later)?;
+        let server = |id: &ServerId| services.servers[*id as usize].as_ref();
+        let ours = servers.iter().filter_map(server).any(|server| tunnel.is_of(server.tunnel));
+        ours.then_some(tunnel)
+    }
+
     /// An error about our own outer header: the client learns what it has to know.
     fn tunnel_error<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
         error: &IcmpError<A>,
         quote: &Quote<A>,
+        tunnel: QuotedTunnel,
     ) -> Verdict {
         if !self.snapshot.topology.local.contains(&quote.src.ip())
             || !checksum_holds(error, frame.bytes())
         {
             return Verdict::Punt(Punt::Icmp);
         }
-        let inner = usize::from(error.l4) + ICMP + quote.l4;
+        let inner = usize::from(error.l4) + ICMP + quote.l4 + tunnel.header();
         let report = Report {
             kind: error.kind,
             code: error.code,
             server: quote.dst.ip(),
+            tunnel,
             mtu: reported_mtu(error, frame.bytes()),
             inner: inner..usize::from(error.end),
         };
-        match quote.protocol {
-            protocol::IPIP => self.tell_client::<A, V4, F>(frame, report),
-            _ => self.tell_client::<A, V6, F>(frame, report),
+        if tunnel.ipv6 {
+            self.tell_client::<A, V6, F>(frame, report)
+        } else {
+            self.tell_client::<A, V4, F>(frame, report)
         }
     }
 
@@ -95,9 +109,10 @@ impl Breath<'_> {
         let found = A::table(self.director).find(&tuple).filter(|found| {
             found.connection.forward == Forward::Tun && self.server_address(found) == report.server
         });
-        if found.is_none() {
-            return Verdict::Punt(Punt::Icmp);
-        }
+        let path = found
+            .and_then(|found| self.snapshot.tunnel(found.connection.server_id))
+            .filter(|path| report.tunnel.is_of(path.kind()));
+        let Some(path) = path else { return Verdict::Punt(Punt::Icmp) };
         let message = match report.mtu {
             Some(mtu) => {
                 self.learn_path_mtu(report.server, mtu);
@@ -105,7 +120,7 @@ impl Breath<'_> {
                 if !quote.dont_fragment {
                     return Verdict::Drop(Drop::TunnelError);
                 }
-                let left = mtu.saturating_sub(tunnel::overhead(report.server));
+                let left = mtu.saturating_sub(path.overhead());
                 Message::too_big::<A>(left).because(Drop::TunnelError)
             }
             None => Message::relayed::<O, A>(report.kind, report.code),
@@ -135,6 +150,8 @@ struct Report {
     code: u8,
     /// Where the tunnel ends.
     server: IpAddr,
+    /// What it is.
+    tunnel: QuotedTunnel,
     /// The MTU that it told.
     mtu: Option<u16>,
     /// Where in the frame the inner packet is.

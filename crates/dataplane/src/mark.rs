@@ -57,3 +57,47 @@ pub fn mark(rules: &[MarkRule], packet: &Marked) -> u32 {
     let matching = rules.iter().filter(|rule| rule.matches(packet));
     matching.fold(0, |mark, rule| mark & !rule.mask | rule.mark & rule.mask)
 }
+
+/// Whether some packet of the family can get this mark, from one rule or from several with
+/// masks together, as far as marks and families tell.
+pub fn possible(rules: &[MarkRule], mark: u32, ipv6: bool) -> bool {
+    let of_family = rules.iter().filter(|rule| rule.destination.address().is_ipv6() == ipv6);
+    let agreeing = of_family.filter(|rule| rule.mark & rule.mask == mark & rule.mask);
+    agreeing.fold(0, |bits, rule| bits | rule.mark & rule.mask) == mark
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_with_masks_make_a_mark_together() {
+        let rule = |mark, mask, destination: &str| MarkRule {
+            mark,
+            mask,
+            destination: Prefix::host(destination.parse().unwrap()),
+            source: None,
+            protocol: None,
+            ports: Vec::new(),
+            interface: None,
+        };
+        let rules = [
+            rule(0x10, 0xf0, "192.0.2.1"),
+            rule(0x2, 0xf, "192.0.2.2"),
+            rule(9, u32::MAX, "2001:db8::1"),
+        ];
+        let rows = [
+            (0x10, false, true),
+            (0x12, false, true),
+            (0x2, false, true),
+            (0x14, false, false),
+            (0x112, false, false),
+            (9, false, false),
+            (9, true, true),
+            (0x10, true, false),
+        ];
+        for (mark, ipv6, expected) in rows {
+            assert_eq!(possible(&rules, mark, ipv6), expected, "{mark:#x} {ipv6}");
+        }
+    }
+}

@@ -7,6 +7,7 @@ use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeaderSlice};
 
 use crate::{
     forward::{Address, Protocol, Tuple, V4, V6},
+    sctp,
     verdict::{Drop, Punt},
     wire::{self, ethernet, ipv4, protocol, u16_at},
 };
@@ -22,7 +23,7 @@ pub enum Fragment {
     Later,
 }
 
-/// A TCP or UDP packet of a family.
+/// A TCP, UDP or SCTP packet of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<A> {
     /// Addresses, ports and protocol; ports are 0 in later fragments.
@@ -33,7 +34,7 @@ pub struct Packet<A> {
     pub end: u16,
     /// TTL or hop limit as it arrived.
     pub ttl: u8,
-    /// TCP flags; 0 for UDP.
+    /// TCP flags; SCTP's [`sctp::event`], a chunk type; 0 for UDP.
     pub flags: u8,
     /// IPv4: DF is set. IPv6: true, since routers never fragment it.
     pub dont_fragment: bool,
@@ -75,9 +76,9 @@ pub struct IcmpError<A> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Parsed {
-    /// IPv4 TCP or UDP.
+    /// IPv4 TCP, UDP or SCTP.
     V4(Packet<V4>),
-    /// IPv6 TCP or UDP.
+    /// IPv6 TCP, UDP or SCTP.
     V6(Packet<V6>),
     /// An ICMP error.
     Error4(IcmpError<V4>),
@@ -248,7 +249,12 @@ fn read_transport<A>(packet: &mut Packet<A>, segment: &[u8]) -> Result<(), Drop>
             packet.tuple.sport = u16_at(header, 0);
             packet.tuple.dport = u16_at(header, 2);
         }
-        Protocol::Sctp => return Err(Drop::Malformed),
+        Protocol::Sctp => {
+            // A packet without a chunk is nothing (`sctp_conn_schedule` drops it).
+            packet.flags = sctp::event(segment).ok_or(Drop::Malformed)?;
+            packet.tuple.sport = u16_at(segment, 0);
+            packet.tuple.dport = u16_at(segment, 2);
+        }
     }
     Ok(())
 }
@@ -410,10 +416,12 @@ pub struct Quote<A> {
     pub dst: A,
     /// Its transport protocol number.
     pub protocol: u8,
-    /// Its ports, if it has TCP or UDP ports and is not a later fragment.
+    /// Its ports, if its protocol has some that services have and it is not a later fragment.
     pub tuple: Option<Tuple<A>>,
-    /// Octets from its IP header to its transport header.
+    /// Octets from its IP header to its transport header, which a later fragment has not.
     pub l4: usize,
+    /// It is a later fragment.
+    pub later: bool,
     /// DF of a quoted IPv4 packet; true for IPv6.
     pub dont_fragment: bool,
 }
@@ -464,7 +472,7 @@ fn quoted<A: Address>(
         let ports: &[u8; 4] = quote.get(l4..)?.first_chunk()?;
         Some(Tuple { src, dst, sport: u16_at(ports, 0), dport: u16_at(ports, 2), protocol })
     });
-    Quote { src, dst, protocol, tuple, l4, dont_fragment }
+    Quote { src, dst, protocol, tuple, l4, later: with_ports.is_none(), dont_fragment }
 }
 
 #[cfg(test)]
@@ -489,7 +497,7 @@ mod tests {
                 frame[14] = if v6 { 0x60 } else { 0x45 + (frame[14] & 3) };
                 frame[16] = 0;
                 frame[18] = 0;
-                frame[20] = [0, 6, 17, 43, 44, 58, 60, frame[20]][(round / 4 % 8) as usize];
+                frame[20] = [0, 6, 17, 43, 44, 58, 60, 132, frame[20]][(round / 4 % 9) as usize];
             }
             let len = (seed >> 40) as usize % frame.len();
             parse(&frame[..len]);

@@ -4,6 +4,7 @@
 use crate::{
     forward::{Protocol, Tuple},
     packet::{Fragment, Packet},
+    sctp,
     topology::{Hop, Mac},
     wire::{self, Delta, Ip, ethernet, put_u16, tcp, u16_at, udp},
 };
@@ -11,6 +12,7 @@ use crate::{
 /// Gives the packet the addresses and ports of `new`; checksums follow incrementally
 /// (RFC 1624), so a wrong one stays wrong. A UDP checksum of 0 becomes a valid one, as
 /// the kernel's `udp_dnat_handler` does it, but stays 0 on a fragment, whose whole is not here.
+/// SCTP's checksum covers no address: it follows the ports.
 #[inline(always)]
 pub fn translate<A: Ip>(frame: &mut [u8], packet: &Packet<A>, new: Tuple<A>) {
     let old = packet.tuple;
@@ -36,7 +38,8 @@ pub fn translate<A: Ip>(frame: &mut [u8], packet: &Packet<A>, new: Tuple<A>) {
             put_u16(header, 2, new.dport);
             translate_udp_checksum(segment, packet.fragment, new, delta);
         }
-        Protocol::Sctp => {}
+        // A fragment whose ports change does not come here (`sctp_fragment`).
+        Protocol::Sctp => sctp::set_ports(segment, [new.sport, new.dport]),
     }
 }
 

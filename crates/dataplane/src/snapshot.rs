@@ -13,7 +13,7 @@ use crate::{
     policy::{Access, Defence, Policy},
     route::source_towards,
     topology::{Mac, Topology},
-    tunnel::Ends,
+    tunnel::{Ends, Path},
 };
 
 /// Index into [`Services::services`] and of the box-wide service record.
@@ -33,7 +33,7 @@ pub struct Snapshot {
     /// What the kernel knows.
     pub topology: Arc<Topology>,
     /// By server id.
-    tunnels: Vec<Option<Ends>>,
+    tunnels: Vec<Option<Path>>,
 }
 
 impl Snapshot {
@@ -45,15 +45,15 @@ impl Snapshot {
             .map(|server| {
                 let server = server.as_ref().filter(|s| s.forward == Forward::Tun)?;
                 let source = source_towards(&topology, server.address)?;
-                Ends::new(source, server.address)
+                Some(Path::new(Ends::new(source, server.address)?, server.tunnel))
             })
             .collect();
         Self { generation, services, topology, tunnels }
     }
 
-    /// The ends of the tunnel to a server, if there is a route to it.
+    /// The tunnel to a server, if there is a route to it.
     #[inline]
-    pub fn tunnel(&self, server: ServerId) -> Option<&Ends> {
+    pub fn tunnel(&self, server: ServerId) -> Option<&Path> {
         self.tunnels.get(server as usize)?.as_ref()
     }
 }

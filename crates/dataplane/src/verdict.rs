@@ -122,6 +122,8 @@ reasons! {
         FragmentTableFull = "fragment_table_full",
         /// A fragment of a datagram whose first fragment was dropped.
         FragmentOfDropped = "fragment_of_dropped",
+        /// A fragmented SCTP packet whose port changes (NAT, FullNAT): its checksum covers what is not in the fragment.
+        SctpFragment = "sctp_fragment",
         /// The transmit ring of the way out is full, or its interface has no socket now.
         TxRingFull = "tx_ring_full",
         /// No free frame for the parts of a packet that must be fragmented.

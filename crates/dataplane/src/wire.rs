@@ -4,7 +4,7 @@
 //! forwarded packet changes a few fields only. Offsets count from the start of the
 //! header that they belong to.
 
-use crate::forward::{Address, Protocol, V4, V6};
+use crate::forward::{Address, V4, V6};
 
 /// Ethernet II, IEEE 802.3 clause 3.
 pub mod ethernet {
@@ -98,14 +98,18 @@ pub mod udp {
     pub const CHECKSUM: usize = 6;
 }
 
-/// The protocol numbers that are not services'.
+/// Protocol numbers of ICMP and of tunnels.
 pub mod protocol {
     /// ICMP for IPv4.
     pub const ICMP: u8 = 1;
     /// IPv4 in IP, RFC 2003.
     pub const IPIP: u8 = 4;
+    /// UDP.
+    pub const UDP: u8 = 17;
     /// IPv6 in IP, RFC 2473, RFC 4213.
     pub const IPV6: u8 = 41;
+    /// Generic Routing Encapsulation, RFC 2784.
+    pub const GRE: u8 = 47;
     /// ICMPv6.
     pub const ICMPV6: u8 = 58;
 }
@@ -281,15 +285,6 @@ impl Ip for V6 {
 
     fn addresses(header: &[u8]) -> [Self; 2] {
         [Self::from_wire(&header[ipv6::SOURCE..]), Self::from_wire(&header[ipv6::DESTINATION..])]
-    }
-}
-
-/// Where a transport header keeps its checksum.
-pub const fn checksum_offset(protocol: Protocol) -> usize {
-    match protocol {
-        Protocol::Tcp => tcp::CHECKSUM,
-        Protocol::Udp => udp::CHECKSUM,
-        Protocol::Sctp => 8,
     }
 }
 

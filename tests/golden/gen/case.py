@@ -6,8 +6,9 @@ from typing import Optional
 from .net import ETH, LOCAL_PORTS, arrives, leaves, version
 
 
-def hole(at, length, checksums=(), name=None, mask=None, within=None, other_than=None):
-    """Octets of a frame that xlvs may choose, and the checksum fields that cover them."""
+def hole(at, length, checksums=(), name=None, mask=None, within=None, other_than=None, sctp=None):
+    """Octets of a frame that xlvs may choose, and the checksum fields that cover them; `sctp` is where
+    the SCTP packet begins whose CRC32c covers them."""
     entry = {"at": at, "len": length}
     optional = {
         "checksums": list(checksums),
@@ -15,6 +16,7 @@ def hole(at, length, checksums=(), name=None, mask=None, within=None, other_than
         "mask": mask,
         "within": within and list(within),
         "not": other_than,
+        "sctp": sctp,
     }
     entry.update({key: value for key, value in optional.items() if value not in (None, [])})
     return entry
@@ -31,12 +33,14 @@ def flow_label(at=ETH):
 
 
 def source_port(packet, name, **limits):
-    """The source port of a TCP or UDP packet, chosen by xlvs."""
+    """The source port of a TCP, UDP or SCTP packet, chosen by xlvs."""
     return port_hole(packet, 0, name, **limits)
 
 
 def port_hole(packet, offset, name, **limits):
     transport = transport_offset(packet)
+    if l4_protocol(packet) == 132:
+        return hole(transport + offset, 2, name=name, sctp=transport, **limits)
     protocol, check = l4_protocol(packet), {6: 16, 17: 6}
     covered = [transport + check[protocol]]
     raw = bytes(packet)

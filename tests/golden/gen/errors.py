@@ -134,7 +134,7 @@ def datagram(fam, size, back=False, df=True):
 
 def room(mode, fam, mtu):
     """What a packet may have with this MTU behind the mode's encapsulation."""
-    return mtu - mode.outer_family(fam).header if mode.name.startswith("tun") else mtu
+    return mtu - mode.overhead(fam) if mode.name.startswith("tun") else mtu
 
 
 def too_big_from_client(mode, fam):
@@ -227,11 +227,21 @@ def cut(whole, mtu, tunnel=False):
         if not tunnel:
             holes = whole.holes if index == 0 else []
         elif bytes(piece)[0] >> 4 == 4:
-            holes = [ip_id(name="id")]
+            holes = [ip_id(name="id"), *(source_port_in(whole, 0) if index == 0 else [])]
         else:
-            holes = [flow_label(), hole(ETH + 44, 4, name="id")]
+            own = source_port_in(whole, 8) if index == 0 else []
+            holes = [flow_label(), hole(ETH + 44, 4, name="id"), *own]
         frames.append(out(whole.port, piece, mac, *holes))
     return frames
+
+
+def source_port_in(whole, shift):
+    """The hole of a GUE source port, in a first fragment with so many octets more in front of it."""
+    return [
+        {**entry, "at": entry["at"] + shift, "checksums": [at + shift for at in entry.get("checksums", [])]}
+        for entry in whole.holes
+        if entry.get("name") == "flow"
+    ]
 
 
 def reply_no_df(mode):
@@ -419,7 +429,7 @@ def from_both_sides(mode):
             yield mss(mode, fam, (1500, 1500), 8960, full, full)
             yield mss(mode, fam, (1500, 1400), 900, 900, 900)
             yield no_mss(mode, fam)
-        if mode.name != "tun_mixed":
+        if mode.name in ("nat", "fullnat", "dr", "tun"):
             yield no_server(mode.name, fam)
     yield no_df(mode)
     if mode.name.startswith("tun"):

@@ -278,6 +278,15 @@ def common(mode):
     yield no_udp_checksum(mode)
 
 
+def tunnelled(mode):
+    """What differs between tunnels."""
+    for fam in FAMILIES:
+        yield handshake(mode, fam)
+        yield datagrams(mode, fam)
+        yield kept_fields(mode, fam)
+    yield padded(mode)
+
+
 def aliens(mode):
     """What a server sends for itself from its service port is not translated."""
     case = Case(

@@ -12,6 +12,7 @@ from scapy.layers.inet6 import (
     PadN,
     RouterAlert,
 )
+from scapy.layers.sctp import SCTP, SCTPChunkAbort, SCTPChunkInit
 from scapy.packet import Raw
 from scapy.utils import checksum
 
@@ -125,15 +126,26 @@ def frames_table():
         for packet, head in ((UDP4, 20), (UDP6, 40))
         for size in (0, 7, 17, 65535)
     ], "drop_malformed"
-    yield "other_protocols", "AH, ESP, GRE, SCTP, and protocol 0 are not services: the kernel's.", [
+    yield "other_protocols", "AH, ESP, GRE, and protocol 0 are not services: the kernel's.", [
         framed(bytes(V4.ip(V4.client, V4.vip, proto=proto) / Raw(b"\0" * 32)))
-        for proto in (51, 50, 47, 132, 0, 255)
+        for proto in (51, 50, 47, 0, 255)
     ] + [
         framed(bytes(V6.ip(V6.client, V6.vip, nh=proto) / Raw(b"\0" * 32)))
-        for proto in (50, 47, 132, 59, 255)
+        for proto in (50, 47, 59, 255)
     ] + [
         framed(bytes(V6.ip(V6.client, V6.vip, nh=51) / Raw(b"\x06\x04" + b"\0" * 22) / tcp(V6, "S")[TCP]))
     ], "unhandled"
+    yield "sctp_not_a_service", "design, match contract: SCTP to a VIP that has no SCTP service.", [
+        framed(bytes(fam.ip(fam.client, fam.vip) / SCTP(sport=CPORT, dport=80) / chunk))
+        for fam in FAMILIES
+        for chunk in (SCTPChunkInit(init_tag=1), SCTPChunkAbort(), Raw(b"\0" * 32))
+    ], "alien"
+    yield "truncated_sctp", "RFC 9260 3: no chunk behind the common header (sctp_conn_schedule: NF_DROP).", [
+        framed(bytes(V4.ip(V4.client, V4.vip, proto=132) / Raw(b"\x9c\x40\0\x50" + b"\0" * (size - 4))))
+        for size in (4, 8, 11, 12, 15)
+    ] + [
+        framed(bytes(V6.ip(V6.client, V6.vip, nh=132) / Raw(b"\0" * size))) for size in (1, 4, 8, 12, 15)
+    ], "drop_malformed"
     yield "not_a_service", "design, match contract: other ports and addresses, multicast, broadcast.", [
         framed(bytes(packet))
         for packet in (

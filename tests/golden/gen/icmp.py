@@ -6,7 +6,7 @@ from scapy.layers.inet6 import ICMPv6ND_NS
 from .case import Case, out
 from .errors import originated, quoted_ttl, to_client
 from .flows import CPORT, open_tcp, send, tcp, udp
-from .modes import Nat, Tun, encapsulate
+from .modes import Nat, Tun
 from .net import (
     BACK,
     ETH,
@@ -196,10 +196,10 @@ def quote_with_options():
 def tunnel_too_big(mode, fam):
     """A router in the tunnel says that the outer packet is too big."""
     outer = mode.outer_family(fam)
-    mtu = 1400 - outer.header
+    mtu = 1400 - mode.overhead(fam)
     case = Case(
         f"{mode.name}_tunnel_mtu_{fam.name}",
-        f"A.3: the outer header is stripped and the client told {mtu} (1400 - {outer.header}), from the VIP; "
+        f"A.3: the outer header is stripped and the client told {mtu} (1400 - {mode.overhead(fam)}), from the VIP; "
         "the next packet over it is refused at once. (The kernel's first still says the old MTU; RFC 2473 "
         "7.1 and RFC 2003 5.1 want the new one.)",
         mode.config,
@@ -211,12 +211,12 @@ def tunnel_too_big(mode, fam):
 
     big = data(1460)
     case.packet(FRONT, big, mode.request(fam, big, 80))
-    carried, _ = encapsulate(hop(big), outer)
+    carried, _ = mode.encapsulate(hop(big), fam)
     kind = (3, 4, 1400) if outer is V4 else (2, 0, 1400)
     quoted = quote(carried)[: 548 if outer is V4 else 1232]
     report = error(outer, outer.router2, outer.local, kind, quoted)
-    told = type(big)(quoted[outer.header :])
-    answered = told_client(fam, "packet_too_big", quoted[outer.header :], told, mtu)
+    inside = quoted[mode.overhead(fam) :]
+    answered = told_client(fam, "packet_too_big", inside, type(big)(inside), mtu)
     case.packet(BACK, report, [answered], mac=ROUTER2_MAC, drop_tunnel_error=1, answer_packet_too_big=1)
     over = data(mtu + 1)
     case.packet(
@@ -241,13 +241,13 @@ def tunnel_forged(mode, fam):
     open_tcp(case, mode, fam)
     kind = (3, 4, 600) if outer is V4 else (2, 0, 1280)
     for cport in (CPORT + 1, CPORT):
-        carried, _ = encapsulate(hop(tcp(fam, "A", 1001, 1, cport=cport)), outer)
+        carried, _ = mode.encapsulate(hop(tcp(fam, "A", 1001, 1, cport=cport)), fam)
         whole = quote(carried)
         # Of the connection itself only the outer header is there.
         quoted = whole if cport != CPORT else whole[: outer.header + 8]
         report = error(outer, outer.router2, outer.local, kind, quoted)
         case.packet(BACK, report, mac=ROUTER2_MAC, punt="icmp")
-    full = 1500 - outer.header
+    full = 1500 - mode.overhead(fam)
     return send(case, mode, fam, tcp(fam, "PA", 1001, 1, b"d" * (full - fam.header - 20)))
 
 
@@ -276,14 +276,14 @@ def tunnel_relayed(mode, fam):
         mode.config,
     )
     open_tcp(case, mode, fam)
-    carried, _ = encapsulate(hop(tcp(fam, "A", 1001, 1)), outer)
+    carried, _ = mode.encapsulate(hop(tcp(fam, "A", 1001, 1)), fam)
     send(case, mode, fam, tcp(fam, "A", 1001, 1))
     quoted = quote(carried)
     for kind, name in (
         ((3, 1, 0) if outer is V4 else (1, 3, 0), "host_unreachable"),
         ((11, 0, 0) if outer is V4 else (3, 0, 0), "time_exceeded"),
     ):
-        inner = quoted[outer.header :]
+        inner = quoted[mode.overhead(fam) :]
         case.packet(
             BACK,
             error(outer, outer.router2, outer.local, kind, quoted),
@@ -295,6 +295,20 @@ def tunnel_relayed(mode, fam):
     return case
 
 
+def about_tunnel(mode, fam):
+    yield tunnel_too_big(mode, fam)
+    yield tunnel_forged(mode, fam)
+    if not mode.outer:
+        yield tunnel_relayed(mode, fam)
+
+
+def tunnelled(mode):
+    """What differs between tunnels."""
+    for fam in FAMILIES:
+        yield about_answers(mode, fam, "udp")
+        yield from about_tunnel(mode, fam)
+
+
 def common(mode):
     for fam in FAMILIES:
         for proto in ("tcp", "udp"):
@@ -303,10 +317,7 @@ def common(mode):
                 yield about_requests(mode, fam, proto)
         yield bad_checksum(mode, fam)
         if isinstance(mode, Tun):
-            yield tunnel_too_big(mode, fam)
-            yield tunnel_forged(mode, fam)
-            if not mode.outer:
-                yield tunnel_relayed(mode, fam)
+            yield from about_tunnel(mode, fam)
 
 
 def single():

@@ -4,10 +4,12 @@ what it sends as an answer, and which frames the director makes of them.
 A conversation is written once, as the client sees it; each mode tells the other view.
 """
 
-from scapy.layers.inet import IP
+from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import GRE
+from scapy.packet import Raw
 
-from .case import flow_label, ip_id, local_port, out
+from .case import flow_label, ip_id, local_port, out, source_port
 from .net import (
     BACK,
     FRONT,
@@ -31,7 +33,7 @@ class Nat:
     to_server_mac = SERVER_MAC[11]
 
     def server_port(self, vport):
-        return {80: 8080, 53: 5353}[vport]
+        return {80: 8080, 53: 5353, 5060: 15060, 2905: 2905}[vport]
 
     def seen_by_server(self, fam, packet, vport):
         return readdress(packet, dst=fam.server[11], dport=self.server_port(vport))
@@ -100,15 +102,25 @@ class Dr(Nat):
         return packet.copy()
 
 
+GUE_PORT = 6080
+GUE_SOURCE_PORTS = (32768, 60999)
+
+
 class Tun(Nat):
-    """An outer IP header to the server, which is of family `outer`."""
+    """Outer headers to the server: the IP header is of family `outer`, between it and the packet is
+    nothing, or what `kind` (gue, gre) puts there, with its checksum or without."""
 
     two_way, to_server_mac = False, ROUTER2_MAC
 
-    def __init__(self, outer=None):
-        self.outer = outer
-        self.config = "tun_mixed" if outer else "tun"
-        self.name = "tun_mixed" if outer else "tun"
+    def __init__(self, outer=None, kind=None, check=False):
+        self.outer, self.kind, self.check = outer, kind, check
+        words = ["tun", kind, "csum" if check else None, "mixed" if outer else None]
+        self.config = self.name = "_".join(word for word in words if word)
+
+    def overhead(self, fam):
+        """Octets of all outer headers."""
+        own = {None: 0, "gue": 8 + 4, "gre": 8 if self.check else 4}[self.kind]
+        return self.outer_family(fam).header + own
 
     def server_port(self, vport):
         return vport
@@ -117,12 +129,26 @@ class Tun(Nat):
         return self.outer[fam.version] if self.outer else fam
 
     def request(self, fam, packet, vport):
-        sent, holes = encapsulate(hop(packet), self.outer_family(fam))
+        sent, holes = self.encapsulate(hop(packet), fam)
         return [out(BACK, sent, self.to_server_mac, *holes)]
 
+    def encapsulate(self, inner, fam):
+        """The tunnel packet and its holes."""
+        outer = self.outer_family(fam)
+        if not self.kind:
+            return outer_ip(inner, outer, 41 if version(inner) == 6 else 4, inner)
+        if self.kind == "gre":
+            header = GRE(chksum_present=int(self.check), proto=0x86DD if version(inner) == 6 else 0x0800)
+            return outer_ip(inner, outer, 47, header / Raw(bytes(inner)))
+        # ipvs_gue_encap: version, control and header length 0, the payload's protocol, no flags.
+        gue = bytes([0, 41 if version(inner) == 6 else 4, 0, 0])
+        header = UDP(sport=GUE_SOURCE_PORTS[0], dport=GUE_PORT, chksum=None if self.check else 0)
+        packet, holes = outer_ip(inner, outer, 17, header / Raw(gue + bytes(inner)))
+        return packet, [*holes, source_port(packet, "flow", within=GUE_SOURCE_PORTS)]
 
-def encapsulate(inner, outer):
-    """The tunnel packet and its holes (ip_vs_xmit.c, ip_vs_tunnel_xmit and its IPv6 twin).
+
+def outer_ip(inner, outer, protocol, payload):
+    """The packet with an outer IP header, and its holes (ip_vs_xmit.c, ip_vs_tunnel_xmit and its IPv6 twin).
 
     TTL and DS field come from the inner header as it travels on (TTL lowered), ECN by
     INET_ECN_encapsulate: CE becomes ECT(0); DF is copied, and then the id is 0; an IPv6
@@ -131,9 +157,8 @@ def encapsulate(inner, outer):
     v6_inside = version(inner) == 6
     tos, ttl = (inner.tc, inner.hlim) if v6_inside else (inner.tos, inner.ttl)
     tos = tos & ~3 | (2 if tos & 3 == 3 else tos & 3)
-    protocol = 41 if v6_inside else 4
     if outer.version == 6:
-        packet = IPv6(src=outer.local, dst=outer.remote[11], hlim=ttl, tc=tos, nh=protocol) / inner
+        packet = IPv6(src=outer.local, dst=outer.remote[11], hlim=ttl, tc=tos, nh=protocol) / payload
         return packet, [flow_label()]
     df = not v6_inside and bool(inner.flags.DF)
     packet = (
@@ -146,6 +171,6 @@ def encapsulate(inner, outer):
             id=0,
             flags="DF" if df else 0,
         )
-        / inner
+        / payload
     )
     return packet, [] if df else [ip_id()]

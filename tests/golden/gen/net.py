@@ -15,6 +15,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrFragment,
 )
 from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP
 from scapy.packet import Raw
 
 FRONT, BACK = 0, 1
@@ -123,7 +124,7 @@ def readdress(packet, src=None, dst=None, sport=None, dport=None):
     """A copy with other endpoints; scapy recomputes the checksums it was free to compute."""
     copy = packet.copy()
     copy.src, copy.dst = src or copy.src, dst or copy.dst
-    for layer in (TCP, UDP):
+    for layer in (TCP, UDP, SCTP):
         if layer in copy:
             copy[layer].sport = sport or copy[layer].sport
             copy[layer].dport = dport or copy[layer].dport
@@ -192,7 +193,7 @@ def quote(packet, as_sent=None, octets=None):
     """
     copy = packet.copy()
     if as_sent is not None:
-        for layer in (TCP, UDP):
+        for layer in (TCP, UDP, SCTP):
             if layer in copy:
                 copy[layer].chksum = type(as_sent)(bytes(as_sent))[layer].chksum
     return bytes(copy)[:octets]

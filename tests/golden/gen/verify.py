@@ -3,6 +3,18 @@ leaves has a right length and right checksums (unless the case is about wrong on
 
 from scapy.utils import checksum
 
+from .modes import GUE_PORT
+
+
+def crc32c(octets):
+    """Bit by bit, from its definition (RFC 9260 appendix A)."""
+    crc = 0xFFFFFFFF
+    for octet in octets:
+        crc ^= octet
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
 
 def verify(tables):
     names = set()
@@ -40,9 +52,20 @@ def frame(octets, where, bad_checksum):
     if protocol in (6, 17, 58):
         if not (protocol == 17 and payload[6:8] == b"\0\0"):
             assert checksum(pseudo + payload) == 0, f"{where}: transport checksum"
+        if protocol == 17 and payload[2:4] == GUE_PORT.to_bytes(2, "big"):
+            assert payload[8:12] in (b"\0\x04\0\0", b"\0\x29\0\0"), f"{where}: GUE"
+            frame(octets[:14] + payload[12:], where + " inner", bad_checksum)
     elif protocol == 1:
         assert checksum(payload) == 0, f"{where}: ICMP checksum"
+    elif protocol == 132:
+        covered = payload[:8] + bytes(4) + payload[12:]
+        assert crc32c(covered) == int.from_bytes(payload[8:12], "little"), f"{where}: CRC32c"
     elif protocol in (4, 41):
         frame(octets[:14] + payload, where + " inner", bad_checksum)
+    elif protocol == 47:
+        flags = int.from_bytes(payload[:2], "big")
+        assert flags in (0, 0x8000), f"{where}: GRE flags"
+        assert not flags or checksum(payload) == 0, f"{where}: GRE checksum"
+        frame(octets[:14] + payload[8 if flags else 4 :], where + " inner", bad_checksum)
     else:
         raise AssertionError(f"{where}: protocol {protocol}")

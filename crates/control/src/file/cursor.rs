@@ -65,7 +65,12 @@ impl<'a> Cursor<'a> {
     /// The mapping's keys, to be taken one after the other.
     pub(super) fn keys(&self, faults: &mut Vec<Fault>) -> Option<Keys<'a>> {
         if let Node::Map(entries) = &self.node.node {
-            return Some(Keys { spot: self.spot(), entries, asked: Vec::new() });
+            return Some(Keys {
+                spot: self.spot(),
+                entries,
+                asked: Vec::new(),
+                refused: Vec::new(),
+            });
         }
         faults.push(self.fault(
             format!("{} where keys are expected", self.kind()),
@@ -171,6 +176,12 @@ impl<'a> Cursor<'a> {
         self.word(faults, &[("true", true), ("false", false)]).map(|put| put.value)
     }
 
+    /// A setting of `net.ipv4.vs` that is on or off, as sysctl or as YAML has it.
+    pub(super) fn switch(&self, faults: &mut Vec<Fault>) -> Option<bool> {
+        let words = [("0", false), ("1", true), ("false", false), ("true", true)];
+        self.word(faults, &words).map(|put| put.value)
+    }
+
     /// One of a few words.
     pub(super) fn word<T: Copy>(
         &self,
@@ -201,6 +212,7 @@ pub(super) struct Keys<'a> {
     spot: Spot,
     entries: &'a [Entry],
     asked: Vec<&'static str>,
+    refused: Vec<&'static str>,
 }
 
 impl<'a> Keys<'a> {
@@ -225,24 +237,38 @@ impl<'a> Keys<'a> {
         found
     }
 
-    /// A key of the vocabulary that this release does not serve: refused, never ignored.
-    /// True if it is there.
-    pub(super) fn later(&mut self, key: &'static str, faults: &mut Vec<Fault>) -> bool {
-        let found = self.take(key).is_some();
+    /// True if the key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
+    /// A key of the vocabulary that this release does not serve, even if it was taken to be
+    /// checked: refused, never ignored.
+    pub(super) fn later(&mut self, key: &'static str, faults: &mut Vec<Fault>) {
+        let remedy = "remove it";
+        self.refuse(key, "not supported yet, it comes with a later release", remedy, faults);
+    }
+
+    /// A key that somebody may well write and that cannot hold here.
+    pub(super) fn refuse(
+        &mut self,
+        key: &'static str,
+        sentence: &str,
+        remedy: &str,
+        faults: &mut Vec<Fault>,
+    ) {
+        self.asked.retain(|asked| *asked != key);
+        self.refused.push(key);
         if let Some(entry) = self.entries.iter().find(|entry| entry.key == key) {
-            faults.push(
-                self.spot_of(entry)
-                    .fault("not supported yet, it comes with a later release", "remove it"),
-            );
+            faults.push(self.spot_of(entry).fault(sentence, remedy));
         }
-        found
     }
 
     /// Reports the keys that nobody asked for, but for those that `free` lets pass.
     pub(super) fn finish(self, faults: &mut Vec<Fault>, free: impl Fn(&str) -> bool) {
         for entry in self.entries {
             let key = entry.key.as_str();
-            if self.asked.contains(&key) || free(key) {
+            if self.asked.contains(&key) || self.refused.contains(&key) || free(key) {
                 continue;
             }
             let remedy = match nearest(key, &self.asked) {

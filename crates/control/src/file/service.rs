@@ -1,17 +1,22 @@
-//! The parts of the file that say what is balanced to where: services, pools, servers.
+//! The entries of `services:`.
 
-use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use dataplane::{
-    forward::{Endpoint, Forward},
-    snapshot::{MssClamp, Timeouts},
-    topology::Mac,
+    forward::{Endpoint, Forward, Tunnel},
+    policy::{Access, MssClamp, OnJoin},
 };
-use sched::Kind;
 
 use super::{
+    access,
     cursor::{Cursor, Keys, Put, Spot},
-    scalar::{self, Wrong},
+    lvs::{self, Lifecycle},
+    mark,
+    persistence::{self, Persistence},
+    scalar,
+    scheduler::{self, Scheduler},
+    server::{self, FORWARDS, Server},
+    timeouts::{self, Timeouts},
 };
 use crate::fault::Fault;
 
@@ -22,20 +27,48 @@ pub struct Service {
     pub spot: Spot,
     /// `name`.
     pub name: Option<Put<String>>,
-    /// `listen`.
-    pub listen: Vec<Put<Endpoint>>,
+    /// `listen` or `mark`.
+    pub takes: Takes,
+    /// `except_ports`.
+    pub except_ports: Option<Put<Vec<RangeInclusive<u16>>>>,
     /// `forward`.
     pub forward: Option<Put<Forward>>,
+    /// `tunnel`: that of servers that say nothing.
+    pub tunnel: Option<Put<Tunnel>>,
     /// `scheduler`.
-    pub scheduler: Option<Kind>,
+    pub scheduler: Scheduler,
+    /// `persistence`.
+    pub persistence: Option<Persistence>,
+    /// `one_packet`, if true.
+    pub one_packet: Option<Spot>,
+    /// `on_join`.
+    pub on_join: Option<Put<OnJoin>>,
+    /// `access`.
+    pub access: Access,
     /// `local_addresses`: the name of a group.
     pub local_addresses: Option<Put<String>>,
     /// `mss_clamp`.
     pub mss_clamp: Option<Put<MssClamp>>,
-    /// `timeouts`, over the defaults.
+    /// `timeouts`.
     pub timeouts: Timeouts,
+    /// `lvs`, `on_gone` and `on_idle`.
+    pub lifecycle: Lifecycle,
     /// `servers` or `pool`.
     pub servers: Servers,
+}
+
+/// Which packets are a service's.
+#[derive(Clone, Debug)]
+pub enum Takes {
+    /// `listen`; empty if a fault was reported.
+    Listen(Vec<Put<Endpoint>>),
+    /// `mark` and `family`.
+    Mark {
+        /// `mark`, not 0.
+        mark: Put<u32>,
+        /// `family: ipv6`.
+        ipv6: bool,
+    },
 }
 
 /// Where a service's servers are written.
@@ -47,94 +80,92 @@ pub enum Servers {
     Pool(Put<String>),
 }
 
-/// One real server.
-#[derive(Clone, Debug)]
-pub struct Server {
-    /// Where its address stands, or itself if it has none that could be read.
-    pub spot: Spot,
-    /// `address`: the address, and the port if it has one.
-    pub address: Option<(IpAddr, Option<u16>)>,
-    /// `name`.
-    pub name: Option<String>,
-    /// `weight`; 1 unless given.
-    pub weight: u32,
-    /// `mac`.
-    pub mac: Option<Mac>,
-    /// `forward`.
-    pub forward: Option<Put<Forward>>,
-}
-
-const FORWARDS: [(&str, Forward); 4] = [
-    (Forward::Nat.name(), Forward::Nat),
-    (Forward::FullNat.name(), Forward::FullNat),
-    (Forward::Dr.name(), Forward::Dr),
-    (Forward::Tun.name(), Forward::Tun),
-];
-
-/// The keys of `timeouts:` and the TCP states of the datapath that they set, in the kernel's
-/// numbering (`enum ip_vs_tcp_states`; NONE is 0 and has no key).
-const TCP_TIMEOUTS: [(&str, usize); 10] = [
-    ("tcp_established", 1),
-    ("tcp_syn_sent", 2),
-    ("tcp_syn_recv", 3),
-    ("tcp_fin_wait", 4),
-    ("tcp_time_wait", 5),
-    ("tcp_close", 6),
-    ("tcp_close_wait", 7),
-    ("tcp_last_ack", 8),
-    ("tcp_listen", 9),
-    ("tcp_synack", 10),
-];
-
-/// Schedulers of LVS, DPVS and ours that do not exist yet.
-const LATER_SCHEDULERS: [&str; 15] = [
-    "lc", "wlc", "sed", "nq", "sh", "dh", "mh", "lblc", "lblcr", "fo", "ovf", "twos", "maglev",
-    "conhash", "wlch",
-];
+/// Slow start without a time.
+const SLOW_START: u32 = 30;
 
 pub(super) fn service(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Service> {
     let mut keys = at.keys(faults)?;
     let name = keys.need("name", faults, "write name: and a word for listings and logs");
     let name = name.and_then(|at| at.read(faults, scalar::name));
-    let marked = keys.later("mark", faults);
-    let listen = listen(&mut keys, marked, faults);
+    let marked = keys.has("mark");
+    let takes = takes(&mut keys, faults);
     let forward = keys.need("forward", faults, "write forward: nat, fullnat, dr or tun");
-    let forward = forward.and_then(|at| at.word(faults, &FORWARDS));
-    let scheduler = keys.need(
-        "scheduler",
-        faults,
-        "write scheduler: rr or wrr; the default, wlc, comes with a later release",
-    );
-    let scheduler = scheduler.and_then(|at| self::scheduler(&at, faults));
-    let local_addresses = keys.take("local_addresses").and_then(|at| at.read(faults, scalar::name));
-    let mss_clamp = keys.take("mss_clamp").and_then(|at| at.read(faults, scalar::mss_clamp));
-    let timeouts = keys.take("timeouts").map(|at| timeouts(&at, faults)).unwrap_or_default();
-    let servers = either_servers(&mut keys, faults);
-    for key in ["family", "persistence", "checks", "sorry", "one_packet"] {
+    let service = Service {
+        spot: at.spot(),
+        name,
+        takes,
+        except_ports: keys.take("except_ports").map(|at| {
+            let value = mark::ports(&at, faults);
+            Put { value, spot: at.spot() }
+        }),
+        forward: forward.and_then(|at| at.word(faults, &FORWARDS)),
+        tunnel: keys.take("tunnel").and_then(|at| server::tunnel(&at, faults)),
+        scheduler: part(&mut keys, "scheduler", faults, scheduler::scheduler).unwrap_or_default(),
+        persistence: part(&mut keys, "persistence", faults, persistence::persistence),
+        one_packet: part(&mut keys, "one_packet", faults, one_packet),
+        on_join: part(&mut keys, "on_join", faults, on_join),
+        access: keys.take("access").map(|at| access::access(&at, faults)).unwrap_or_default(),
+        local_addresses: part(&mut keys, "local_addresses", faults, |at, faults| {
+            at.read(faults, scalar::name)
+        }),
+        mss_clamp: part(&mut keys, "mss_clamp", faults, |at, faults| {
+            at.read(faults, scalar::mss_clamp)
+        }),
+        timeouts: keys
+            .take("timeouts")
+            .map(|at| timeouts::timeouts(&at, faults))
+            .unwrap_or_default(),
+        lifecycle: lvs::of_service(&mut keys, marked, faults),
+        servers: either_servers(&mut keys, faults),
+    };
+    for key in ["checks", "sorry"] {
         keys.later(key, faults);
     }
     keys.finish(faults, |_| false);
-    let spot = at.spot();
-    Some(Service {
-        spot,
-        name,
-        listen,
-        forward,
-        scheduler,
-        local_addresses,
-        mss_clamp,
-        timeouts,
-        servers,
-    })
+    Some(service)
 }
 
-fn listen(keys: &mut Keys<'_>, marked: bool, faults: &mut Vec<Fault>) -> Vec<Put<Endpoint>> {
-    let at = if marked {
-        keys.take("listen")
-    } else {
-        keys.need("listen", faults, "write listen: ADDRESS:PORT/tcp, or a list of them")
+/// What stands under a key, if it is there and right.
+fn part<T>(
+    keys: &mut Keys<'_>,
+    key: &'static str,
+    faults: &mut Vec<Fault>,
+    read: impl FnOnce(&Cursor<'_>, &mut Vec<Fault>) -> Option<T>,
+) -> Option<T> {
+    keys.take(key).and_then(|at| read(&at, faults))
+}
+
+/// Exactly one of `listen` and `mark`.
+fn takes(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Takes {
+    let nothing = Takes::Listen(Vec::new());
+    let families = [("ipv4", false), ("ipv6", true)];
+    let Some(at) = keys.take("mark") else {
+        let sentence = "family without mark: what the service listens on has one";
+        keys.refuse("family", sentence, "remove it", faults);
+        return Takes::Listen(listen(keys, faults));
     };
-    let Some(at) = at else { return Vec::new() };
+    let ipv6 = part(keys, "family", faults, |at, faults| at.word(faults, &families));
+    if let Some(listen) = keys.take("listen") {
+        let sentence = "listen and mark in one service";
+        faults.push(listen.fault(sentence, "keep one of the two, or write two services"));
+        return nothing;
+    }
+    match at.read(faults, scalar::mark) {
+        Some(mark) if mark.value > 0 => {
+            Takes::Mark { mark, ipv6: ipv6.is_some_and(|family| family.value) }
+        }
+        Some(mark) => {
+            let sentence = "mark 0 is that of packets without a mark";
+            faults.push(mark.spot.fault(sentence, "write a number from 1 to 4294967295"));
+            nothing
+        }
+        None => nothing,
+    }
+}
+
+fn listen(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Vec<Put<Endpoint>> {
+    let remedy = "write listen: ADDRESS:PORT/tcp, or a list of them; or mark:";
+    let Some(at) = keys.need("listen", faults, remedy) else { return Vec::new() };
     let before = faults.len();
     let items = at.one_or_more(faults);
     if items.is_empty() && faults.len() == before {
@@ -143,46 +174,25 @@ fn listen(keys: &mut Keys<'_>, marked: bool, faults: &mut Vec<Fault>) -> Vec<Put
     items.iter().filter_map(|item| item.read(faults, scalar::listen)).collect()
 }
 
-/// A name, or `{name: ...}` with the options that later schedulers have.
-fn scheduler(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Kind> {
+fn one_packet(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Spot> {
+    at.truth(faults)?.then(|| at.spot())
+}
+
+/// A word, or `{slow_start: TIME}`.
+fn on_join(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Put<OnJoin>> {
     if !at.is_map() {
-        return at.read(faults, kind).map(|put| put.value);
+        let words = [
+            ("nothing", OnJoin::Nothing),
+            ("reset_counts", OnJoin::ResetCounts),
+            ("slow_start", OnJoin::SlowStart(SLOW_START)),
+        ];
+        return at.word(faults, &words);
     }
     let mut keys = at.keys(faults)?;
-    let name = keys.need("name", faults, "write name: rr or wrr");
-    let kind = name.and_then(|at| at.read(faults, kind));
-    for option in ["port", "fallback"] {
-        keys.later(option, faults);
-    }
+    let time = keys.need("slow_start", faults, "write slow_start: 30s");
+    let time = time.and_then(|at| at.read(faults, |text| scalar::seconds(text, 3600)));
     keys.finish(faults, |_| false);
-    kind.map(|put| put.value)
-}
-
-fn kind(text: &str) -> Result<Kind, Wrong> {
-    match text {
-        "rr" => Ok(Kind::Rr),
-        "wrr" => Ok(Kind::Wrr),
-        later if LATER_SCHEDULERS.contains(&later) => {
-            Err(Wrong::new(format!("{later} comes with a later release"), "write rr or wrr"))
-        }
-        _ => Err(Wrong::new("not a scheduler", "write rr or wrr")),
-    }
-}
-
-fn timeouts(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Timeouts {
-    let mut timeouts = Timeouts::default();
-    let Some(mut keys) = at.keys(faults) else { return timeouts };
-    let mut set = |at: Option<Cursor<'_>>, place: &mut u16| {
-        if let Some(put) = at.and_then(|at| at.read(faults, scalar::idle_time)) {
-            *place = put.value;
-        }
-    };
-    for (key, state) in TCP_TIMEOUTS {
-        set(keys.take(key), &mut timeouts.tcp[state]);
-    }
-    set(keys.take("udp"), &mut timeouts.udp);
-    keys.finish(faults, |_| false);
-    timeouts
+    Some(Put { value: OnJoin::SlowStart(time?.value), spot: at.spot() })
 }
 
 fn either_servers(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Servers {
@@ -192,7 +202,7 @@ fn either_servers(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Servers {
             faults.push(pool.fault("servers and pool in one service", "keep one of the two"));
             Servers::Here(Vec::new())
         }
-        (Some(here), None) => Servers::Here(self::servers(&here, faults)),
+        (Some(here), None) => Servers::Here(server::servers(&here, faults)),
         (None, Some(pool)) => match pool.read(faults, scalar::name) {
             Some(name) => Servers::Pool(name),
             None => Servers::Here(Vec::new()),
@@ -200,33 +210,4 @@ fn either_servers(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Servers {
         // A service without servers answers "port unreachable": that is valid.
         (None, None) => Servers::Here(Vec::new()),
     }
-}
-
-pub(super) fn servers(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Vec<Server> {
-    let items = at.items(faults);
-    items.iter().filter_map(|item| server(item, faults)).collect()
-}
-
-fn server(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Server> {
-    let mut keys = at.keys(faults)?;
-    let address = keys.need("address", faults, "write address: 10.0.2.11:80");
-    let spot = address.as_ref().map_or_else(|| at.spot(), Cursor::spot);
-    let address = address.and_then(|at| at.read(faults, scalar::server)).map(|put| put.value);
-    let name = keys.take("name").and_then(|at| at.read(faults, scalar::name));
-    // ipvsadm's range.
-    let weight = keys.take("weight").and_then(|at| at.number(faults, 0, 65_535));
-    let mac = keys.take("mac").and_then(|at| at.read(faults, scalar::mac));
-    let forward = keys.take("forward").and_then(|at| at.word(faults, &FORWARDS));
-    for key in ["max_connections", "resume_connections"] {
-        keys.later(key, faults);
-    }
-    keys.finish(faults, |_| false);
-    Some(Server {
-        spot,
-        address,
-        name: name.map(|put| put.value),
-        weight: weight.map_or(1, |put| put.value),
-        mac: mac.map(|put| put.value),
-        forward,
-    })
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use dataplane::{
     director::Family,
     snapshot::Server,
+    state::State,
     table::{Found, Table},
 };
 use ipvsadm::{Connection, Endpoint, ServiceRef};
@@ -116,7 +117,7 @@ fn row<A: Family>(now: u32, record: Option<&Server>, found: &Found<A>) -> Connec
 }
 
 fn state(number: u8) -> &'static str {
-    dataplane::tcp::State::from_u8(number).map_or("UDP", dataplane::tcp::State::name)
+    State::from_number(number).map_or("NONE", State::name)
 }
 
 impl Filter {

@@ -133,7 +133,7 @@ fn add_service(model: &mut Model, spec: &ServiceSpec) -> Result<(), Denial> {
         lifecycle: model.lifecycle,
         ..Policy::default()
     };
-    take_options(&mut policy, spec)?;
+    take_options(model, &mut policy, spec)?;
     model.services.push(Service {
         name: key.to_string(),
         key,
@@ -148,12 +148,12 @@ fn add_service(model: &mut Model, spec: &ServiceSpec) -> Result<(), Denial> {
 fn edit_service(model: &mut Model, spec: &ServiceSpec) -> Result<(), Denial> {
     let at = position(model, &spec.service).ok_or(Denial::NoSuchService)?;
     let mut policy = model.services[at].policy.clone();
-    take_options(&mut policy, spec)?;
+    take_options(model, &mut policy, spec)?;
     model.services[at].policy = policy;
     Ok(())
 }
 
-fn take_options(policy: &mut Policy, spec: &ServiceSpec) -> Result<(), Denial> {
+fn take_options(model: &Model, policy: &mut Policy, spec: &ServiceSpec) -> Result<(), Denial> {
     let kind = Kind::from_name(&spec.scheduler).ok_or(Denial::SchedulerNotFound)?;
     if spec.pe.is_some() {
         return Err(Denial::SchedulerNotFound);
@@ -162,7 +162,7 @@ fn take_options(policy: &mut Policy, spec: &ServiceSpec) -> Result<(), Denial> {
     policy.scheduler = Plan {
         port: flag([SchedulerFlag::ShPort, SchedulerFlag::MhPort]),
         fallback: flag([SchedulerFlag::ShFallback, SchedulerFlag::MhFallback]),
-        ..Plan::new(kind)
+        ..model.plan(kind)
     };
     policy.persistence =
         spec.persistent.map(|timeout| Persistence { timeout, prefix: spec.netmask });

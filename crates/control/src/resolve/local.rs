@@ -1,6 +1,6 @@
 //! FullNAT's local addresses: whether their ports can be ours.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use dataplane::policy::LocalAddress;
 use hashbrown::HashMap;
@@ -72,22 +72,13 @@ fn ports(group: &LocalGroup, around: &Surroundings, faults: &mut Vec<Fault>) {
     }
     for address in &group.addresses {
         let taken = around.listening.iter();
-        let taken = taken.filter(|s| ours.contains(&s.port()) && covers(s, address.value));
+        let taken =
+            taken.filter(|s| ours.contains(&s.port) && Surroundings::covers(s, address.value));
         for socket in taken {
             faults.push(address.spot.fault(
                 format!("a socket of this box is bound to {socket}, within the ports"),
                 "write another range or another address, or move that socket",
             ));
         }
-    }
-}
-
-/// True if the socket receives what is sent to `address`. One bound to `::` receives IPv4 too
-/// unless it was told otherwise.
-fn covers(socket: &SocketAddr, address: IpAddr) -> bool {
-    match socket.ip() {
-        IpAddr::V6(any) if any.is_unspecified() => true,
-        IpAddr::V4(any) if any.is_unspecified() => address.is_ipv4(),
-        ip => ip == address,
     }
 }

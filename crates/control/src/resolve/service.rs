@@ -1,49 +1,56 @@
-//! Services and their servers: what fits together and what cannot.
-
-use std::net::IpAddr;
+//! Services: which packets are theirs, and what fits together in one.
 
 use dataplane::{
-    forward::{Endpoint, Forward, Tunnel},
-    policy::{LocalAddress, MssClamp, Policy},
+    forward::{Forward, ServiceKey},
+    policy::LocalAddress,
 };
 use hashbrown::HashMap;
 
-use super::{Names, twice};
+use super::{Names, mark, policy, server, twice};
 use crate::{
     fault::Fault,
-    file::{self, File, Put, Servers, Spot},
-    model::{Server, Service},
+    file::{self, File, Put, Servers, Spot, Takes},
+    model::{Model, Server, Service},
 };
 
-/// All services, one for each element of a `listen:` list.
-pub(super) fn services(file: &File, names: &Names<'_>, faults: &mut Vec<Fault>) -> Vec<Service> {
-    let (mut named, mut listened) = (HashMap::new(), HashMap::new());
+/// All services, one for each element of a `listen:` list and for each `mark:`; `model` is
+/// what is known already, the box's own settings.
+pub(super) fn services(
+    file: &File,
+    names: &Names<'_>,
+    model: &Model,
+    faults: &mut Vec<Fault>,
+) -> Vec<Service> {
+    let (mut named, mut taken) = (HashMap::new(), HashMap::new());
     let mut services = Vec::new();
     for written in &file.services {
         if let Some(Put { value, spot }) = &written.name {
             twice(&mut named, value, &format!("the name {value}"), spot, faults);
         }
+        let keys = keys(written);
+        for key in &keys {
+            twice(&mut taken, key.value, &key.value.to_string(), &key.spot, faults);
+        }
+        mark::without_rule(&model.marks, written, faults);
+        every_port(written, &keys, faults);
         let Some(forward) = &written.forward else { continue };
-        mss_clamp(written, forward.value, faults);
-        let servers = members(written, names, faults);
-        for listen in &written.listen {
-            let key = listen.value;
-            twice(&mut listened, key, &key.to_string(), &listen.spot, faults);
-            let servers = self::servers(servers, key, forward.value, names, faults);
+        let policy = policy::of(written, forward.value, &keys, model, faults);
+        let members = members(written, names, faults);
+        server::tunnel(written, forward.value, members, faults);
+        for Put { value: key, .. } in keys {
+            let servers = server::servers(members, key, written, forward.value, names, faults);
+            let mut policy = policy.clone();
+            policy.persistence = policy::persistence(written, key, faults);
+            policy.local_addresses =
+                local_addresses(written, forward, &servers, key, names, faults);
+            if !every(key) {
+                policy.except_ports.clear();
+            }
             services.push(Service {
                 name: written.name.as_ref().map(|put| put.value.clone()).unwrap_or_default(),
-                key: key.into(),
+                key,
                 forward: forward.value,
-                policy: Policy {
-                    // Without one, a fault was reported.
-                    scheduler: sched::Plan::new(written.scheduler.unwrap_or(sched::Kind::Rr)),
-                    local_addresses: local_addresses(
-                        written, forward, &servers, key, names, faults,
-                    ),
-                    mss_clamp: written.mss_clamp.as_ref().map(|put| put.value).unwrap_or_default(),
-                    timeouts: written.timeouts.clone(),
-                    ..Policy::default()
-                },
+                policy,
                 servers,
             });
         }
@@ -51,18 +58,40 @@ pub(super) fn services(file: &File, names: &Names<'_>, faults: &mut Vec<Fault>) 
     services
 }
 
-fn mss_clamp(service: &file::Service, forward: Forward, faults: &mut Vec<Fault>) {
-    let Some(Put { value, spot }) = &service.mss_clamp else { return };
-    if *value == MssClamp::Off {
+/// The keys of the LVS services that one entry stands for.
+fn keys(service: &file::Service) -> Vec<Put<ServiceKey>> {
+    let put = |value, spot: &Spot| Put { value, spot: spot.clone() };
+    match &service.takes {
+        Takes::Listen(listen) => {
+            listen.iter().map(|listen| put(listen.value.into(), &listen.spot)).collect()
+        }
+        Takes::Mark { mark, ipv6 } => {
+            vec![put(ServiceKey::Mark { mark: mark.value, ipv6: *ipv6 }, &mark.spot)]
+        }
+    }
+}
+
+/// It takes every port of its VIP.
+fn every(key: ServiceKey) -> bool {
+    key.endpoint().is_some_and(|endpoint| endpoint.port == 0)
+}
+
+/// Port 0 is for clients that come by several ports and must meet one server.
+fn every_port(service: &file::Service, keys: &[Put<ServiceKey>], faults: &mut Vec<Fault>) {
+    let mut wild = keys.iter().filter(|key| every(key.value)).peekable();
+    if let Some(except) = service.except_ports.as_ref().filter(|_| wild.peek().is_none()) {
+        faults.push(except.spot.fault(
+            "except_ports does nothing where no element of listen has port 0",
+            "remove it, or write a port 0",
+        ));
+    }
+    if service.persistence.is_some() {
         return;
     }
-    if !forward.two_way() {
-        faults.push(spot.fault(
-            format!(
-                "mss_clamp with forward: {}: the server's answers do not pass here",
-                forward.name()
-            ),
-            "lower the MSS on the servers instead (ip route ... advmss)",
+    for key in wild {
+        faults.push(key.spot.fault(
+            format!("{}: port 0, every port, needs persistence", key.value),
+            "add persistence: 6m, or write one element for each port",
         ));
     }
 }
@@ -101,92 +130,12 @@ fn unknown<'a>(
     name.spot.fault(format!("\"{}\": no such {what}", name.value), remedy)
 }
 
-fn servers(
-    written: &[file::Server],
-    key: Endpoint,
-    forward: Forward,
-    names: &Names<'_>,
-    faults: &mut Vec<Fault>,
-) -> Vec<Server> {
-    let mut seen = HashMap::new();
-    let mut servers = Vec::new();
-    for server in written {
-        let Some((address, port)) = server.address else { continue };
-        let forward = server.forward.as_ref().map_or(forward, |put| put.value);
-        let spot = &server.spot;
-        fits(address, port, key, forward, spot, faults);
-        reachable(address, forward, names, spot, faults);
-        let port = port.unwrap_or(key.port);
-        let endpoint = std::net::SocketAddr::new(address, port);
-        twice(&mut seen, endpoint, &format!("server {endpoint}"), spot, faults);
-        servers.push(Server {
-            name: server.name.clone(),
-            address,
-            port,
-            weight: server.weight,
-            forward,
-            tunnel: Tunnel::Ipip,
-            upper: 0,
-            lower: 0,
-            mac: server.mac,
-        });
-    }
-    servers
-}
-
-/// The server's family and port against those of the service.
-fn fits(
-    address: IpAddr,
-    port: Option<u16>,
-    key: Endpoint,
-    forward: Forward,
-    spot: &Spot,
-    faults: &mut Vec<Fault>,
-) {
-    let family = |ip: IpAddr| if ip.is_ipv4() { "IPv4" } else { "IPv6" };
-    if forward != Forward::Tun && address.is_ipv4() != key.address.is_ipv4() {
-        faults.push(spot.fault(
-            format!("{address} is {} but the service listens on {key}", family(address)),
-            format!(
-                "write a server with {}, or one service for each family; only tun can mix them",
-                family(key.address)
-            ),
-        ));
-    }
-    let Some(port) = port.filter(|port| !forward.two_way() && *port != key.port) else { return };
-    faults.push(spot.fault(
-        format!("port {port} with forward: {}, which keeps the port, {}", forward.name(), key.port),
-        "leave the port out, or use nat or fullnat",
-    ));
-}
-
-/// Whether packets sent to the server would come back to us.
-fn reachable(
-    address: IpAddr,
-    forward: Forward,
-    names: &Names<'_>,
-    spot: &Spot,
-    faults: &mut Vec<Fault>,
-) {
-    if names.vips.contains(&address) {
-        faults.push(spot.fault(
-            format!("{address} is a VIP: packets would come back to the director"),
-            "write the server's own address",
-        ));
-    } else if forward != Forward::Dr && names.box_addresses.is_some_and(|b| b.contains(&address)) {
-        faults.push(spot.fault(
-            format!("{address} is an address of this box, with forward: {}", forward.name()),
-            "add forward: dr to this server, the only method for a server on the director",
-        ));
-    }
-}
-
 /// The group's addresses of the service's family, if a server is FullNAT.
 fn local_addresses(
     service: &file::Service,
     forward: &Put<Forward>,
     servers: &[Server],
-    key: Endpoint,
+    key: ServiceKey,
     names: &Names<'_>,
     faults: &mut Vec<Fault>,
 ) -> Vec<LocalAddress> {
@@ -216,13 +165,13 @@ fn local_addresses(
     };
     let Some(ports) = &group.ports else { return Vec::new() };
     let fitting = group.addresses.iter().map(|put| put.value);
-    let fitting = fitting.filter(|address| address.is_ipv4() == key.address.is_ipv4());
+    let fitting = fitting.filter(|address| address.is_ipv6() == key.is_ipv6());
     let found: Vec<LocalAddress> =
         fitting.map(|address| LocalAddress { address, ports: ports.value.clone() }).collect();
     if found.is_empty() {
-        let family = if key.address.is_ipv4() { "IPv4" } else { "IPv6" };
+        let family = if key.is_ipv6() { "IPv6" } else { "IPv4" };
         faults.push(name.spot.fault(
-            format!("\"{}\" has no {family} address, and the service listens on {key}", name.value),
+            format!("\"{}\" has no {family} address, and the service takes {key}", name.value),
             format!("add an {family} address to local_addresses.{}", name.value),
         ));
     }

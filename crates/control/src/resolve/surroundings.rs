@@ -1,10 +1,8 @@
 //! The box that the configuration is for, as far as faults depend on it.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    ops::RangeInclusive,
-};
+use std::{net::IpAddr, ops::RangeInclusive};
 
+use dataplane::forward::Endpoint;
 use hashbrown::HashSet;
 
 use crate::{
@@ -23,10 +21,22 @@ pub struct Surroundings {
     /// The ports that the kernel gives to its own connections
     /// (`/proc/sys/net/ipv4/ip_local_port_range`).
     pub ephemeral: RangeInclusive<u16>,
-    /// The TCP and UDP sockets that listen or are bound.
-    pub listening: Vec<SocketAddr>,
+    /// The TCP, UDP and SCTP sockets that listen or are bound.
+    pub listening: Vec<Endpoint>,
     /// The cores that the process may run on.
     pub cores: Vec<usize>,
+}
+
+impl Surroundings {
+    /// True if the socket receives what is sent to `address`. One bound to `::` receives IPv4
+    /// too unless it was told otherwise.
+    pub(crate) fn covers(socket: &Endpoint, address: IpAddr) -> bool {
+        match socket.address {
+            IpAddr::V6(any) if any.is_unspecified() => true,
+            IpAddr::V4(any) if any.is_unspecified() => address.is_ipv4(),
+            ip => ip.to_canonical() == address,
+        }
+    }
 }
 
 /// An interface of the box.

@@ -63,6 +63,7 @@ pub(crate) struct Hole {
     pub(crate) name: Option<String>,
     pub(crate) within: Option<[u64; 2]>,
     pub(crate) not: Option<u64>,
+    pub(crate) sctp: Option<usize>,
 }
 
 /// Octets, written in hexadecimal.
@@ -89,11 +90,12 @@ impl Hole {
         octets.iter().zip(self.masks()).map(|(octet, mask)| octet & mask).collect()
     }
 
-    /// Fills the hole and carries the difference into its checksums (RFC 1624).
+    /// Fills the hole and carries the difference into its checksums (RFC 1624; RFC 9260 appendix A).
     pub(crate) fn fill(&self, frame: &mut [u8], value: &[u8]) {
         let hole = self.at..self.at + self.len;
         let old = frame[hole.clone()].to_vec();
         let masks = self.masks();
+        let before = self.sctp.map(|start| crc32c(&frame[start..]));
         for ((octet, new), mask) in frame[hole.clone()].iter_mut().zip(value).zip(&masks) {
             *octet = *octet & !mask | new & mask;
         }
@@ -108,11 +110,29 @@ impl Hole {
             }
             frame[*at..at + 2].copy_from_slice(&(!(sum as u16)).to_be_bytes());
         }
+        if let (Some(start), Some(before)) = (self.sctp, before) {
+            let change = before ^ crc32c(&frame[start..]);
+            for (octet, change) in frame[start + 8..].iter_mut().zip(change.to_le_bytes()) {
+                *octet ^= change;
+            }
+        }
     }
 
     fn masks(&self) -> Vec<u8> {
         self.mask.as_ref().map_or_else(|| vec![0xff; self.len], |mask| mask.0.clone())
     }
+}
+
+/// CRC32c of an SCTP packet, bit by bit, its own field taken as zero.
+fn crc32c(packet: &[u8]) -> u32 {
+    let mut crc = !0u32;
+    for (at, octet) in packet.iter().enumerate() {
+        crc ^= u32::from(if (8..12).contains(&at) { 0 } else { *octet });
+        for _ in 0..8 {
+            crc = crc >> 1 ^ (if crc & 1 == 1 { 0x82f6_3b78 } else { 0 });
+        }
+    }
+    !crc
 }
 
 fn word(octets: &[u8]) -> u16 {

@@ -1,0 +1,578 @@
+//! Faults in the words that LVS's users know: schedulers, persistence, marks, thresholds,
+//! tunnels, access, `lvs:`. Each row: lines of a file, and what `xlvs check` says of them, with
+//! the line (columns are proved elsewhere).
+
+use std::path::Path;
+
+use control::{load::read, model::Model};
+
+/// `LINE: PATH: SENTENCE; REMEDY` of each fault.
+fn faults(text: &str) -> Vec<String> {
+    let Err(faults) = read(Path::new("x.yaml"), text, None) else { return Vec::new() };
+    let line = |fault: &control::fault::Fault| {
+        format!("{}: {fault}", fault.place.map_or(0, |place| place.line))
+    };
+    faults.iter().map(line).collect()
+}
+
+/// A file whose keys at the top begin on line 3.
+fn top(keys: &str) -> String {
+    format!("version: 1\ninterfaces: [eth0]\n{}\nservices: []\n", keys.replace(" | ", "\n"))
+}
+
+/// A file whose only service has its keys from line 5 on.
+fn service(keys: &str) -> String {
+    let keys = keys.replace(" | ", "\n    ");
+    format!("version: 1\ninterfaces: [eth0]\nservices:\n  - name: a\n    {keys}\n")
+}
+
+/// The same for a TCP service in NAT, from line 7 on.
+fn nat(keys: &str) -> String {
+    service(&format!("listen: 203.0.113.10:80/tcp | forward: nat | {keys}"))
+}
+
+/// A file with mark rules on line 3, and a service whose keys begin on line 6.
+fn marked(rules: &str, keys: &str) -> String {
+    let keys = keys.replace(" | ", "\n    ");
+    format!(
+        "version: 1\ninterfaces: [eth0]\nmarks: [{rules}]\nservices:\n  - name: a\n    {keys}\n"
+    )
+}
+
+fn model(text: &str) -> Model {
+    read(Path::new("x.yaml"), text, None).unwrap_or_else(|faults| panic!("{faults}\nin:\n{text}"))
+}
+
+fn check(rows: &[(String, &[&str])]) {
+    for (text, expected) in rows {
+        assert_eq!(faults(text), *expected, "\nin:\n{text}");
+    }
+}
+
+#[test]
+fn schedulers() {
+    check(&[
+        (nat("scheduler: lblcr"), &[]),
+        (nat("scheduler: {name: sh, port: true, fallback: true}"), &[]),
+        (nat("scheduler: {name: lblc, expiration: 24h, destinations: 1024}"), &[]),
+        (
+            nat("scheduler: conhash"),
+            &["7: services[0].scheduler: \"conhash\": not one of LVS's schedulers; write mh"],
+        ),
+        (
+            nat("scheduler: mh-port"),
+            &[
+                "7: services[0].scheduler: \"mh-port\": not one of LVS's schedulers; write {name: mh, port: true}",
+            ],
+        ),
+        (
+            nat("scheduler: random"),
+            &[
+                "7: services[0].scheduler: \"random\": not a scheduler; write rr, wrr, lc, wlc, lblc, lblcr, dh, sh, sed, nq, fo, ovf, mh or twos",
+            ],
+        ),
+        (
+            nat("scheduler: {port: true}"),
+            &["7: services[0].scheduler: name is missing; write name: and a scheduler, like mh"],
+        ),
+        (
+            nat("scheduler: {name: dh, fallback: true, expiration: 1h, turns: 2}"),
+            &[
+                "7: services[0].scheduler.fallback: dh has no such option, only sh and mh have; remove it, or write name: sh or mh",
+                "7: services[0].scheduler.expiration: dh has no such option, only lblc and lblcr have; remove it, or write name: lblc or lblcr",
+                "7: services[0].scheduler.turns: unknown key; the keys here are name",
+            ],
+        ),
+        (
+            nat("scheduler: {name: lblcr, expiration: 86400, destinations: 0}"),
+            &[
+                "7: services[0].scheduler.expiration: \"86400\": a duration without a unit; write a number with a unit, like 500ms, 30s, 15m, 2h or 1d",
+                "7: services[0].scheduler.destinations: \"0\": out of range; write a number from 1 to 1048576",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn persistence_and_every_port() {
+    let every = "listen: 203.0.113.10:0/tcp | forward: dr | ";
+    let six = "listen: [\"[2001:db8::10]:80/tcp\", 203.0.113.10:80/tcp] | forward: dr | ";
+    check(&[
+        (nat("persistence: 6m"), &[]),
+        (nat("persistence: {}"), &[]),
+        (service(&format!("{every}persistence: 1h | except_ports: [22, 8000-8099]")), &[]),
+        (
+            service(&format!("{every}scheduler: rr")),
+            &[
+                "5: services[0].listen: 203.0.113.10:0/tcp: port 0, every port, needs persistence; add persistence: 6m, or write one element for each port",
+            ],
+        ),
+        (
+            nat("persistence: 6m | except_ports: 22"),
+            &[
+                "8: services[0].except_ports: except_ports does nothing where no element of listen has port 0; remove it, or write a port 0",
+            ],
+        ),
+        (
+            service(&format!("{every}persistence: 6m | except_ports: [0, ssh, 99-22]")),
+            &[
+                "8: services[0].except_ports[0]: \"0\": port 0; write a number from 1 to 65535",
+                "8: services[0].except_ports[1]: \"ssh\": the port is wrong; write a number from 1 to 65535",
+                "8: services[0].except_ports[2]: \"99-22\": not a range of ports; write it like 10000-32767, lower end first",
+            ],
+        ),
+        (
+            service(&format!(
+                "{every}persistence: 6m | except_ports: [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]"
+            )),
+            &[
+                "8: services[0].except_ports: 16 ports and ranges, more than 15; write ranges that join some of them",
+            ],
+        ),
+        (
+            nat("persistence: 360"),
+            &[
+                "7: services[0].persistence: \"360\": a duration without a unit; write a number with a unit, like 500ms, 30s, 15m, 2h or 1d",
+            ],
+        ),
+        (
+            nat("persistence: {timeout: 32d, mask: 24, netmask: 1}"),
+            &[
+                "7: services[0].persistence.timeout: \"32d\": out of range; write whole seconds, from 1s to 2678400s",
+                "7: services[0].persistence.netmask: unknown key; the keys here are timeout or mask",
+            ],
+        ),
+        (
+            nat("persistence: {mask: 33}"),
+            &[
+                "7: services[0].persistence.mask: a mask of 33 bits, but the service takes 203.0.113.10:80/tcp; write 1 to 32, or a service for each family",
+            ],
+        ),
+        (
+            nat("persistence: {mask: 255.0.255.0}"),
+            &[
+                "7: services[0].persistence.mask: \"255.0.255.0\": a mask with gaps; write a prefix length like 24 or 64, or for IPv4 255.255.255.0",
+            ],
+        ),
+        (
+            nat("persistence: {mask: 0}"),
+            &[
+                "7: services[0].persistence.mask: \"0\": all clients would be one; write a prefix length like 24 or 64, or for IPv4 255.255.255.0",
+            ],
+        ),
+        (
+            service(&format!("{six}persistence: {{mask: 64}}")),
+            &[
+                "7: services[0].persistence.mask: a mask of 64 bits, but the service takes 203.0.113.10:80/tcp; write 1 to 32, or a service for each family",
+            ],
+        ),
+        (
+            service(&format!("{six}persistence: {{mask: 255.255.255.0}}")),
+            &[
+                "7: services[0].persistence.mask: a netmask of IPv4, but the service takes [2001:db8::10]:80/tcp; write a prefix length, like 64",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn marks() {
+    let one = "{mark: 10, destination: 203.0.113.10/32}";
+    let bits = "{mark: 0x10, mask: 0xf0, destination: 203.0.113.0/24}, {mark: 2, mask: 0xf, destination: 0.0.0.0/0, source: 10.0.0.0/8, protocol: sctp, ports: 2905-2910, interface: eth0}";
+    let many = vec![one; 257].join(", ");
+    let rows = [
+        (marked(one, "mark: 10 | forward: dr | servers: [{address: 10.0.2.11}]"), &[][..]),
+        (marked(bits, "mark: 0x12 | forward: dr"), &[]),
+        (
+            marked(one, "mark: 11 | forward: dr"),
+            &[
+                "6: services[0].mark: no rule gives an IPv4 packet the mark 11; add one under marks:, like {mark: 11, destination: 203.0.113.10/32}",
+            ],
+        ),
+        (
+            marked(one, "mark: 10 | family: ipv6 | forward: dr"),
+            &[
+                "6: services[0].mark: no rule gives an IPv6 packet the mark 10; add one under marks:, like {mark: 10, destination: \"2001:db8::10/128\"}",
+            ],
+        ),
+        (
+            marked(one, "mark: 10 | listen: 203.0.113.10:80/tcp | forward: dr"),
+            &[
+                "7: services[0].listen: listen and mark in one service; keep one of the two, or write two services",
+            ],
+        ),
+        (
+            marked(one, "mark: 0 | forward: dr | family: inet"),
+            &[
+                "6: services[0].mark: mark 0 is that of packets without a mark; write a number from 1 to 4294967295",
+                "8: services[0].family: \"inet\": not a word that is known here; write ipv4 or ipv6",
+            ],
+        ),
+        (
+            marked(one, "mark: ten | forward: dr"),
+            &[
+                "6: services[0].mark: \"ten\": not a mark; write a number of 32 bits, like 10 or 0xa",
+            ],
+        ),
+        (
+            nat("family: ipv4"),
+            &[
+                "7: services[0].family: family without mark: what the service listens on has one; remove it",
+            ],
+        ),
+        (
+            marked(
+                one,
+                "mark: 10 | forward: dr | servers: [{address: \"10.0.2.11:80\"}, {address: \"fd00::1\"}, {address: 203.0.113.10}]",
+            ),
+            &[
+                "8: services[0].servers[0].address: port 80 with forward: dr, which keeps the port, the client's; leave the port out, or use nat or fullnat",
+                "8: services[0].servers[1].address: fd00::1 is IPv6 but the service takes mark 10; write a server with IPv4, or one service for each family; only tun can mix them",
+                "8: services[0].servers[2].address: 203.0.113.10 is a VIP: packets would come back to the director; write the server's own address",
+            ],
+        ),
+        (
+            marked(
+                "{mark: 1, destination: 203.0.113.10/24}, {mark: 0x100, mask: 0xff, destination: \"2001:db8::/32\", source: 10.0.0.0/8, protocol: icmp, ports: [], interface: eth9}, {}",
+                "mark: 1 | forward: dr",
+            ),
+            &[
+                "3: marks[0].destination: \"203.0.113.10/24\": has bits set beyond the first 24; write 203.0.113.0/24, or a longer prefix",
+                "3: marks[1].mark: 0x100 has bits that the mask 0xff has not; write a mask with these bits, or leave it out",
+                "3: marks[1].source: 10.0.0.0/8 and the destination 2001:db8::/32 are of different families; write one rule for each family",
+                "3: marks[1].protocol: \"icmp\": not a word that is known here; write tcp, udp or sctp",
+                "3: marks[1].ports: an empty list would do nothing; write ports, or remove the key",
+                "3: marks[1].interface: \"eth9\" is not one of interfaces:; add it there, or write one that is",
+                "3: marks[2]: mark is missing; write mark: 10",
+                "3: marks[2]: destination is missing; write destination: 203.0.113.10/32",
+                "6: services[0].mark: no rule gives an IPv4 packet the mark 1; add one under marks:, like {mark: 1, destination: 203.0.113.10/32}",
+            ],
+        ),
+        (
+            marked(&many, "mark: 10 | forward: dr"),
+            &[
+                "3: marks[256].mark: more than 256 rules up to here, counting each range of ports; join some of them by wider prefixes or ranges",
+            ],
+        ),
+    ];
+    check(&rows);
+}
+
+#[test]
+fn servers() {
+    let tun = "listen: 203.0.113.10:80/tcp | forward: tun | ";
+    check(&[
+        (nat("servers: [{address: 10.0.2.11, max_connections: 4, resume_connections: 4}]"), &[]),
+        (
+            service(&format!(
+                "{tun}tunnel: gre | servers: [{{address: 10.0.2.11, tunnel: {{type: gue, port: 6080, checksum: true}}}}]"
+            )),
+            &[],
+        ),
+        (nat("tunnel: gre | servers: [{address: 10.0.2.11, forward: tun}]"), &[]),
+        (
+            nat(
+                "servers: [{address: 10.0.2.11, max_connections: 4, resume_connections: 5}, {address: 10.0.2.12, resume_connections: 5}]",
+            ),
+            &[
+                "7: services[0].servers[0].resume_connections: 5 is more than max_connections, 4; write at most 4",
+                "7: services[0].servers[1].resume_connections: resume_connections without max_connections would do nothing; add max_connections, or remove it",
+            ],
+        ),
+        (
+            nat("tunnel: ipip | servers: [{address: 10.0.2.11, tunnel: gre}]"),
+            &[
+                "7: services[0].tunnel: tunnel without forward: tun would do nothing; remove it, or write forward: tun",
+                "8: services[0].servers[0].tunnel: tunnel without forward: tun would do nothing; remove it, or write forward: tun",
+            ],
+        ),
+        (
+            service(&format!("{tun}tunnel: gue")),
+            &["7: services[0].tunnel: gue without a port; write {type: gue, port: 6080}"],
+        ),
+        (
+            service(&format!("{tun}tunnel: {{type: gue}}")),
+            &[
+                "7: services[0].tunnel: port is missing; write port: 6080, or where the servers listen",
+            ],
+        ),
+        (
+            service(&format!("{tun}tunnel: {{type: ipip, port: 6080, checksum: true}}")),
+            &[
+                "7: services[0].tunnel.port: ipip has no port, only gue has; remove it",
+                "7: services[0].tunnel.checksum: ipip has no checksum, gre and gue have; remove it",
+            ],
+        ),
+        (
+            service(&format!("{tun}tunnel: vxlan")),
+            &[
+                "7: services[0].tunnel: \"vxlan\": not a word that is known here; write ipip, gre or gue",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn one_packet_and_joining() {
+    let both = "listen: [203.0.113.10:53/udp, 203.0.113.10:53/tcp] | forward: nat | ";
+    check(&[
+        (service("listen: 203.0.113.10:53/udp | forward: nat | one_packet: true"), &[]),
+        (nat("one_packet: false"), &[]),
+        (nat("on_join: slow_start"), &[]),
+        (nat("on_join: {slow_start: 90s} | scheduler: wrr"), &[]),
+        (nat("on_join: reset_counts | scheduler: ovf"), &[]),
+        (
+            service(&format!("{both}one_packet: true")),
+            &[
+                "7: services[0].one_packet: one_packet is for UDP, and the service takes 203.0.113.10:53/tcp; write a service of its own for /udp",
+            ],
+        ),
+        (
+            nat("on_join: quiesce"),
+            &[
+                "7: services[0].on_join: \"quiesce\": not a word that is known here; write nothing, reset_counts or slow_start",
+            ],
+        ),
+        (
+            nat("on_join: {slow_start: 2h}"),
+            &[
+                "7: services[0].on_join.slow_start: \"2h\": out of range; write whole seconds, from 1s to 3600s",
+            ],
+        ),
+        (
+            nat("on_join: slow_start | scheduler: sh"),
+            &[
+                "7: services[0].on_join: slow_start with scheduler sh, which would move clients with each step of the weight; remove it, or write another scheduler",
+            ],
+        ),
+        (
+            nat("on_join: slow_start | scheduler: rr"),
+            &[
+                "7: services[0].on_join: slow_start with scheduler rr, which does not look at how large a weight is; remove it, or write another scheduler",
+            ],
+        ),
+        (
+            nat("on_join: slow_start | scheduler: dh"),
+            &[
+                "7: services[0].on_join: slow_start with scheduler dh, which gives a destination to a server whatever its weight; remove it, or write another scheduler",
+            ],
+        ),
+        (
+            nat("on_join: slow_start | scheduler: fo"),
+            &[
+                "7: services[0].on_join: slow_start with scheduler fo, which would leave the server until it has its whole weight; remove it, or write another scheduler",
+            ],
+        ),
+        (
+            nat("on_join: slow_start | scheduler: ovf"),
+            &[
+                "7: services[0].on_join: slow_start with scheduler ovf, for which a weight is a number of connections; write reset_counts, or another scheduler",
+            ],
+        ),
+        (
+            nat("on_join: reset_counts | scheduler: wrr"),
+            &[
+                "7: services[0].on_join: reset_counts with scheduler wrr, which does not look at counts of connections; remove it, or write another scheduler",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn access_timeouts_and_limits() {
+    check(&[
+        (
+            top(
+                "access: {allow: [10.0.0.0/8, \"2001:db8::/32\"], deny: [10.9.9.9], new_connections: 5}",
+            ),
+            &[],
+        ),
+        (top("timeouts: {sctp_established: 1h, udp: 10s}"), &[]),
+        (
+            nat(
+                "access: {allow: [], deny: [10.0.0.0/33, 10.1.2.3/8, office], new_connections: 0, drop: 1}",
+            ),
+            &[
+                "7: services[0].access.allow: an empty list would do nothing; write prefixes, or remove the key",
+                "7: services[0].access.deny[0]: \"10.0.0.0/33\": the prefix length is wrong; write a length from 0 to 32",
+                "7: services[0].access.deny[1]: \"10.1.2.3/8\": has bits set beyond the first 8; write 10.0.0.0/8, or a longer prefix",
+                "7: services[0].access.deny[2]: \"office\": not a network; write it like 198.51.100.0/24 or \"2001:db8::/32\"",
+                "7: services[0].access.new_connections: \"0\": out of range; write a number from 1 to 10000000",
+                "7: services[0].access.drop: unknown key; the keys here are allow, deny or new_connections",
+            ],
+        ),
+        (
+            top("timeouts: {sctp_init: 20h} | limits: {templates: 1, sources: 2}"),
+            &[
+                "3: timeouts.sctp_init: \"20h\": out of range; write whole seconds, from 1s to 65535s",
+                "4: limits.templates: \"1\": out of range; write a number from 256 to 268435456",
+                "4: limits.sources: \"2\": out of range; write a number from 256 to 16777216",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn sysctls() {
+    check(&[
+        (
+            top(
+                "lvs: {expire_nodest_conn: 1, pmtu_disc: false, conn_reuse_mode: 2, secure_tcp: 3, am_droprate: 4, lblc_expiration: 3600, lblcr_expiration: 1h}",
+            ),
+            &[],
+        ),
+        (top("on_gone: hold | on_idle: silent | lvs: {}"), &[]),
+        (
+            top(
+                "lvs: {conn_reuse_mode: 4, sloppy_tcp: 2, drop_entry: true, am_droprate: 0, lblc_expiration: 0}",
+            ),
+            &[
+                "3: lvs.conn_reuse_mode: \"4\": out of range; write a number from 0 to 3",
+                "3: lvs.sloppy_tcp: \"2\": not a word that is known here; write 0, 1, false or true",
+                "3: lvs.drop_entry: \"true\": not a whole number; write a number from 0 to 3",
+                "3: lvs.am_droprate: \"0\": out of range; write a number from 1 to 2147483647",
+                "3: lvs.lblc_expiration: \"0\": out of range; write whole seconds, from 1s to 315360000s",
+            ],
+        ),
+        (
+            top(
+                "lvs: {conntrack: 1, snat_reroute: 1, ignore_tunneled: 0, run_estimation: 1, sync_threshold: 3, backup_only: 0, conn_tab_bits: 20, sloppy: 1}",
+            ),
+            &[
+                "3: lvs.conntrack: packets of services pass no netfilter hook, so there is nothing to track; remove it; for filtering there is access:",
+                "3: lvs.snat_reroute: ways out are found by destination only, so a changed source changes no way; remove it",
+                "3: lvs.ignore_tunneled: packets of other protocols than TCP, UDP and SCTP always stay with the kernel; remove it",
+                "3: lvs.run_estimation: rates come from counters that workers keep anyway; remove it",
+                "3: lvs.sync_threshold: connections are not synchronised with another director; remove it",
+                "3: lvs.backup_only: connections are not synchronised with another director; remove it",
+                "3: lvs.conn_tab_bits: the connection table has a fixed size; write limits: {connections: ...}",
+                "3: lvs.sloppy: unknown key; the keys here are expire_nodest_conn, conn_reuse_mode, expire_quiescent_template, sloppy_tcp, sloppy_sctp, schedule_icmp, nat_icmp_send, pmtu_disc, cache_bypass, drop_packet, drop_entry, secure_tcp, am_droprate, amemthresh, lblc_expiration or lblcr_expiration",
+            ],
+        ),
+        (
+            nat("lvs: {drop_entry: 1, lblcr_expiration: 60, cache_bypass: 1}"),
+            &[
+                "7: services[0].lvs.drop_entry: holds for the whole box; write it under lvs: at the top",
+                "7: services[0].lvs.lblcr_expiration: holds for the whole box; write scheduler: {name: lblcr, expiration: 24h}",
+                "7: services[0].lvs.cache_bypass: does nothing without mark: packets go to the VIP, which is ours; remove it",
+            ],
+        ),
+        (
+            nat("lvs: {expire_nodest_conn: 0} | on_gone: reset | on_idle: drop"),
+            &[
+                "8: services[0].on_gone: on_gone and lvs.expire_nodest_conn decide the same; keep one of the two",
+                "9: services[0].on_idle: \"drop\": not a word that is known here; write reset or silent",
+            ],
+        ),
+    ]);
+}
+
+/// Keys that come later are not offered to who mistypes another.
+#[test]
+fn unknown_keys_are_told_what_works() {
+    assert_eq!(
+        faults(&top("qwertyuiop: 1")),
+        [
+            "3: qwertyuiop: unknown key; the keys here are version, interfaces, workers, zero_copy, limits, compat, lvs, on_gone, on_idle, timeouts, access, when_down, stop_grace, chunk_size, vips, local_addresses, pools, marks or services"
+        ]
+    );
+}
+
+mod what_is_meant {
+    use dataplane::{
+        forward::Tunnel,
+        policy::{Gone, Lifecycle, OnJoin},
+    };
+    use sched::{Kind, Plan};
+
+    use super::{marked, model, nat, service, top};
+
+    #[test]
+    fn defaults_of_a_service() {
+        let policy = model(&nat("servers: []")).services[0].policy.clone();
+        assert_eq!(policy, dataplane::policy::Policy::default());
+        assert_eq!(policy.scheduler, Plan::new(Kind::Wlc));
+    }
+
+    #[test]
+    fn a_service_says_more_than_the_box_and_the_box_more_than_compat() {
+        let text = "version: 1\ninterfaces: [eth0]\ncompat: lvs\nlvs: {sloppy_tcp: 1, lblc_expiration: 60}\non_idle: reset\ntimeouts: {udp: 10s, sctp_closed: 7s}\nservices:\n  - {name: a, listen: 203.0.113.10:80/tcp, forward: nat, scheduler: lblc}\n  - {name: b, listen: 203.0.113.11:80/tcp, forward: nat, scheduler: {name: lblc, expiration: 2m}, lvs: {sloppy_tcp: 0, expire_nodest_conn: 1}, timeouts: {udp: 20s}}\n  - {name: c, listen: 203.0.113.12:80/tcp, forward: nat, on_gone: reset, scheduler: lblcr}\n";
+        let model = model(text);
+        let [a, b, c] = [0, 1, 2].map(|at: usize| &model.services[at].policy);
+        let box_wide = Lifecycle { sloppy_tcp: true, reset_idle: true, ..Lifecycle::lvs() };
+        assert_eq!(model.lifecycle, box_wide);
+        assert_eq!(a.lifecycle, box_wide);
+        assert_eq!(b.lifecycle, Lifecycle { sloppy_tcp: false, gone: Gone::Expire, ..box_wide });
+        assert_eq!(c.lifecycle, Lifecycle { gone: Gone::Reset, ..box_wide });
+        let expirations = [a, b, c].map(|policy| policy.scheduler.expiration);
+        assert_eq!(expirations, [60, 120, 86_400]);
+        assert_eq!([a, b].map(|policy| policy.timeouts.udp), [10, 20]);
+        assert_eq!([a, b].map(|policy| policy.timeouts.sctp[13]), [7, 7]);
+    }
+
+    #[test]
+    fn gone_by_the_kernels_name() {
+        for (keys, expected) in [
+            ("compat: none", Gone::Reset),
+            ("compat: lvs", Gone::Hold),
+            ("lvs: {expire_nodest_conn: 0}", Gone::Hold),
+            ("lvs: {expire_nodest_conn: true}", Gone::Expire),
+            ("compat: lvs | on_gone: reset", Gone::Reset),
+        ] {
+            assert_eq!(model(&top(keys)).lifecycle.gone, expected, "{keys}");
+        }
+    }
+
+    #[test]
+    fn persistence_by_family() {
+        let keys = "listen: [\"[2001:db8::10]:443/tcp\", 203.0.113.10:0/tcp] | forward: nat | persistence: {timeout: 90s, mask: 24} | except_ports: [22, 8000-8099]";
+        let model = model(&service(keys));
+        let [six, four] = [0, 1].map(|at: usize| &model.services[at].policy);
+        let shown = [six, four].map(|p| p.persistence.map(|p| (p.timeout, p.prefix)));
+        assert_eq!(shown, [Some((90, 24)), Some((90, 24))]);
+        assert_eq!(six.except_ports, []);
+        assert_eq!(four.except_ports, [22..=22, 8000..=8099]);
+        for (mask, bits) in [("", 32), (", mask: 255.255.0.0", 16), (", mask: 1", 1)] {
+            let text = nat(&format!("persistence: {{timeout: 6m{mask}}}"));
+            let persistence = super::model(&text).services[0].policy.persistence.expect("given");
+            assert_eq!((persistence.timeout, persistence.prefix), (360, bits));
+        }
+    }
+
+    #[test]
+    fn rules_and_their_service() {
+        let rules = "{mark: 0x1f, mask: 0xff, destination: 198.51.100.0/24, source: 10.0.0.0/8, protocol: tcp, ports: [80, 8000-8099], interface: eth0}";
+        let model = model(&marked(
+            rules,
+            "mark: 31 | forward: nat | one_packet: true | servers: [{address: 10.0.2.11}, {address: \"10.0.2.11:81\", max_connections: 8, resume_connections: 3}]",
+        ));
+        let rule = &model.marks[0];
+        assert_eq!((rule.mark, rule.mask, rule.interface), (31, 255, Some(0)));
+        assert_eq!(rule.destination.to_string(), "198.51.100.0/24");
+        assert_eq!(rule.source.map(|source| source.to_string()).as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(rule.ports, [80..=80, 8000..=8099]);
+        let service = &model.services[0];
+        assert_eq!(service.key.to_string(), "mark 31");
+        assert!(service.policy.one_packet);
+        let servers: Vec<_> = service.servers.iter().map(|s| (s.port, s.upper, s.lower)).collect();
+        assert_eq!(servers, [(0, 0, 0), (81, 8, 3)]);
+    }
+
+    #[test]
+    fn tunnels_and_joining() {
+        let model = model(&service(
+            "listen: 203.0.113.10:80/sctp | forward: tun | tunnel: {type: gre, checksum: true} | on_join: {slow_start: 90s} | servers: [{address: 10.0.2.11}, {address: 10.0.2.12, tunnel: ipip}, {address: 10.0.2.13, tunnel: {type: gue, port: 6080}}]",
+        ));
+        let service = &model.services[0];
+        let tunnels: Vec<_> = service.servers.iter().map(|server| server.tunnel).collect();
+        assert_eq!(
+            tunnels,
+            [
+                Tunnel::Gre { checksum: true },
+                Tunnel::Ipip,
+                Tunnel::Gue { port: 6080, checksum: false }
+            ]
+        );
+        assert_eq!(service.policy.on_join, OnJoin::SlowStart(90));
+    }
+}

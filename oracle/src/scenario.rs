@@ -1,0 +1,175 @@
+//! Scenario files: `tests/oracle/scenarios/<topic>.yaml`, a list of scenarios.
+//!
+//! ```yaml
+//! - name: rr_begins_with_the_newest     # unique in its file
+//!   why: A.14                           # where it is described
+//!   sysctl: {sloppy_tcp: 1}             # of net.ipv4.vs, before the first step
+//!   marks: [{mark: 10, destination: 10.9.0.2/32, protocol: tcp, ports: [80, 443]}]
+//!   steps: [ipvsadm -A -t 10.9.0.1:80 -s rr, open 3 10.9.0.1:80]
+//!   departs: {why: a reset is kinder, steps: {3: [front gw 4500…]}}
+//! ```
+//! Instead of `steps`, `sequences` or `states` describes many scenarios, which [`read`] spells out.
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::sequences::Sequences;
+use crate::states::States;
+use crate::step::Cast;
+use crate::{Fault, Step, fault};
+
+/// A scenario, ready to be played to a director that has just come up.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its name, unique in its file.
+    pub name: String,
+    /// The section of the LVS reference, or what is to be shown.
+    pub why: String,
+    /// `net.ipv4.vs.*`, to be set before the first step.
+    pub sysctl: BTreeMap<String, String>,
+    /// What gives packets their marks.
+    pub marks: Vec<Mark>,
+    /// What to do, in order.
+    pub steps: Vec<Step>,
+    /// Where xlvs differs on purpose.
+    pub departs: Option<Departure>,
+}
+
+/// A rule as netfilter's MARK target has it; the YAML of xlvs' own `marks:`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    /// The mark.
+    pub mark: u32,
+    /// Destination prefix.
+    pub destination: String,
+    /// tcp, udp or sctp; absent: any.
+    #[serde(default)]
+    pub protocol: Option<String>,
+    /// Destination ports; empty: all.
+    #[serde(default)]
+    pub ports: Vec<u16>,
+}
+
+/// Where xlvs differs from the kernel on purpose.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Departure {
+    /// The reason.
+    pub why: String,
+    /// What xlvs does instead, by the step's number from 1 on, as a recording has it.
+    #[serde(default)]
+    pub steps: BTreeMap<usize, Vec<String>>,
+}
+
+/// What stands in a file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    why: String,
+    #[serde(default)]
+    sysctl: BTreeMap<String, Scalar>,
+    #[serde(default)]
+    marks: Vec<Mark>,
+    #[serde(default)]
+    steps: Vec<String>,
+    sequences: Option<Sequences>,
+    states: Option<States>,
+    departs: Option<Departure>,
+}
+
+/// A sysctl's value.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Number(i64),
+    Text(String),
+}
+
+/// Reads a scenario file, and spells out what it only describes. The same text gives the same
+/// scenarios, always.
+///
+/// # Errors
+/// When it is no list of scenarios, a name comes twice, or a step cannot be read.
+pub fn read(text: &str) -> Result<Vec<Scenario>, Fault> {
+    let entries: Vec<Entry> =
+        serde_yaml::from_str(text).or_else(|error| fault(error.to_string()))?;
+    let mut all: Vec<Scenario> = Vec::new();
+    for entry in entries {
+        for scenario in spell_out(entry)? {
+            if all.iter().any(|known| known.name == scenario.name) {
+                return fault(format!("two scenarios are called {}", scenario.name));
+            }
+            all.push(scenario);
+        }
+    }
+    Ok(all)
+}
+
+fn spell_out(entry: Entry) -> Result<Vec<Scenario>, Fault> {
+    let described = match (&entry.sequences, &entry.states, entry.steps.is_empty()) {
+        (Some(sequences), None, true) => sequences.spell_out(),
+        (None, Some(states), true) => states.spell_out()?,
+        (None, None, false) => vec![(String::new(), entry.steps.clone())],
+        _ => {
+            return fault(format!("{}: exactly one of steps, sequences and states", entry.name));
+        }
+    };
+    let value = |scalar: &Scalar| match scalar {
+        Scalar::Number(number) => number.to_string(),
+        Scalar::Text(text) => text.clone(),
+    };
+    let sysctl: BTreeMap<_, _> =
+        entry.sysctl.iter().map(|(name, scalar)| (name.clone(), value(scalar))).collect();
+    let one = |(suffix, lines): (String, Vec<String>)| {
+        let name = format!("{}{suffix}", entry.name);
+        let mut cast = Cast::default();
+        let steps = lines.iter().map(|line| cast.step(line)).collect::<Result<_, _>>();
+        let steps = steps.or_else(|Fault(why)| fault(format!("{name}: {why}")))?;
+        Ok(Scenario {
+            name,
+            why: entry.why.clone(),
+            sysctl: sysctl.clone(),
+            marks: entry.marks.clone(),
+            steps,
+            departs: entry.departs.clone(),
+        })
+    };
+    described.into_iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    const FILE: &str = "
+- {name: plain, why: A.1, sysctl: {sloppy_tcp: 1, sync_threshold: 3 50}, steps: [wait 1, connections]}
+- {name: many, why: A.14, sequences: {scheduler: wrr, count: 3, seed: 7, orders: 20}}
+";
+
+    #[test]
+    fn a_description_is_spelled_out() {
+        let all = read(FILE).unwrap();
+        let names: Vec<&str> = all.iter().map(|scenario| scenario.name.as_str()).collect();
+        assert_eq!(names, ["plain", "many_01", "many_02", "many_03"]);
+        assert_eq!(all[0].sysctl["sync_threshold"], "3 50");
+        assert_ne!(all[1].steps, all[2].steps);
+        let again = read(FILE).unwrap();
+        assert_eq!(all[3].steps, again[3].steps);
+    }
+
+    #[test]
+    fn faults_name_their_place() {
+        for (text, complaint) in [
+            ("- {name: a, why: b}", "a: exactly one of steps, sequences and states"),
+            ("- {name: a, why: b, steps: [dance]}", "a: step `dance`: not FROM > TO: dance"),
+            (
+                "[{name: a, why: b, steps: [wait 1]}, {name: a, why: b, steps: [wait 1]}]",
+                "two scenarios are called a",
+            ),
+        ] {
+            assert_eq!(read(text).unwrap_err().0, complaint);
+        }
+    }
+}
