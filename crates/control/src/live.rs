@@ -4,7 +4,9 @@
 //! Each submodule reads one corner of the kernel into plain values and judges them by pure
 //! functions, so that the judgements are tables in tests.
 
+mod firewall;
 mod interfaces;
+mod marks;
 mod process;
 mod reach;
 mod settings;
@@ -155,6 +157,9 @@ pub fn check(model: &Model) -> Vec<Finding> {
     let nics: Vec<Nic> = match sight(model) {
         Ok((topology, nics)) => {
             findings.extend(reach::judge(model, &topology));
+            if let Some(sockets) = sockets() {
+                findings.extend(marks::judge(model, &topology, &sockets));
+            }
             nics
         }
         Err(error) => {
@@ -165,8 +170,15 @@ pub fn check(model: &Model) -> Vec<Finding> {
     };
     findings.extend(interfaces::judge(model, &nics));
     findings.extend(settings::judge(model, &settings::Settings::read(model)));
+    findings.extend(firewall::judge(model, &firewall::read()));
     findings.sort_by_key(|finding| finding.severity);
     findings
+}
+
+/// Nothing if they cannot be read, which [`surroundings`] has reported.
+fn sockets() -> Option<marks::Sockets> {
+    let listening = sockets::bound().ok()?;
+    Some(marks::Sockets { listening, ephemeral: ephemeral_ports().ok()? })
 }
 
 /// Routes and addresses as the workers will see them, and the interfaces of the file that

@@ -152,8 +152,13 @@ fn opens<A>(packet: &Packet<A>) -> bool {
 }
 
 fn first_state<A>(packet: &Packet<A>, service: &Service, forward: Forward) -> (u8, u16) {
+    let new = State::new(packet.tuple.protocol);
     let direction = if forward.two_way() { Direction::Input } else { Direction::InputOnly };
-    let state = State::new(packet.tuple.protocol).next(direction, packet.flags);
+    let state = match new {
+        // The packet is observed when it is forwarded, and a second INIT is another event.
+        State::Sctp(_) => new,
+        State::Tcp(_) | State::Udp => new.next(direction, packet.flags),
+    };
     (state.number(), state.timeout(&service.policy.timeouts))
 }
 

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod import;
 mod ipvsadm;
 mod list;
 mod logger;
@@ -50,6 +51,11 @@ enum Verb {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Translate what another program has configured.
+    Import {
+        #[command(subcommand)]
+        from: From,
+    },
     /// As ipvsadm 1.31, on the xlvs that runs here; also by links named ipvsadm, ipvsadm-save
     /// and ipvsadm-restore. XLVS_SOCKET names another socket.
     #[command(disable_help_flag = true)]
@@ -57,6 +63,17 @@ enum Verb {
         /// Its words.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum From {
+    /// Print the marks entries that do what netfilter's MARK rules do for LVS; rules that they
+    /// cannot express are named in comments.
+    Iptables {
+        /// Output of iptables-save, ip6tables-save or nft list ruleset; else standard input.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
     },
 }
 
@@ -87,6 +104,7 @@ fn main() -> ExitCode {
         }
         Verb::Check { config, live } => check::check(&config.file, live),
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
+        Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
         Verb::List { json, socket } => list::list(&socket.path, json),
     }
 }
