@@ -157,7 +157,8 @@ pub fn check(model: &Model) -> Vec<Finding> {
     let nics: Vec<Nic> = match sight(model) {
         Ok((topology, nics)) => {
             findings.extend(reach::judge(model, &topology));
-            if let Some(sockets) = sockets() {
+            // What cannot be read, [`surroundings`] has reported.
+            if let Ok(sockets) = sockets() {
                 findings.extend(marks::judge(model, &topology, &sockets));
             }
             nics
@@ -173,12 +174,6 @@ pub fn check(model: &Model) -> Vec<Finding> {
     findings.extend(firewall::judge(model, &firewall::read()));
     findings.sort_by_key(|finding| finding.severity);
     findings
-}
-
-/// Nothing if they cannot be read, which [`surroundings`] has reported.
-fn sockets() -> Option<marks::Sockets> {
-    let listening = sockets::bound().ok()?;
-    Some(marks::Sockets { listening, ephemeral: ephemeral_ports().ok()? })
 }
 
 /// Routes and addresses as the workers will see them, and the interfaces of the file that

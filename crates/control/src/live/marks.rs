@@ -1,23 +1,13 @@
 //! Mark rules: whether they lead anywhere, and what of this box they take.
 
-use std::ops::RangeInclusive;
-
 use dataplane::{
-    forward::{Endpoint, Protocol, ServiceKey},
+    forward::{Protocol, ServiceKey},
     mark::MarkRule,
     topology::Topology,
 };
 
-use super::Finding;
+use super::{Finding, Sockets};
 use crate::{model::Model, resolve::Surroundings};
-
-/// What of the box matters here.
-pub(super) struct Sockets {
-    /// Those that listen or are bound.
-    pub listening: Vec<Endpoint>,
-    /// The ports that the kernel gives to sockets that ask.
-    pub ephemeral: RangeInclusive<u16>,
-}
 
 pub(super) fn judge(model: &Model, topology: &Topology, sockets: &Sockets) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -67,7 +57,7 @@ fn taken(model: &Model, rule: &MarkRule, topology: &Topology, sockets: &Sockets)
         let mut ranges = rule.ports.iter();
         rule.ports.is_empty() || ranges.any(|r| r.contains(&port) && r.start() != r.end())
     };
-    let listening = sockets.listening.iter().filter(|socket| {
+    let listening = sockets.bound.iter().filter(|socket| {
         let asks = socket.protocol == Protocol::Udp && sockets.ephemeral.contains(&socket.port);
         rule.protocol.is_none_or(|protocol| protocol == socket.protocol)
             && !asks
@@ -121,10 +111,10 @@ mod tests {
     fn rules_are_judged() {
         let socket = |protocol, text: &str| {
             let socket: std::net::SocketAddr = text.parse().unwrap();
-            Endpoint { protocol, address: socket.ip(), port: socket.port() }
+            dataplane::forward::Endpoint { protocol, address: socket.ip(), port: socket.port() }
         };
         let sockets = Sockets {
-            listening: vec![
+            bound: vec![
                 socket(Protocol::Tcp, "0.0.0.0:22"),
                 socket(Protocol::Udp, "192.0.2.1:53"),
                 socket(Protocol::Tcp, "127.0.0.1:25"),
