@@ -8,7 +8,9 @@ use hashbrown::HashMap;
 
 pub use crate::policy::{LocalAddress, MssClamp, Timeouts};
 use crate::{
+    access::Gates,
     forward::{Forward, ServiceKey, Tunnel},
+    lookup::Rules,
     mark::MarkRule,
     policy::{Access, Defence, Policy},
     route::source_towards,
@@ -77,6 +79,10 @@ pub struct Services {
     pub local_ports: HashMap<IpAddr, std::ops::RangeInclusive<u16>>,
     /// The box-wide settings.
     pub settings: Settings,
+    /// Which rules a lookup has to try.
+    pub rules: Rules,
+    /// Who may open connections.
+    pub gates: Gates,
     /// Rises whenever a server is gone or comes back ([`Services::follow`]).
     pub liveness: u32,
 }
@@ -119,6 +125,8 @@ impl Services {
         self.vips.clear();
         self.local_ports.clear();
         self.tunnel_servers.clear();
+        self.rules = Rules::new(self);
+        self.gates = Gates::new(self);
         for service in self.services.iter().flatten() {
             self.vips.extend(service.key.endpoint().map(|endpoint| endpoint.address));
             for local in &service.policy.local_addresses {

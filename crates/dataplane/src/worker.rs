@@ -12,6 +12,7 @@ use crate::{
     breath::Breath,
     clock::Now,
     director::{Director, Family},
+    forward::{V4, V6},
     ids::Ids,
     io::{Frame, Io},
     packet::{Fragment, Packet, Parsed, parse},
@@ -60,6 +61,8 @@ struct Staged {
 struct Sweep {
     v4: SweepCursor,
     v6: SweepCursor,
+    templates_v4: SweepCursor,
+    templates_v6: SweepCursor,
     last: Now,
 }
 
@@ -82,6 +85,8 @@ impl<F: Frame> Worker<F> {
             sweep: Sweep {
                 v4: SweepCursor::new(worker, workers),
                 v6: SweepCursor::new(worker, workers),
+                templates_v4: SweepCursor::new(worker, workers),
+                templates_v6: SweepCursor::new(worker, workers),
                 last: Now::default(),
             },
         };
@@ -152,6 +157,7 @@ impl<F: Frame> Hands<F> {
             stats: &self.stats,
             now,
             ids: &mut self.ids,
+            arrived: port,
         };
         for (mut frame, Staged { parsed, probe, .. }) in self.burst.drain(..).zip(&self.stage) {
             let verdict = breath.decide(&mut frame, parsed, probe.as_ref());
@@ -181,6 +187,7 @@ impl<F: Frame> Hands<F> {
             stats: &self.stats,
             now,
             ids: &mut self.ids,
+            arrived: 0,
         };
         let mut looked = 0;
         for _ in 0..self.waiting.len() {
@@ -192,6 +199,7 @@ impl<F: Frame> Hands<F> {
             looked += 1;
             let parsed = parse(held.frame.bytes());
             let wait = held.wait();
+            breath.arrived = held.port;
             let verdict = match breath.decide_again(&mut held.frame, &parsed, wait) {
                 Verdict::Wait(wait) if held.expired(now) => given_up(wait),
                 verdict => verdict,
@@ -220,6 +228,9 @@ impl<F: Frame> Hands<F> {
         self.sweep.last = now;
         expire(&self.director.v4, &self.director, &mut self.sweep.v4, now, elapsed);
         expire(&self.director.v6, &self.director, &mut self.sweep.v6, now, elapsed);
+        let Sweep { templates_v4, templates_v6, .. } = &mut self.sweep;
+        expire_templates::<V4>(&self.director, templates_v4, now, elapsed);
+        expire_templates::<V6>(&self.director, templates_v6, now, elapsed);
     }
 }
 
@@ -235,7 +246,23 @@ fn expire<A: Family>(
     // Stamps are rounded down: one second more, and nothing ends before its time.
     let past = now.seconds().saturating_sub(1);
     table.sweep(cursor, past, entries as usize, &mut |ended| {
-        director.closed(ended.connection.server_id, ended.meta.state());
+        director.ended(&ended.connection, ended.meta.state());
+    });
+}
+
+/// The same for persistence templates.
+fn expire_templates<A: Family>(
+    director: &Director,
+    cursor: &mut SweepCursor,
+    now: Now,
+    elapsed_ms: u64,
+) {
+    let templates = A::templates(director);
+    let pass = templates.table().pass(cursor) as u64;
+    let entries = (pass * elapsed_ms.min(1000)).div_ceil(1000) as usize;
+    let past = now.seconds().saturating_sub(1);
+    templates.sweep(cursor, past, entries, &mut |ended| {
+        director.server(ended.connection.server_id).templates(-1);
     });
 }
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use control::front::{Answer, Ask, Cursor, Filter, Page};
 use dataplane::{
     forward::{Address, Forward, Protocol, V4},
-    table::Connection,
+    table::{Connection, Keys, TemplateRef},
     tcp::{State, UDP_STATE},
 };
 use ipvsadm::ServiceRef;
@@ -41,6 +41,8 @@ fn connection(number: u32, server_id: u32, server: &str) -> Connection<V4> {
         forward: Forward::Nat,
         server_id,
         flags: 0,
+        keys: Keys::Both,
+        template: TemplateRef::NONE,
     }
 }
 
