@@ -9,12 +9,12 @@ use crate::{
     forward::{Address, Forward, Protocol},
     lookup::{FTP_DATA, Target},
     one_packet,
-    packet::Packet,
+    packet::{Fragment, Packet},
     policy::Lifecycle,
     sctp,
     snapshot::{LocalAddress, Server, ServerId, Service},
     state::State,
-    table::{Connection, ConnectionRef, Found, InsertError, Keys, TemplateRef},
+    table::{Connection, ConnectionRef, Found, InsertError, Keys, TemplateRef, Way},
     tcp::Direction,
     template,
     topology::RouteKind,
@@ -31,6 +31,8 @@ pub enum Refusal {
     NoServer,
     /// A limit.
     Drop(Drop),
+    /// It belongs to a connection that is over: both ends are told.
+    Reset(ConnectionRef, Way),
 }
 
 /// How many ports are tried before the search is given up.
@@ -178,9 +180,10 @@ impl<'a> Breath<'a> {
         cursor: Option<&mut u32>,
     ) -> Result<Found<A>, Drop> {
         let Chosen { id: server_id, server, template } = *chosen;
+        let secure = self.director.defences.secure_tcp();
         let (keys, idle) = one_packet::keys(packet, target.service, server.forward);
         let (state, timeout) = match keys {
-            Keys::Both => first_state(packet, target.service, server.forward),
+            Keys::Both => first_state(packet, target.service, server.forward, secure),
             Keys::Answers | Keys::Neither => (State::Udp.number(), idle),
         };
         let table = A::table(self.director);
@@ -279,6 +282,7 @@ impl<'a> Breath<'a> {
 fn opens<A>(packet: &Packet<A>, lifecycle: &Lifecycle) -> bool {
     let flags = packet.flags;
     match packet.tuple.protocol {
+        _ if reported(packet) => true,
         Protocol::Tcp => flags & flag::RST == 0 && (lifecycle.sloppy_tcp || flags & flag::SYN != 0),
         Protocol::Udp => true,
         Protocol::Sctp => {
@@ -287,13 +291,25 @@ fn opens<A>(packet: &Packet<A>, lifecycle: &Lifecycle) -> bool {
     }
 }
 
-fn first_state<A>(packet: &Packet<A>, service: &Service, forward: Forward) -> (u8, u32) {
+/// It was only seen in an ICMP error (`schedule_icmp`): like a later fragment it has no flags,
+/// and those do not come here.
+fn reported<A>(packet: &Packet<A>) -> bool {
+    packet.fragment == Fragment::Later
+}
+
+fn first_state<A>(
+    packet: &Packet<A>,
+    service: &Service,
+    forward: Forward,
+    secure: bool,
+) -> (u8, u32) {
     let new = State::new(packet.tuple.protocol);
     let direction = if forward.two_way() { Direction::Input } else { Direction::InputOnly };
     let state = match new {
+        _ if reported(packet) => State::reported(packet.tuple.protocol),
         // The packet is observed when it is forwarded, and a second INIT is another event.
         State::Sctp(_) => new,
-        State::Tcp(_) | State::Udp => new.next(direction, packet.flags),
+        State::Tcp(_) | State::Udp => new.next(direction, packet.flags, secure),
     };
     (state.number(), state.timeout(&service.policy.timeouts).into())
 }

@@ -1,18 +1,21 @@
-//! ICMP errors that we originate. They are built in the offending packet's own frame, quote
+//! What becomes of packets that nobody here takes, and the ICMP errors that we originate. They are built in the offending packet's own frame, quote
 //! it as it arrived, go back by the route to its sender, and obey RFC 1122 section 3.2.2,
 //! RFC 4443 section 2.4 and the kernel's rate limits.
 
 use std::net::IpAddr;
 
 use crate::{
+    admit::Refusal,
     breath::Breath,
     director::Family,
+    forward::{Endpoint, Protocol},
     io::Frame,
     packet::{Fragment, Packet},
     rewrite::address_frame,
     route::{find_hop, source_towards},
-    verdict::{Answer, Drop, Verdict},
-    wire::{self, Ip, ethernet, fold, ipv4, ipv6, put_u16, sum},
+    sctp,
+    verdict::{Answer, Drop, Punt, Verdict},
+    wire::{self, Ip, ethernet, fold, ipv4, ipv6, put_u16, sum, tcp as flag},
 };
 
 /// An ICMP error, in the family's own numbers.
@@ -73,6 +76,55 @@ impl Message {
 }
 
 impl Breath<'_> {
+    /// What becomes of a packet that opens no connection and belongs to none.
+    #[cold]
+    pub(crate) fn refuse<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        refusal: Refusal,
+    ) -> Verdict {
+        match refusal {
+            Refusal::Punt(reason) => self.unclaimed(frame, packet, reason),
+            Refusal::Reset(connection, way) => self.reset(frame, packet, (connection, way)),
+            Refusal::Drop(reason) => Verdict::Drop(reason),
+            Refusal::NoServer => self.answer(frame, packet, Message::port_unreachable::<A>()),
+        }
+    }
+
+    /// What nobody here takes is the kernel's, except where it would do wrong with it.
+    fn unclaimed<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        reason: Punt,
+    ) -> Verdict {
+        let services = &self.snapshot.services;
+        let tcp = packet.tuple.protocol == Protocol::Tcp;
+        let ours = self.snapshot.topology.local.contains(&packet.tuple.dst.ip());
+        if reason == Punt::NoConnection && tcp && !ours {
+            return self.reset_stranger(frame, packet);
+        }
+        let source = Endpoint {
+            protocol: packet.tuple.protocol,
+            address: packet.tuple.src.ip(),
+            port: packet.tuple.sport,
+        };
+        if reason == Punt::Alien && services.told_servers.contains(&source) {
+            let ends = match packet.tuple.protocol {
+                Protocol::Tcp => packet.flags & flag::RST != 0,
+                Protocol::Udp => false,
+                Protocol::Sctp => packet.flags == sctp::chunk::ABORT,
+            };
+            if ends {
+                return Verdict::Punt(reason);
+            }
+            let message = Message::port_unreachable::<A>().because(Drop::NoServerConnection);
+            return self.answer(frame, packet, message);
+        }
+        Verdict::Punt(reason)
+    }
+
     /// Turns the frame of `packet` into `message` to its sender.
     #[cold]
     pub fn answer<A: Family, F: Frame>(
@@ -142,38 +194,41 @@ fn write<A: Ip>(
         !fold(sum(icmp))
     };
     put_u16(icmp, 2, checksum);
-    if A::IPV6 {
-        write_ipv6(ip, icmp.len());
-        A::set_addresses(ip, source, to, wire::Delta::default());
-    } else {
-        write_ipv4(ip, icmp.len(), tos, id);
-        source.to_wire(&mut ip[ipv4::SOURCE..]);
-        to.to_wire(&mut ip[ipv4::DESTINATION..]);
-        let checksum = !fold(sum(ip));
-        put_u16(ip, ipv4::CHECKSUM, checksum);
-    }
+    // `IPTOS_TOS_MASK` and `IPTOS_PREC_INTERNETCONTROL`, as `icmp_send` combines them.
+    const TOS_MASK: u8 = 0x1e;
+    const INTERNET_CONTROL: u8 = 0xc0;
+    let tos = tos & TOS_MASK | INTERNET_CONTROL;
+    write_header(ip, [source, to], A::ICMP, (icmp.len(), tos, Some(id)));
     ethernet::LEN + headers + quoted
 }
 
-fn write_ipv4(ip: &mut [u8], payload: usize, tos: u8, id: u16) {
-    /// `IPTOS_TOS_MASK` and `IPTOS_PREC_INTERNETCONTROL`, as `icmp_send` combines them.
-    const TOS_MASK: u8 = 0x1e;
-    const INTERNET_CONTROL: u8 = 0xc0;
+/// Writes the IP header of a packet that we originate: its addresses, its payload's protocol
+/// and length, what else IPv4 has: TOS, and an identification for what may be fragmented.
+pub(crate) fn write_header<A: Ip>(
+    ip: &mut [u8],
+    [src, dst]: [A; 2],
+    protocol: u8,
+    (payload, tos, id): (usize, u8, Option<u16>),
+) {
+    if A::IPV6 {
+        ip[..4].copy_from_slice(&[0x60, 0, 0, 0]);
+        put_u16(ip, ipv6::PAYLOAD_LENGTH, payload as u16);
+        ip[ipv6::NEXT_HEADER] = protocol;
+        ip[ipv6::HOP_LIMIT] = TTL;
+        return A::set_addresses(ip, src, dst, wire::Delta::default());
+    }
     ip[0] = 0x45;
-    ip[ipv4::TOS] = tos & TOS_MASK | INTERNET_CONTROL;
+    ip[ipv4::TOS] = tos;
     put_u16(ip, ipv4::TOTAL_LENGTH, (ipv4::LEN + payload) as u16);
-    put_u16(ip, ipv4::ID, id);
-    put_u16(ip, ipv4::FRAGMENT, 0);
+    put_u16(ip, ipv4::ID, id.unwrap_or(0));
+    put_u16(ip, ipv4::FRAGMENT, if id.is_some() { 0 } else { ipv4::DF });
     ip[ipv4::TTL] = TTL;
-    ip[ipv4::PROTOCOL] = wire::protocol::ICMP;
+    ip[ipv4::PROTOCOL] = protocol;
     put_u16(ip, ipv4::CHECKSUM, 0);
-}
-
-fn write_ipv6(ip: &mut [u8], payload: usize) {
-    ip[..4].copy_from_slice(&[0x60, 0, 0, 0]);
-    put_u16(ip, ipv6::PAYLOAD_LENGTH, payload as u16);
-    ip[ipv6::NEXT_HEADER] = wire::protocol::ICMPV6;
-    ip[ipv6::HOP_LIMIT] = TTL;
+    src.to_wire(&mut ip[ipv4::SOURCE..]);
+    dst.to_wire(&mut ip[ipv4::DESTINATION..]);
+    let checksum = !fold(sum(ip));
+    put_u16(ip, ipv4::CHECKSUM, checksum);
 }
 
 /// `net.ipv4.ip_default_ttl` and `net.ipv6.conf.default.hop_limit`.

@@ -1,25 +1,25 @@
 //! One packet's walk through a breath: find its connection or make one, observe, find the
 //! way out, rewrite, count, and end in a verdict. No I/O; the frame is changed in place.
 
-use std::net::IpAddr;
-
 use crate::{
     admit::Refusal,
     answer::Message,
     clock::Now,
     director::{Director, Family},
-    forward::{Forward, Protocol, Tuple, V6},
+    forward::{Forward, Protocol, V6},
+    gone::Standing,
     ids::Ids,
     io::Frame,
     packet::{Fragment, Packet, Parsed},
     rewrite,
-    route::{self, Obstacle},
-    snapshot::{MssClamp, Snapshot, Timeouts},
+    route::Obstacle,
+    sctp,
+    snapshot::{MssClamp, Snapshot},
     state::State,
     stats::Stats,
     table::{ConnectionRef, Found, Probe, Way},
     tcp,
-    topology::{Hop, Mac, NO_HOP, PortId},
+    topology::{Hop, Mac, PortId},
     tunnel::{self, Chosen, Path},
     verdict::{Drop, Punt, Verdict, Wait},
     wire::{self, Ip, ethernet, tcp as flag},
@@ -49,6 +49,8 @@ pub struct WayOut<'a> {
     mtu: u16,
     /// The tunnel, in TUN towards the server.
     tunnel: Option<&'a Path>,
+    /// The outer packet may not be fragmented, as the inner one may not.
+    outer_df: bool,
     /// Larger than the way: fragment it to this MTU.
     split: Option<u16>,
 }
@@ -99,9 +101,14 @@ impl<'a> Breath<'a> {
         connection: ConnectionRef,
         way: Way,
     ) -> Verdict {
-        match A::table(self.director).get(connection) {
-            Some(found) => self.carry(frame, packet, &Found { direction: way, ..found }),
-            None => Verdict::Drop(Drop::NeighbourUnresolved),
+        let Some(found) = A::table(self.director).get(connection) else {
+            return Verdict::Drop(Drop::NeighbourUnresolved);
+        };
+        let found = Found { direction: way, ..found };
+        match self.standing_since(packet, &found) {
+            Standing::Stays => self.carry(frame, packet, &found),
+            // Its server went while it waited.
+            _ => self.uncommon(frame, packet, None),
         }
     }
 
@@ -113,9 +120,12 @@ impl<'a> Breath<'a> {
         probe: Option<&Probe>,
     ) -> Verdict {
         if packet.fragment == Fragment::Whole
+            && !has_syn(packet)
+            && packet.flags != sctp::chunk::INIT
             && let Some(probe) = probe
             && let Some(found) = A::table(self.director).find_candidate(probe, &packet.tuple)
-            && !self.over(packet, &found)
+            && self.settled(&found)
+            && !self.late(&found)
         {
             return self.forward(frame, packet, &found);
         }
@@ -155,20 +165,6 @@ impl<'a> Breath<'a> {
         }
     }
 
-    #[cold]
-    pub(crate) fn refuse<A: Family, F: Frame>(
-        &mut self,
-        frame: &mut F,
-        packet: &Packet<A>,
-        refusal: Refusal,
-    ) -> Verdict {
-        match refusal {
-            Refusal::Punt(reason) => Verdict::Punt(reason),
-            Refusal::Drop(reason) => Verdict::Drop(reason),
-            Refusal::NoServer => self.answer(frame, packet, Message::port_unreachable::<A>()),
-        }
-    }
-
     /// The connection of a packet, found or made.
     #[inline]
     pub(crate) fn connection<A: Family>(
@@ -183,21 +179,16 @@ impl<'a> Breath<'a> {
             None => table.find(&packet.tuple),
         };
         match found {
-            Some(found) if !self.over(packet, &found) => Ok(found),
-            Some(found) => {
-                self.end(&found);
-                self.admit(packet)
-            }
+            Some(found) => match self.standing(packet, &found) {
+                Standing::Stays => Ok(found),
+                Standing::Over => {
+                    self.end(&found);
+                    self.admit(packet)
+                }
+                Standing::Refused(refusal) => Err(refusal),
+            },
             None => self.admit(packet),
         }
-    }
-
-    /// True if the packet comes too late for the connection, or opens a new one in its place.
-    #[inline(always)]
-    fn over<A>(&self, packet: &Packet<A>, found: &Found<A>) -> bool {
-        let deadline = found.stamp.saturating_add(found.meta.timeout());
-        // Stamps are whole seconds, rounded down: nothing ends before its time.
-        self.now.seconds() > deadline || reopens(packet, found)
     }
 
     /// Ends a connection that is over.
@@ -234,17 +225,7 @@ impl<'a> Breath<'a> {
         };
         let c = &found.connection;
         if c.forward.two_way() {
-            let new = match found.direction {
-                Way::Forward => Tuple {
-                    src: c.local,
-                    dst: c.server,
-                    sport: c.lport,
-                    dport: c.rport,
-                    protocol: c.protocol,
-                },
-                Way::Reverse => c.forward_key().reversed(),
-            };
-            rewrite::translate(frame.bytes_mut(), packet, new);
+            rewrite::translate(frame.bytes_mut(), packet, found.translated());
             if packet.flags & flag::SYN != 0 && packet.tuple.protocol == Protocol::Tcp {
                 self.clamp_mss(frame, packet, *found, way_out.mtu);
             }
@@ -267,7 +248,7 @@ impl<'a> Breath<'a> {
             (Way::Forward, false) => tcp::Direction::InputOnly,
         };
         let Some(state) = State::from_number(found.meta.state()) else { return };
-        if state.next(direction, packet.flags) == state {
+        if state.next(direction, packet.flags, false) == state && !has_syn(packet) {
             return table.touch(found, now);
         }
         self.change_state(packet, *found, direction);
@@ -283,9 +264,13 @@ impl<'a> Breath<'a> {
         direction: tcp::Direction,
     ) {
         let server = found.connection.server_id;
+        let secure = self.director.defences.secure_tcp();
         while let Some(state) = State::from_number(found.meta.state()) {
-            let next = state.next(direction, packet.flags);
-            let timeout = self.timeout(server, next);
+            let next = state.next(direction, packet.flags, secure);
+            if next == state {
+                return A::table(self.director).touch(&found, self.now.seconds());
+            }
+            let timeout = next.timeout(self.timeouts(server));
             let table = A::table(self.director);
             match table.transition(&found, next.number(), timeout.into(), self.now.seconds()) {
                 Ok(()) => {
@@ -298,16 +283,6 @@ impl<'a> Breath<'a> {
                 Err(seen) if seen.generation() == found.meta.generation() => found.meta = seen,
                 Err(_) => return,
             }
-        }
-    }
-
-    /// The idle time of a state in the server's service.
-    fn timeout(&self, server: u32, state: State) -> u16 {
-        let services = &self.snapshot.services;
-        let server = services.servers.get(server as usize).and_then(Option::as_ref);
-        match server.and_then(|server| services.services[server.service as usize].as_ref()) {
-            Some(service) => state.timeout(&service.policy.timeouts),
-            None => state.timeout(&Timeouts::default()),
         }
     }
 
@@ -338,13 +313,15 @@ impl<'a> Breath<'a> {
         if hop.mtu == 0 {
             return Err(Verdict::Drop(Drop::PortDown));
         }
-        let mut way_out = WayOut { hop, mac, mtu, tunnel: None, split: None };
+        let mut way_out = WayOut { hop, mac, mtu, tunnel: None, outer_df: false, split: None };
         if found.connection.forward == Forward::Tun {
             let server = found.connection.server_id;
             let Some(path) = self.snapshot.tunnel(server) else {
                 return Err(Verdict::Drop(Drop::NoRoute));
             };
             way_out.tunnel = Some(path);
+            way_out.outer_df = packet.dont_fragment
+                && (A::IPV6 || self.snapshot.services.lifecycle(server).pmtu_disc);
             mtu = mtu.min(self.director.server(server).path_mtu(self.now));
         }
         let overhead = way_out.tunnel.map_or(0, Path::overhead);
@@ -353,75 +330,14 @@ impl<'a> Breath<'a> {
             // What IPv6 must carry anyway goes in fragments of the outer packet (RFC 2473
             // section 7.1, RFC 4213 section 3.2.1).
             let small = A::IPV6 && packet.ip_len() <= usize::from(V6::MTU_MIN);
-            if packet.dont_fragment && !(small && way_out.tunnel.is_some()) {
+            let whole =
+                if way_out.tunnel.is_some() { way_out.outer_df } else { packet.dont_fragment };
+            if whole && !(small && way_out.tunnel.is_some()) {
                 return Err(self.answer(frame, packet, Message::too_big::<A>(room)));
             }
             way_out.split = Some(mtu);
         }
         Ok(way_out)
-    }
-
-    /// The connection's hop in this packet's direction, from the entry while routes stand still,
-    /// and the MTU of the way.
-    #[inline(always)]
-    fn hop<A: Family>(&self, found: &Found<A>) -> Result<(&'a Hop, u16), Obstacle> {
-        let topology = &self.snapshot.topology;
-        let fresh = found.hops.route_generation() == topology.route_generation & 0xff_ffff;
-        let cached = match found.direction {
-            Way::Forward => found.hops.hop_in(),
-            Way::Reverse => found.hops.hop_out(),
-        };
-        // NO_HOP is no index. Nor is, for a moment, the id of a new neighbour that a worker with
-        // a newer snapshot has put there: new ids do not raise the generation. A neighbour
-        // without a MAC is looked up, so that the kernel is asked for it.
-        if fresh
-            && let Some(hop) = topology.hops.get(usize::from(cached))
-            && hop.mac.is_some()
-        {
-            return Ok((hop, hop.mtu));
-        }
-        self.look_up_hop(*found, fresh)
-    }
-
-    #[inline(never)]
-    fn look_up_hop<A: Family>(
-        &self,
-        found: Found<A>,
-        fresh: bool,
-    ) -> Result<(&'a Hop, u16), Obstacle> {
-        let c = &found.connection;
-        let topology = &self.snapshot.topology;
-        let table = A::table(self.director);
-        let destination = match found.direction {
-            Way::Forward => self.server_address(&found),
-            Way::Reverse => {
-                // The server's first packet comes here: its client is a real one.
-                A::templates(self.director).assure(c.template);
-                c.client.ip()
-            }
-        };
-        let hash = table.hash(&c.forward_key());
-        let (id, route_mtu) = route::find_hop(topology, self.director, destination, hash)?;
-        let hop = &topology.hops[usize::from(id)];
-        // The entry has no room for a route's own MTU: where there is one, each packet looks.
-        if let Some(mtu) = route_mtu.filter(|mtu| *mtu < hop.mtu) {
-            return Ok((hop, mtu));
-        }
-        let (hop_in, hop_out) = match found.direction {
-            Way::Forward => (id, if fresh { found.hops.hop_out() } else { NO_HOP }),
-            Way::Reverse => (if fresh { found.hops.hop_in() } else { NO_HOP }, id),
-        };
-        table.set_hops(&found, topology.route_generation, hop_in, hop_out);
-        Ok((hop, hop.mtu))
-    }
-
-    /// Where packets to the connection's server go: in TUN the tunnel's end.
-    pub(crate) fn server_address<A: Family>(&self, found: &Found<A>) -> IpAddr {
-        let servers = &self.snapshot.services.servers;
-        match servers.get(found.connection.server_id as usize) {
-            Some(Some(server)) => server.address,
-            _ => found.connection.server.ip(),
-        }
     }
 
     /// The last steps of every forwarded packet: TTL, outer header, count, Ethernet header.
@@ -441,7 +357,8 @@ impl<'a> Breath<'a> {
                 source_port: path
                     .source_port(|| A::table(self.director).hash(&found.connection.forward_key())),
             };
-            end = match tunnel::encapsulate(frame.room(), packet, path, chosen) {
+            let inner = Packet { dont_fragment: way_out.outer_df, ..*packet };
+            end = match tunnel::encapsulate(frame.room(), &inner, path, chosen) {
                 Ok(end) => end,
                 Err(reason) => return Verdict::Drop(reason),
             };
@@ -484,30 +401,16 @@ impl<'a> Breath<'a> {
         let segment = usize::from(packet.l4)..usize::from(packet.end);
         rewrite::clamp_mss(&mut frame.bytes_mut()[segment], limit);
     }
+}
 
-    fn way_back_mtu<A: Family>(&self, found: &Found<A>) -> Option<u16> {
-        let direction = match found.direction {
-            Way::Forward => Way::Reverse,
-            Way::Reverse => Way::Forward,
-        };
-        let (_, mtu) = self.hop(&Found { direction, ..*found }).ok()?;
-        (mtu > 0).then_some(mtu)
-    }
+/// A TCP segment with SYN; nearly all packets lack the bit in either protocol's flags.
+#[inline(always)]
+fn has_syn<A>(packet: &Packet<A>) -> bool {
+    packet.flags & flag::SYN != 0 && packet.tuple.protocol == Protocol::Tcp
 }
 
 /// A packet of this connection waits for the neighbour's MAC.
 fn neighbour<A>(found: &Found<A>) -> Wait {
     let connection = ConnectionRef { id: found.id, generation: found.meta.generation() };
     Wait::Neighbour { connection, way: found.direction }
-}
-
-/// A SYN on a connection that is over belongs to another one. The client's opens a new one,
-/// perhaps to another server (`conn_reuse_mode` 1 of LVS). The server's answers a SYN that did
-/// not pass here: the client, from the same port, talks to the server's own address now.
-#[inline(always)]
-fn reopens<A>(packet: &Packet<A>, found: &Found<A>) -> bool {
-    const OVER: [u8; 2] = [tcp::State::TimeWait as u8, tcp::State::Close as u8];
-    packet.flags & (flag::SYN | flag::RST) == flag::SYN
-        && packet.tuple.protocol == Protocol::Tcp
-        && OVER.contains(&found.meta.state())
 }

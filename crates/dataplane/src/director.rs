@@ -15,6 +15,7 @@ pub use crate::record::ServerRecord;
 use crate::{
     access::Sources,
     admission::Admission,
+    defence::Defences,
     forward::{V4, V6},
     fragment::FragmentTable,
     limiter::{self, Limiter},
@@ -96,6 +97,8 @@ pub struct Director {
     pub templates_v6: Templates<V6>,
     /// Where fragments went.
     pub fragments: FragmentTable,
+    /// What is done against floods now.
+    pub defences: Defences,
     /// Rate limits of what we originate.
     pub limiter: Limiter,
     /// How many connections each source opened lately.
@@ -166,6 +169,7 @@ impl Director {
             templates_v4: Templates::new(v4(limits.templates_v4))?,
             templates_v6: Templates::new(v6(limits.templates_v6))?,
             fragments: FragmentTable::new(limits.fragments),
+            defences: Defences::default(),
             limiter: Limiter::new(limits.icmp_rate),
             sources: Sources::new(limits.sources),
             pressure: Pressure::default(),

@@ -19,6 +19,7 @@ use crate::{
     clock::Now,
     director::Family,
     forward::{Address, Protocol},
+    gone::Standing,
     io::Frame,
     packet::Packet,
     stats::OwnLine,
@@ -40,7 +41,7 @@ impl Breath<'_> {
             Err(refusal) => {
                 let decision = match refusal {
                     Refusal::Punt(_) => Decision::Punted,
-                    Refusal::Drop(_) | Refusal::NoServer => Decision::Dropped,
+                    _ => Decision::Dropped,
                 };
                 self.keep(packet, decision);
                 return self.refuse(frame, packet, refusal);
@@ -84,7 +85,11 @@ impl Breath<'_> {
                     return Verdict::Drop(Drop::FragmentOfDropped);
                 };
                 let direction = if reverse { Way::Reverse } else { Way::Forward };
-                self.forward(frame, packet, &Found { direction, ..found })
+                let found = Found { direction, ..found };
+                match self.standing_since(packet, &found) {
+                    Standing::Stays => self.forward(frame, packet, &found),
+                    _ => Verdict::Drop(Drop::FragmentOfDropped),
+                }
             }
         }
     }

@@ -4,14 +4,17 @@
 use std::net::IpAddr;
 
 use crate::{
+    admit::Refusal,
     answer::Message,
     breath::Breath,
     director::Family,
-    forward::{Forward, Tuple, V4, V6},
+    forward::{Endpoint, Forward, ServiceKey, Tuple, V4, V6},
     io::Frame,
     packet::{Fragment, IcmpError, Packet, Quote, parse_quoted},
+    policy::Gone,
     snapshot::ServerId,
     table::{Found, Way},
+    tcp,
     tunnel::QuotedTunnel,
     verdict::{Drop, Punt, Verdict},
     wire::{self, Delta, Ip, ethernet, fold, ipv4, put_u16, sum, u16_at},
@@ -33,8 +36,19 @@ impl Breath<'_> {
         if let Some(tunnel) = self.quoted_tunnel(&quote, behind) {
             return self.tunnel_error(frame, error, &quote, tunnel);
         }
-        let found = quote.tuple.and_then(|t| A::table(self.director).find(&t.reversed()));
-        let Some(found) = found else { return Verdict::Punt(Punt::Icmp) };
+        let Some(about) = quote.tuple.map(Tuple::reversed) else {
+            return Verdict::Punt(Punt::Icmp);
+        };
+        let found = match A::table(self.director).find(&about) {
+            Some(found) => found,
+            None => match self.schedule(error, about) {
+                Ok(found) => found,
+                Err(verdict) => return verdict,
+            },
+        };
+        if self.forsaken(&found) {
+            return Verdict::Drop(Drop::ServerGone);
+        }
         if found.connection.forward.two_way() && !checksum_holds(error, bytes) {
             return Verdict::Drop(Drop::BadIcmpChecksum);
         }
@@ -47,6 +61,50 @@ impl Breath<'_> {
             translate(frame.bytes_mut(), error, &quote, &found);
         }
         self.leave(frame, &packet, &found, way_out)
+    }
+
+    /// `schedule_icmp`: an error about a packet of a server to a client that did not pass
+    /// here opens the connection that it is about, and reaches the server.
+    fn schedule<A: Family>(
+        &mut self,
+        error: &IcmpError<A>,
+        about: Tuple<A>,
+    ) -> Result<Found<A>, Verdict> {
+        let services = &self.snapshot.services;
+        let key = Endpoint { protocol: about.protocol, address: about.dst.ip(), port: about.dport };
+        let id = services.by_key.get(&ServiceKey::from(key));
+        let service = id.and_then(|id| services.services[*id as usize].as_ref());
+        if !service.is_some_and(|service| service.policy.lifecycle.schedule_icmp) {
+            return Err(Verdict::Punt(Punt::Icmp));
+        }
+        // No segment or datagram: it opens a connection whatever its flags are.
+        let packet = Packet {
+            tuple: about,
+            l4: error.l4,
+            end: error.end,
+            ttl: error.ttl,
+            flags: 0,
+            dont_fragment: true,
+            fragment: Fragment::Later,
+            id: 0,
+        };
+        self.admit(&packet).map_err(|refusal| match refusal {
+            Refusal::Punt(_) => Verdict::Punt(Punt::Icmp),
+            Refusal::NoServer => Verdict::Drop(Drop::NoServer),
+            Refusal::Drop(reason) => Verdict::Drop(reason),
+            Refusal::Reset(..) => Verdict::Drop(Drop::Reset),
+        })
+    }
+
+    /// Nobody is there to be told: the connection is being reset, or its server is gone and it
+    /// is not held for it. (The kernel asks for neither here, `ip_vs_in_icmp`.)
+    fn forsaken<A>(&self, found: &Found<A>) -> bool {
+        let services = &self.snapshot.services;
+        let server = found.connection.server_id;
+        let to_nobody = found.direction == Way::Forward
+            && services.is_gone(server)
+            && services.lifecycle(server).gone != Gone::Hold;
+        to_nobody || found.meta.state() == tcp::RESETTING
     }
 
     /// The tunnel to one of our servers that a quoted packet is of.

@@ -7,8 +7,8 @@
 //! ([`template`], [`admission`]). The packet is observed ([`tcp`]), its way out found ([`route`] over the
 //! mirrored [`topology`]), its headers changed ([`rewrite`], [`tunnel`], [`split`]). ICMP
 //! errors go through [`icmp`], our own come from [`answer`], fragments follow their first
-//! one by [`fragment`]. Every packet ends in one [`verdict`]. The worker sees one
-//! [`snapshot`] a breath; what outlives it is in the [`director`]; where frames come
+//! one by [`fragment`]; [`gone`] tells which connections are over, [`reset`] ends TCP ones. Every packet ends in one [`verdict`]. The worker sees one
+//! [`snapshot`] a breath; what outlives it is in the [`director`], what is done against floods in [`defence`]; where frames come
 //! from and go to is behind [`io`].
 #![forbid(unsafe_code)]
 
@@ -18,10 +18,12 @@ pub mod admit;
 pub mod answer;
 pub mod breath;
 pub mod clock;
+pub mod defence;
 pub mod director;
 pub mod engine;
 pub mod forward;
 pub mod fragment;
+pub mod gone;
 pub mod icmp;
 pub mod ids;
 pub mod io;
@@ -36,6 +38,7 @@ pub mod prefix;
 pub mod pressure;
 pub mod punt;
 pub mod record;
+pub mod reset;
 pub mod rewrite;
 pub mod rings;
 pub mod route;

@@ -30,6 +30,7 @@ pub struct Limiter {
     /// its allowance is spent.
     peers: Box<[AtomicU64]>,
     all: Bucket,
+    resets: Bucket,
     hasher: RandomState,
 }
 
@@ -39,6 +40,7 @@ impl Limiter {
         Self {
             peers: (0..PEERS).map(|_| AtomicU64::new(0)).collect(),
             all: Bucket::new(per_second, BOX_BURST),
+            resets: Bucket::new(per_second, per_second),
             hasher: RandomState::new(),
         }
     }
@@ -48,6 +50,13 @@ impl Limiter {
         let interval = if peer.is_ipv4() { PEER_INTERVAL_V4_MS } else { PEER_INTERVAL_V6_MS };
         // The peer's allowance first: one that floods must not use up the box's for all others.
         self.allow_peer(peer, interval, now) && self.all.take(now)
+    }
+
+    /// True if one more connection may be reset now; then it is counted. For the box only, and
+    /// a second's worth at once: whoever gets one has a connection here, and when a server goes
+    /// all of its clients need one.
+    pub fn allow_reset(&self, now: Now) -> bool {
+        self.resets.take(now)
     }
 
     fn allow_peer(&self, peer: IpAddr, interval: u64, now: Now) -> bool {

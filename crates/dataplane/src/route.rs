@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 
 use crate::{
-    director::{Director, ResolveRequest},
-    topology::{HopId, NextHop, Route, RouteKind, Topology},
+    breath::Breath,
+    director::{Director, Family, ResolveRequest},
+    state::State,
+    table::{Found, Way},
+    topology::{Hop, HopId, NO_HOP, NextHop, Route, RouteKind, Topology},
     verdict::Drop,
 };
 
@@ -69,4 +72,88 @@ fn choose(route: &Route, hash: u64) -> Result<&NextHop, Obstacle> {
         }
     }
     hops.first().ok_or(Obstacle::Drop(Drop::NoRoute))
+}
+
+impl<'a> Breath<'a> {
+    /// The connection's hop in this packet's direction, from the entry while routes stand still,
+    /// and the MTU of the way.
+    #[inline(always)]
+    pub(crate) fn hop<A: Family>(&self, found: &Found<A>) -> Result<(&'a Hop, u16), Obstacle> {
+        let topology = &self.snapshot.topology;
+        let fresh = self.settled(found);
+        let cached = match found.direction {
+            Way::Forward => found.hops.hop_in(),
+            Way::Reverse => found.hops.hop_out(),
+        };
+        // NO_HOP is no index. Nor is, for a moment, the id of a new neighbour that a worker with
+        // a newer snapshot has put there: new ids do not raise the generation. A neighbour
+        // without a MAC is looked up, so that the kernel is asked for it.
+        if fresh
+            && let Some(hop) = topology.hops.get(usize::from(cached))
+            && hop.mac.is_some()
+        {
+            return Ok((hop, hop.mtu));
+        }
+        self.look_up_hop(*found, fresh)
+    }
+
+    #[inline(never)]
+    fn look_up_hop<A: Family>(
+        &self,
+        found: Found<A>,
+        fresh: bool,
+    ) -> Result<(&'a Hop, u16), Obstacle> {
+        let c = &found.connection;
+        let topology = &self.snapshot.topology;
+        let table = A::table(self.director);
+        let destination = match found.direction {
+            Way::Forward => self.server_address(&found),
+            Way::Reverse => {
+                // The server's first packet comes here: its client is a real one.
+                A::templates(self.director).assure(c.template);
+                c.client.ip()
+            }
+        };
+        let hash = table.hash(&c.forward_key());
+        let (id, route_mtu) = find_hop(topology, self.director, destination, hash)?;
+        let hop = &topology.hops[usize::from(id)];
+        // The entry has no room for a route's own MTU: where there is one, each packet looks.
+        let mtu = route_mtu.filter(|mtu| *mtu < hop.mtu);
+        let known = if mtu.is_some() { NO_HOP } else { id };
+        let (hop_in, hop_out) = match found.direction {
+            Way::Forward => (known, if fresh { found.hops.hop_out() } else { NO_HOP }),
+            Way::Reverse => (if fresh { found.hops.hop_in() } else { NO_HOP }, known),
+        };
+        // What is not cached is looked at again: see [`crate::gone`].
+        let passes = !self.gone(&found) && !only_reported(&found);
+        if passes && (hop_in, hop_out, fresh) != (found.hops.hop_in(), found.hops.hop_out(), true) {
+            table.set_hops(&found, self.snapshot.hop_generation, hop_in, hop_out);
+        }
+        Ok((hop, mtu.unwrap_or(hop.mtu)))
+    }
+
+    /// Where packets to the connection's server go: in TUN the tunnel's end.
+    pub(crate) fn server_address<A: Family>(&self, found: &Found<A>) -> IpAddr {
+        let servers = &self.snapshot.services.servers;
+        match servers.get(found.connection.server_id as usize) {
+            Some(Some(server)) => server.address,
+            _ => found.connection.server.ip(),
+        }
+    }
+
+    /// The MTU of the way in the other direction.
+    pub(crate) fn way_back_mtu<A: Family>(&self, found: &Found<A>) -> Option<u16> {
+        let direction = match found.direction {
+            Way::Forward => Way::Reverse,
+            Way::Reverse => Way::Forward,
+        };
+        let (_, mtu) = self.hop(&Found { direction, ..*found }).ok()?;
+        (mtu > 0).then_some(mtu)
+    }
+}
+
+/// True for a connection of which nothing passed yet: an ICMP error opened it
+/// (`schedule_icmp`).
+fn only_reported<A>(found: &Found<A>) -> bool {
+    State::from_number(found.meta.state()).is_some_and(State::is_reported)
 }

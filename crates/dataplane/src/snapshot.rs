@@ -9,10 +9,10 @@ use hashbrown::HashMap;
 pub use crate::policy::{LocalAddress, MssClamp, Timeouts};
 use crate::{
     access::Gates,
-    forward::{Forward, ServiceKey, Tunnel},
+    forward::{Endpoint, Forward, Protocol, ServiceKey, Tunnel},
     lookup::Rules,
     mark::MarkRule,
-    policy::{Access, Defence, Policy},
+    policy::{Access, Defence, Lifecycle, Policy},
     route::source_towards,
     topology::{Mac, Topology},
     tunnel::{Ends, Path},
@@ -34,6 +34,9 @@ pub struct Snapshot {
     pub services: Arc<Services>,
     /// What the kernel knows.
     pub topology: Arc<Topology>,
+    /// What a connection's cached hops are compared with, within 24 bits and never 0: another
+    /// one whenever routes changed, or [`Services::liveness`] did.
+    pub hop_generation: u32,
     /// By server id.
     tunnels: Vec<Option<Path>>,
 }
@@ -50,7 +53,10 @@ impl Snapshot {
                 Some(Path::new(Ends::new(source, server.address)?, server.tunnel))
             })
             .collect();
-        Self { generation, services, topology, tunnels }
+        let risen = topology.route_generation.wrapping_add(services.liveness);
+        // 0 is what an entry has whose hops were never looked up.
+        let hop_generation = 1 + risen % 0x00ff_ffff;
+        Self { generation, services, topology, hop_generation, tunnels }
     }
 
     /// The tunnel to a server, if there is a route to it.
@@ -77,14 +83,18 @@ pub struct Services {
     pub tunnel_servers: HashMap<IpAddr, Vec<ServerId>>,
     /// The ranges that FullNAT takes source ports from, by address.
     pub local_ports: HashMap<IpAddr, std::ops::RangeInclusive<u16>>,
+    /// Endpoints of NAT servers that are told when they send without a connection
+    /// (`nat_icmp_send`).
+    pub told_servers: hashbrown::HashSet<Endpoint>,
+    /// Raised whenever live connections must look at their server and service again: see
+    /// [`Services::follow`].
+    pub liveness: u32,
     /// The box-wide settings.
     pub settings: Settings,
     /// Which rules a lookup has to try.
     pub rules: Rules,
     /// Who may open connections.
     pub gates: Gates,
-    /// Rises whenever a server is gone or comes back ([`Services::follow`]).
-    pub liveness: u32,
 }
 
 /// Box-wide settings of the datapath.
@@ -127,6 +137,7 @@ impl Services {
         self.tunnel_servers.clear();
         self.rules = Rules::new(self);
         self.gates = Gates::new(self);
+        self.told_servers.clear();
         for service in self.services.iter().flatten() {
             self.vips.extend(service.key.endpoint().map(|endpoint| endpoint.address));
             for local in &service.policy.local_addresses {
@@ -138,16 +149,62 @@ impl Services {
                 self.tunnel_servers.entry(server.address).or_default().push(id as ServerId);
             }
         }
+        for server in self.servers.iter().flatten() {
+            let service = self.services.get(server.service as usize).and_then(Option::as_ref);
+            let Some(service) = service.filter(|s| s.policy.lifecycle.nat_icmp_send) else {
+                continue;
+            };
+            let protocols = match service.key.endpoint() {
+                Some(endpoint) => vec![endpoint.protocol],
+                None => Protocol::ALL.to_vec(),
+            };
+            if server.forward == Forward::Nat && !server.removed {
+                let Server { address, port, .. } = *server;
+                let endpoint = |protocol| Endpoint { protocol, address, port };
+                self.told_servers.extend(protocols.into_iter().map(endpoint));
+            }
+        }
     }
 
-    /// Takes up the count of [`Services::liveness`] from what was published before: it rises if
-    /// any server went or came back.
+    /// Takes the place of `before`: raises [`Services::liveness`] above its own if a server went
+    /// or came back, or what governs live connections changed. Each connection then looks once,
+    /// with its next packet; established packets pay for nothing else. Call it before
+    /// publication.
     pub fn follow(&mut self, before: &Self) {
-        let gone = |server: &Option<Server>| server.as_ref().is_none_or(Server::gone);
-        let length = self.servers.len().max(before.servers.len());
-        let at = |all: &[Option<Server>], id| all.get(id).is_none_or(gone);
-        let changed = (0..length).any(|id| at(&self.servers, id) != at(&before.servers, id));
+        let changed = (0..self.servers.len().max(before.servers.len()) as ServerId)
+            .any(|id| self.governs(id) != before.governs(id));
         self.liveness = before.liveness.wrapping_add(changed.into());
+    }
+
+    /// What a live connection of a server obeys.
+    fn governs(&self, id: ServerId) -> (bool, Option<(&Timeouts, &Lifecycle)>) {
+        let policy = self.service_of(id).map(|service| &service.policy);
+        (self.is_gone(id), policy.map(|policy| (&policy.timeouts, &policy.lifecycle)))
+    }
+
+    /// The record of a server, if it has one.
+    pub fn server(&self, id: ServerId) -> Option<&Server> {
+        self.servers.get(id as usize)?.as_ref()
+    }
+
+    /// The service of a server; its record outlives its removal as long as the server's does.
+    pub fn service_of(&self, id: ServerId) -> Option<&Service> {
+        self.services.get(self.server(id)?.service as usize)?.as_ref()
+    }
+
+    /// True for a server that was removed or is down: its connections are treated by
+    /// [`Lifecycle::gone`]. One that is drained or has weight 0 keeps them.
+    pub fn is_gone(&self, id: ServerId) -> bool {
+        self.server(id).is_none_or(Server::gone)
+    }
+
+    /// How the connections of a server move and end; of one that is forgotten, as the box does.
+    pub fn lifecycle(&self, id: ServerId) -> Lifecycle {
+        match self.service_of(id) {
+            Some(service) => service.policy.lifecycle,
+            None if self.settings.compat_lvs => Lifecycle::lvs(),
+            None => Lifecycle::default(),
+        }
     }
 
     /// The service's servers as its scheduler sees them, in scheduling order.

@@ -32,6 +32,20 @@ impl State {
         }
     }
 
+    /// The state of a connection that only an ICMP error was seen of (`schedule_icmp`): UDP has
+    /// none for that, and takes TCP's until its first datagram.
+    pub const fn reported(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp | Protocol::Udp => Self::Tcp(tcp::State::None),
+            Protocol::Sctp => Self::Sctp(sctp::State::None),
+        }
+    }
+
+    /// True for [`State::reported`] of any protocol.
+    pub const fn is_reported(self) -> bool {
+        matches!(self, Self::Tcp(tcp::State::None) | Self::Sctp(sctp::State::None))
+    }
+
     /// The number in the entry.
     #[inline]
     pub const fn number(self) -> u8 {
@@ -55,11 +69,12 @@ impl State {
         if at < sctp::State::ALL.len() { Some(Self::Sctp(sctp::State::ALL[at])) } else { None }
     }
 
-    /// The state after a packet with these [`flags`](crate::packet::Packet::flags).
+    /// The state after a packet with these [`flags`](crate::packet::Packet::flags), TCP's by the
+    /// table of `secure_tcp` or the ordinary one.
     #[inline]
-    pub const fn next(self, direction: Direction, flags: u8) -> Self {
+    pub const fn next(self, direction: Direction, flags: u8, secure: bool) -> Self {
         match self {
-            Self::Tcp(state) => Self::Tcp(tcp::next(direction, state, flags)),
+            Self::Tcp(state) => Self::Tcp(tcp::next(direction, state, flags, secure)),
             Self::Udp => Self::Udp,
             Self::Sctp(state) => Self::Sctp(sctp::next(direction, state, flags)),
         }

@@ -1,5 +1,5 @@
 //! The TCP states of a connection as a director sees them, with LVS's numbers, names and
-//! transitions (`net/netfilter/ipvs/ip_vs_proto_tcp.c`, the tables without `secure_tcp`).
+//! transitions (`net/netfilter/ipvs/ip_vs_proto_tcp.c`).
 
 use State::{
     Close as CL, CloseWait as CW, Established as ES, FinWait as FW, LastAck as LA, Listen as LI,
@@ -10,6 +10,10 @@ pub use crate::wire::tcp::{ACK, FIN, RST, SYN};
 
 /// The state that UDP connections have in the table: none of TCP's, never active.
 pub const UDP_STATE: u8 = 11;
+
+/// The state, in the table, of a TCP connection that is over and whose ends are being reset:
+/// [`State::Close`] in listings. Its packets are answered, not forwarded.
+pub const RESETTING: u8 = 255;
 
 /// A TCP connection's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,10 +116,33 @@ const TABLES: [Table; 3] = [
     ],
 ];
 
-/// The state after a segment with these flags. Of several flags RST counts before SYN
+/// As [`TABLES`], while `secure_tcp` is in force (`tcp_states_dos`).
+const SECURE: [Table; 3] = [
+    [
+        [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SA],
+        [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, SA],
+        [ES, ES, SS, SR, FW, TW, CL, CW, CL, LI, SA],
+        [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
+    ],
+    [
+        [SS, ES, SS, SA, SS, SS, SS, SS, SS, LI, SA],
+        [TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW],
+        [ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES],
+        [CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL],
+    ],
+    [
+        [SA, ES, ES, SR, SA, SA, SA, SA, SA, SA, SA],
+        [CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW],
+        [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES],
+        [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
+    ],
+];
+
+/// The state after a segment with these flags, by the table of `secure_tcp` or the ordinary
+/// one; the two differ only for a SYN, and where the ordinary one changes the state. Of several flags RST counts before SYN
 /// before FIN before ACK; a segment with none of them closes.
 #[inline]
-pub const fn next(direction: Direction, state: State, flags: u8) -> State {
+pub const fn next(direction: Direction, state: State, flags: u8, secure: bool) -> State {
     let event = if flags & RST != 0 {
         3
     } else if flags & SYN != 0 {
@@ -127,7 +154,8 @@ pub const fn next(direction: Direction, state: State, flags: u8) -> State {
     } else {
         return CL;
     };
-    TABLES[direction as usize][event][state as usize]
+    let tables = if secure { &SECURE } else { &TABLES };
+    tables[direction as usize][event][state as usize]
 }
 
 #[cfg(test)]
@@ -191,8 +219,43 @@ mod tests {
         for (name, steps) in cases {
             let mut state = State::None;
             for &(direction, flags, expected) in steps {
-                state = next(direction, state, flags);
+                state = next(direction, state, flags, false);
                 assert_eq!(state, expected, "{name}: {direction:?} {flags:#04x}");
+            }
+        }
+    }
+
+    /// As Debian's 6.1 kernel was seen to follow it with `secure_tcp` 3, in NAT; and in DR.
+    #[test]
+    fn with_secure_tcp_the_server_must_confirm() {
+        let nat = [
+            (Input, SYN, SR),
+            (Input, ACK, SR),
+            (Output, SYN | ACK, SA),
+            (Input, ACK, SA),
+            (Output, ACK, ES),
+            (Input, PSH | ACK, ES),
+        ];
+        let direct = [(InputOnly, SYN, SA), (InputOnly, ACK, ES), (InputOnly, FIN | ACK, FW)];
+        for steps in [&nat[..], &direct[..]] {
+            let mut state = State::None;
+            for &(direction, flags, expected) in steps {
+                state = next(direction, state, flags, true);
+                assert_eq!(state, expected, "{direction:?} {flags:#04x}");
+            }
+        }
+    }
+
+    /// What lets an established packet ask the ordinary table only.
+    #[test]
+    fn tables_differ_for_a_syn_or_where_the_ordinary_one_moves() {
+        for direction in [Input, Output, InputOnly] {
+            for state in State::ALL {
+                for flags in [FIN, ACK, RST, 0] {
+                    let ordinary = next(direction, state, flags, false);
+                    let secure = next(direction, state, flags, true);
+                    assert!(ordinary == secure || ordinary != state, "{direction:?} {state:?}");
+                }
             }
         }
     }
@@ -201,7 +264,7 @@ mod tests {
     fn one_segment_is_one_event() {
         let all = RST | SYN | FIN | ACK;
         for (flags, state) in [(all, CL), (SYN | FIN | ACK, ES), (FIN | ACK, CW), (ACK, ES)] {
-            assert_eq!(next(Input, ES, flags), state);
+            assert_eq!(next(Input, ES, flags, false), state);
         }
     }
 

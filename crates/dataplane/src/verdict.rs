@@ -25,6 +25,12 @@ pub enum Verdict {
         /// What the answer is.
         kind: Answer,
     },
+    /// The packet is dropped as [`Drop::Reset`]; the frame holds two resets of equal length,
+    /// for its sender and for the other end.
+    Resets {
+        /// Where each leaves.
+        ports: [PortId; 2],
+    },
     /// The packet is dropped.
     Drop(Drop),
     /// The packet goes to the kernel, as it came.
@@ -144,6 +150,12 @@ reasons! {
         PuntLimited = "punt_limited",
         /// An ICMP error about our own tunnel packet: its news went to the client, or was kept.
         TunnelError = "tunnel_error",
+        /// Its connection's server is gone, and the service holds such connections (`expire_nodest_conn` 0).
+        ServerGone = "server_gone",
+        /// A real server sent it from a service's port and no connection is there; it was told so (`nat_icmp_send`).
+        NoServerConnection = "no_server_connection",
+        /// Its connection is over, since its server is gone or it was idle for too long: its ends get a TCP reset.
+        Reset = "reset",
     }
 }
 
@@ -180,5 +192,11 @@ reasons! {
         RateLimited = "rate_limited",
         /// An answer that RFC 1122 3.2.2 or RFC 4443 2.4 (e) forbids.
         Forbidden = "forbidden",
+        /// A TCP reset to the sender of a packet.
+        Reset = "reset",
+        /// A TCP reset to the other end of a packet's connection.
+        ResetOther = "reset_other",
+        /// A TCP keep-alive to an end of an idle connection that expired: the answer tells with which numbers to reset.
+        Probe = "probe",
     }
 }

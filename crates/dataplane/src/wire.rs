@@ -72,6 +72,10 @@ pub mod ipv6 {
 pub mod tcp {
     /// Octets of the header without options.
     pub const LEN: usize = 20;
+    /// Sequence number.
+    pub const SEQUENCE: usize = 4;
+    /// Acknowledgment number.
+    pub const ACKNOWLEDGMENT: usize = 8;
     /// Data offset (high four bits).
     pub const DATA_OFFSET: usize = 12;
     /// Flags.

@@ -11,6 +11,7 @@ use arc_swap::{ArcSwap, Cache};
 use crate::{
     breath::Breath,
     clock::Now,
+    defence::Patrol,
     director::{Director, Family},
     forward::{V4, V6},
     ids::Ids,
@@ -19,6 +20,7 @@ use crate::{
     snapshot::Snapshot,
     stats::Stats,
     table::{Probe, SweepCursor},
+    tcp,
     topology::PortId,
     verdict::{Drop, Verdict},
     waiting::{Held, WaitingRoom, given_up},
@@ -64,6 +66,8 @@ struct Sweep {
     templates_v4: SweepCursor,
     templates_v6: SweepCursor,
     last: Now,
+    patrol_v4: Patrol,
+    patrol_v6: Patrol,
 }
 
 impl<F: Frame> Worker<F> {
@@ -88,6 +92,8 @@ impl<F: Frame> Worker<F> {
                 templates_v4: SweepCursor::new(worker, workers),
                 templates_v6: SweepCursor::new(worker, workers),
                 last: Now::default(),
+                patrol_v4: Patrol::new(worker, workers),
+                patrol_v6: Patrol::new(worker, workers),
             },
         };
         Self { snapshot: Cache::new(snapshot), hands }
@@ -117,8 +123,8 @@ impl<F: Frame> Hands<F> {
             moved += self.burst.len();
             self.pipeline(io, port, snapshot, now);
         }
+        self.upkeep(io, snapshot, now, moved);
         io.flush();
-        self.upkeep(snapshot, now, moved);
         moved
     }
 
@@ -216,7 +222,13 @@ impl<F: Frame> Hands<F> {
     }
 
     /// What does not depend on packets: expiry, counters.
-    fn upkeep(&mut self, snapshot: &Snapshot, now: Now, moved: usize) {
+    fn upkeep<I: Io<Frame = F>>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        now: Now,
+        moved: usize,
+    ) {
         self.stats.snapshot.set(snapshot.generation);
         self.stats.waiting.set(self.waiting.len() as u64);
         self.stats.breaths.add(1);
@@ -226,27 +238,49 @@ impl<F: Frame> Hands<F> {
             return;
         }
         self.sweep.last = now;
-        expire(&self.director.v4, &self.director, &mut self.sweep.v4, now, elapsed);
-        expire(&self.director.v6, &self.director, &mut self.sweep.v6, now, elapsed);
+        let mut breath = Breath {
+            director: &self.director,
+            snapshot,
+            stats: &self.stats,
+            now,
+            ids: &mut self.ids,
+            arrived: 0,
+        };
+        breath.raise_defences();
+        self.sweep.patrol_v4.walk::<V4>(&breath, elapsed);
+        self.sweep.patrol_v6.walk::<V6>(&breath, elapsed);
+        let mut probes = PROBES;
+        expire::<V4, I>(&mut breath, io, &mut self.sweep.v4, elapsed, &mut probes);
+        expire::<V6, I>(&mut breath, io, &mut self.sweep.v6, elapsed, &mut probes);
         let Sweep { templates_v4, templates_v6, .. } = &mut self.sweep;
         expire_templates::<V4>(&self.director, templates_v4, now, elapsed);
         expire_templates::<V6>(&self.director, templates_v6, now, elapsed);
     }
 }
 
+/// Idle connections whose ends are asked for their numbers in one breath.
+const PROBES: u32 = 32;
+
 /// Sweeps what is due of a pass that takes a second.
-fn expire<A: Family>(
-    table: &crate::table::Table<A>,
-    director: &Director,
+fn expire<A: Family, I: Io>(
+    breath: &mut Breath<'_>,
+    io: &mut I,
     cursor: &mut SweepCursor,
-    now: Now,
     elapsed_ms: u64,
+    probes: &mut u32,
 ) {
+    let director = breath.director;
+    let table = A::table(director);
     let entries = (table.pass(cursor) as u64 * elapsed_ms.min(1000)).div_ceil(1000);
     // Stamps are rounded down: one second more, and nothing ends before its time.
-    let past = now.seconds().saturating_sub(1);
+    let past = breath.now.seconds().saturating_sub(1);
     table.sweep(cursor, past, entries as usize, &mut |ended| {
-        director.ended(&ended.connection, ended.meta.state());
+        let (server, state) = (ended.connection.server_id, ended.meta.state());
+        if breath.outlive(io, &ended, probes) {
+            director.changed(server, state, tcp::RESETTING);
+        } else {
+            director.ended(&ended.connection, state);
+        }
     });
 }
 
@@ -324,6 +358,7 @@ fn conclude<I: Io>(
             stats.answer(kind);
             send(stats, io, port, frame);
         }
+        Verdict::Resets { ports } => crate::reset::send_resets(breath, io, frame, ports),
         Verdict::Drop(reason) => {
             stats.drop(reason);
             io.give(frame);

@@ -101,7 +101,30 @@ impl TemplateRef {
     }
 }
 
+impl<A: Address> Found<A> {
+    /// What becomes of the addresses and ports of its packets, in NAT and FullNAT.
+    #[inline(always)]
+    pub const fn translated(&self) -> Tuple<A> {
+        let c = &self.connection;
+        match self.direction {
+            Way::Forward => Tuple {
+                src: c.local,
+                dst: c.server,
+                sport: c.lport,
+                dport: c.rport,
+                protocol: c.protocol,
+            },
+            Way::Reverse => c.forward_key().reversed(),
+        }
+    }
+}
+
 impl<A: Address> Connection<A> {
+    /// True if a persistence template decided about its server (`cp->control`).
+    pub const fn controlled(&self) -> bool {
+        self.template.0 != TemplateRef::NONE.0
+    }
+
     /// Server ids fit 24 bits.
     pub const MAX_SERVER: u32 = 1 << 24;
 

@@ -8,6 +8,7 @@ use dataplane::{
     clock::Now,
     director::{Director, Limits},
     memory::{MemoryFrame, MemoryIo},
+    policy::Lifecycle,
     snapshot::Snapshot,
     stats::Stats,
     topology::{Mac, PortId},
@@ -34,8 +35,12 @@ pub(crate) const LIMITS: Limits = Limits {
     servers: 128,
 };
 
-pub(crate) const CHOICE: Choice =
-    Choice { scheduler: sched::Kind::Rr, local_ports: 100, weights: [1, 1, 1] };
+pub(crate) const CHOICE: Choice = Choice {
+    scheduler: sched::Kind::Rr,
+    local_ports: 100,
+    weights: [1, 1, 1],
+    lifecycle: Lifecycle::lvs(),
+};
 
 pub(crate) struct Desk {
     pub(crate) ground: Ground,

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use dataplane::{
     forward::{Endpoint, Forward, Protocol},
-    policy::{LocalAddress, Policy},
+    policy::{Lifecycle, LocalAddress, Policy},
     snapshot::{Server, Service, Services, Snapshot},
     topology::{Hop, Interface, Mac, NextHop, PortId, Route, RouteKind, Routes, Topology},
 };
@@ -101,6 +101,8 @@ pub(crate) struct Ground {
     pub(crate) gateways: [usize; 2],
     pub(crate) clients: ClientRoute,
     pub(crate) services: Arc<Services>,
+    /// That of every service.
+    pub(crate) lifecycle: Lifecycle,
 }
 
 /// The way to an address.
@@ -116,6 +118,7 @@ pub(crate) enum Way {
 
 impl Ground {
     pub(crate) fn new(services: Services) -> Self {
+        let lifecycle = services.lifecycle(0);
         let mut neighbours = Vec::new();
         for v6 in [false, true] {
             let mut add = |port, net, host| {
@@ -135,7 +138,18 @@ impl Ground {
             gateways: [0, 0],
             clients: ClientRoute::Via,
             services: Arc::new(services),
+            lifecycle,
         }
+    }
+
+    /// A server that is down; none is removed here.
+    pub(crate) fn is_gone(&self, id: u32) -> bool {
+        !self.server(id).up
+    }
+
+    /// With which hops are cached now: see [`Snapshot::hop_generation`].
+    pub(crate) fn hop_generation(&self) -> u32 {
+        1 + self.route_generation + self.services.liveness
     }
 
     /// The MAC of a neighbour by its number.
@@ -264,6 +278,7 @@ pub(crate) struct Choice {
     /// FullNAT ports.
     pub(crate) local_ports: u16,
     pub(crate) weights: [u32; 3],
+    pub(crate) lifecycle: Lifecycle,
 }
 
 /// Every mode for both protocols and families; two VIPs that share the NAT and FullNAT
@@ -314,6 +329,7 @@ fn add(
     let policy = Policy {
         scheduler: sched::Plan::new(choice.scheduler),
         local_addresses: if forward == Forward::FullNat { vec![local] } else { Vec::new() },
+        lifecycle: choice.lifecycle,
         ..Policy::default()
     };
     all.services.push(Some(Service { servers, ..Service::new(key.to_string(), key, policy) }));

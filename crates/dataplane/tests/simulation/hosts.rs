@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use dataplane::{
     forward::{Forward, Protocol},
+    policy::Gone,
     topology::PortId,
 };
 
@@ -12,7 +13,9 @@ use crate::{
     ground::{BACK, FRONT, Net, Way, at},
     lives::Line,
     talk::{Mark, Phase, Talk, end},
-    wire::{self, ACK, FIN, ICMP, ICMPV6, IPIP, IPV6, Ip, RST, SYN, Seen, Segment, Wrong, check},
+    wire::{
+        self, ACK, FIN, ICMP, ICMPV6, IPIP, IPV6, Ip, RST, SYN, Seen, Segment, Wrong, check, word,
+    },
     world::{Event, Note, World},
 };
 
@@ -67,6 +70,9 @@ impl World {
         let part = ip.is_part();
         let Some((ip, seen)) = self.inner.add(ip, seen)? else { return Ok(()) };
         let segment = Segment::read(&ip)?;
+        if segment.data.is_empty() {
+            return self.hears_director(&ip, &segment);
+        }
         let mark = Mark::read(&segment.data)?;
         check(mark.life.is_none(), "a server got a server's packet")?;
         check(ip.ttl == 63, "TTL at the server")?;
@@ -122,6 +128,9 @@ impl World {
         let part = ip.is_part();
         let Some((ip, seen)) = self.inner.add(ip, seen)? else { return Ok(()) };
         let segment = Segment::read(&ip)?;
+        if segment.data.is_empty() {
+            return self.hears_director(&ip, &segment);
+        }
         let mark = Mark::read(&segment.data)?;
         let life = mark.life.ok_or("a client got a client's packet")?;
         let line = *self.lives.get(life).ok_or("a client got a packet of no connection")?;
@@ -147,6 +156,38 @@ impl World {
         self.remember(Recent { life, ip, outer: None, at_client: true });
         self.client_reacts(mark.talk, &segment);
         Ok(())
+    }
+}
+
+/// What the director says in the other end's name.
+impl World {
+    /// Everybody here says number 1 and acknowledges 1: so these are the numbers of a reset. A
+    /// keep-alive is answered, with data.
+    fn hears_director(&mut self, ip: &Ip, segment: &Segment) -> Result<(), Wrong> {
+        let (from, to) = (end(ip.src, segment.sport), end(ip.dst, segment.dport));
+        check(ip.protocol == wire::TCP && ip.ttl == 64, "what the director says")?;
+        let known = self.lives.ever((Protocol::Tcp, to, from));
+        check(known, "the director speaks of a connection that never was")?;
+        let talk = self.talks.iter().position(|talk| (talk.client, talk.vip) == (to, from));
+        let numbers = (word(&ip.payload, 4), word(&ip.payload, 6));
+        if segment.flags & RST != 0 {
+            check(self.resets(), "a reset that nobody asked for")?;
+            check(numbers == (0, 1) || segment.flags == RST | ACK, "the number of a reset")?;
+            self.count("a reset of the director");
+            talk.into_iter().for_each(|talk| self.talks[talk].phase = Phase::Silent);
+            return Ok(());
+        }
+        check(segment.flags == ACK, "a keep-alive")?;
+        check(self.ground.lifecycle.reset_idle, "a keep-alive that nobody asked for")?;
+        self.count("a keep-alive of the director");
+        if let Some(talk) = talk.filter(|_| self.random.chance(50)) {
+            self.client_sends(talk, ACK);
+        }
+        Ok(())
+    }
+
+    fn resets(&self) -> bool {
+        self.ground.lifecycle.reset_idle || self.ground.lifecycle.gone == Gone::Reset
     }
 }
 

@@ -2,9 +2,10 @@
 
 use dataplane::{
     forward::{Forward, Protocol},
-    snapshot::Timeouts,
+    policy::Gone,
+    snapshot::{Server, Timeouts},
     stats::{Counter, Stats},
-    tcp::State,
+    tcp::{RESETTING, State},
     topology::PortId,
     verdict::{Answer, Drop, Punt},
 };
@@ -89,6 +90,13 @@ impl World {
         if !born_before || line.over(self.now.seconds()) || reopened {
             return None;
         }
+        if self.ground.is_gone(line.server_id) {
+            // What the server says reaches the client until a packet of the client ends that.
+            let lasts = self.ground.lifecycle.gone == Gone::Hold;
+            if !lasts || to_server && note.mark.is_some() {
+                return None;
+            }
+        }
         let server = self.ground.server(line.server_id).address;
         let address = if to_server { server } else { line.client.ip() };
         let neighbour = match self.ground.way_to(address) {
@@ -133,7 +141,10 @@ impl World {
 impl World {
     /// Law 1: a connection stays what it is for its whole life. Law 4: what may change in it.
     pub(crate) fn follow_connections(&mut self, worker: usize, before: &Before) {
-        let after = list(&self.director);
+        let all = list(&self.director);
+        check_keys(&all);
+        let mut after = all;
+        after.retain(|_, line| line.state != RESETTING);
         for line in before.listing.values() {
             match after.get(&line.place()).filter(|now| now.generation == line.generation) {
                 Some(now) => self.lives_on(before, line, now),
@@ -161,7 +172,6 @@ impl World {
         let room = self.director.limits().half_open.saturating_sub(before.half_open);
         let most = (room as usize).saturating_add(left.count());
         assert!(born.iter().filter(half_open).count() <= most, "law 6: half-open connections");
-        check_keys(&after);
         self.listing = after;
         let opened = self.stations[worker].stats.opened.value() - before.opened;
         assert!(opened == born.len() as u64 || before.hostile, "{opened} opened, {born:?}");
@@ -184,17 +194,24 @@ impl World {
         if only_data && settled {
             let same = (was.state, was.timeout) == (now.state, now.timeout);
             assert!(same, "law 4: data changed {was:?} to {now:?}");
-            let hops_known = was.hops.0 == self.ground.route_generation
+            let hops_known = was.hops.0 == self.ground.hop_generation()
+                && !self.ground.is_gone(was.server_id)
                 && was.hops.1 != u16::MAX
                 && (was.hops.2 != u16::MAX || !now.forward.two_way());
             assert!(!hops_known || was.hops == now.hops, "law 4: hops of {was:?}");
         }
     }
 
-    /// A connection ends when its time is over, or a SYN comes when it was done.
+    /// A connection ends when its time is over, a SYN comes when it was done, or its server went.
     fn died(&mut self, before: &Before, line: &Line) {
         let reopened = self.has(&before.notes, line, |flags| flags & SYN != 0);
-        let right = line.over(self.now.seconds()) || reopened || before.hostile;
+        let gone = self.ground.is_gone(line.server_id)
+            && self.ground.lifecycle.gone != Gone::Hold
+            && (before.unclear || self.has(&before.notes, line, |_| true));
+        if gone {
+            self.count("a connection ended with its server");
+        }
+        let right = line.over(self.now.seconds()) || reopened || gone || before.hostile;
         assert!(right, "law 1: {line:?} ended before its time at {}", self.now.millis);
         self.lives.died(line, self.breath);
         self.event(Event::Died(*line));
@@ -207,7 +224,11 @@ impl World {
         let key = service.key.endpoint().expect("no marks here");
         assert_eq!((key.protocol, key.address), (line.protocol, line.vip.ip()));
         assert_eq!((key.port, server.forward), (line.vip.port(), line.forward));
-        assert!(server.up && !server.drained && server.weight > 0, "{line:?}: not to be picked");
+        // The scheduler knows of a change before the worker's next snapshot does.
+        let coming = self.coming.as_ref().map(|ground| ground.server(line.server_id));
+        let takes = |server: &Server| server.up && !server.drained && server.weight > 0;
+        let may = takes(server) || coming.is_some_and(takes);
+        assert!(may, "{line:?}: not to be picked");
         let v6 = line.client.is_ipv6();
         let ports = LOCAL_PORT..LOCAL_PORT + service_ports(service);
         match line.forward {
@@ -271,8 +292,9 @@ impl World {
     /// Law 6: the counts are those of the listing.
     fn counts(&self) {
         let limits = self.director.limits();
-        let v6 = self.listing.keys().filter(|(v6, _)| *v6).count();
-        let v4 = self.listing.len() - v6;
+        let all = list(&self.director);
+        let v6 = all.keys().filter(|(v6, _)| *v6).count();
+        let v4 = all.len() - v6;
         assert!(v4 <= limits.connections_v4 && v6 <= limits.connections_v6, "law 6: full");
         assert_eq!((v4, v6), (self.director.v4.len(), self.director.v6.len()));
         for line in self.listing.values() {
@@ -283,7 +305,7 @@ impl World {
             };
             assert_eq!(line.timeout, u32::from(timeout), "the timeout of {line:?}");
         }
-        check_counts(&self.director, &self.listing, self.ground.services.servers.len());
+        check_counts(&self.director, &all, self.ground.services.servers.len());
     }
 
     /// When time has passed, nothing is left.
@@ -312,9 +334,11 @@ impl World {
 pub(crate) fn packets(stats: &Stats, parts: dataplane::memory::Parts) -> u64 {
     let sum = |counters: &[Counter]| counters.iter().map(Counter::value).sum::<u64>();
     let refused = stats.drops[Drop::TxRingFull as usize].value();
-    let answers = sum(&stats.answers)
-        - stats.answers[Answer::RateLimited as usize].value()
-        - stats.answers[Answer::Forbidden as usize].value();
+    // Those that are not sent, and those that leave in frames of the pool.
+    const OTHERS: [Answer; 4] =
+        [Answer::RateLimited, Answer::Forbidden, Answer::ResetOther, Answer::Probe];
+    let others: u64 = OTHERS.iter().map(|kind| stats.answers[*kind as usize].value()).sum();
+    let answers = sum(&stats.answers) - others;
     let left = stats.tx_packets.value() - parts.sent + refused - parts.refused;
     left - answers + sum(&stats.drops) - refused + sum(&stats.punts)
 }

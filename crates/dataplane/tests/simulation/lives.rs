@@ -195,6 +195,11 @@ impl Lives {
         numbers.filter(move |number| self.lived(*number, breath))
     }
 
+    /// A connection with that key lived, or does.
+    pub(crate) fn ever(&self, key: Key) -> bool {
+        self.by_key.contains_key(&key)
+    }
+
     /// The living connection with that key.
     pub(crate) fn living(&self, key: Key) -> Option<u32> {
         let numbers = self.by_key.get(&key).into_iter().flatten().copied();

@@ -13,13 +13,16 @@ pub(crate) struct Tally {
 
 /// What must have happened. Left out is what an honest configuration never meets or what
 /// the golden tables show.
-const HAPPENED: [&str; 38] = [
+const HAPPENED: [&str; 44] = [
     "ICMP error about a tunnel packet",
     "ICMP error to a client",
     "ICMP error to a server",
+    "a connection ended with its server",
+    "a keep-alive of the director",
     "a neighbour came back",
     "a neighbour's MAC changed",
     "a port went down",
+    "a reset of the director",
     "a server failed or came back",
     "a server was drained or not",
     "a source port moved",
@@ -40,7 +43,10 @@ const HAPPENED: [&str; 38] = [
     "no_server",
     "port_down",
     "punt_limited",
+    "reset",
+    "reset_other",
     "route_refuses",
+    "server_gone",
     "table_full",
     "too_big",
     "ttl_exceeded",

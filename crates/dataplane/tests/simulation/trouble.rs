@@ -133,6 +133,7 @@ impl World {
             }
         };
         services.derive();
+        services.follow(&self.ground.services);
         self.director.prepare(services);
         what
     }

@@ -15,6 +15,7 @@ use dataplane::{
     director::{Director, Limits, ResolveRequest},
     io::Io,
     memory::{MemoryFrame, MemoryIo},
+    policy::{Gone, Lifecycle},
     snapshot::Snapshot,
     stats::Stats,
     table::Secret,
@@ -96,6 +97,8 @@ pub(crate) struct World {
     published: Arc<ArcSwap<Snapshot>>,
     /// What is published.
     pub(crate) ground: Ground,
+    /// What is published within this breath.
+    pub(crate) coming: Option<Ground>,
     pub(crate) stations: Vec<Station>,
     pub(crate) parcels: Vec<Parcel>,
     pub(crate) talks: Vec<Talk>,
@@ -122,6 +125,11 @@ impl World {
             scheduler: random.pick(&[sched::Kind::Rr, sched::Kind::Wrr]),
             local_ports: random.pick(&[2, 20, 200]),
             weights: [1 + random.below(4) as u32, random.below(4) as u32, random.below(2) as u32],
+            lifecycle: Lifecycle {
+                gone: random.pick(&[Gone::Reset, Gone::Hold, Gone::Expire]),
+                reset_idle: random.chance(50),
+                ..Lifecycle::default()
+            },
         };
         let ground = Ground::new(services(choice));
         let (sender, resolve) = bounded(4096);
@@ -145,6 +153,7 @@ impl World {
             director,
             published,
             ground,
+            coming: None,
             stations,
             parcels: Vec::new(),
             talks,
@@ -285,6 +294,7 @@ impl World {
         let news = self.random.chance(5).then(|| self.changed());
         let station = &mut self.stations[worker];
         let snapshot = news.as_ref().map(|ground| (&*self.published, ground.snapshot()));
+        self.coming = news;
         let mut io = Interrupted { io: &mut station.io, snapshot };
         station.worker.breathe(&mut io, self.now);
         let packets = std::mem::take(&mut station.notes).len();
@@ -295,7 +305,7 @@ impl World {
         self.follow_connections(worker, &before);
         self.take_frames(worker, &before);
         self.laws(worker, &before);
-        if let Some(ground) = news {
+        if let Some(ground) = self.coming.take() {
             self.ground = ground;
         }
     }

@@ -1,0 +1,204 @@
+//! What the box does against floods by itself (`update_defense_level` of LVS): once a second
+//! one worker looks how much room the connection table has, and what it finds holds for all.
+
+use std::sync::atomic::{
+    AtomicBool, AtomicU32,
+    Ordering::{AcqRel, Relaxed},
+};
+
+use crate::{
+    breath::Breath,
+    director::{Director, Family},
+    forward::Address,
+    sctp,
+    state::State,
+    stats::OwnLine,
+    table::{Found, Table},
+    tcp,
+    topology::NO_HOP,
+};
+
+/// What is in force, for all workers.
+#[derive(Debug, Default)]
+pub struct Defences(OwnLine<InForce>);
+
+#[derive(Debug, Default)]
+struct InForce {
+    /// The second of the last look.
+    looked: AtomicU32,
+    memory_short: AtomicBool,
+    secure_tcp: AtomicBool,
+    drop_entry: AtomicBool,
+}
+
+impl Defences {
+    /// TCP goes by the stricter table.
+    #[inline]
+    pub fn secure_tcp(&self) -> bool {
+        self.0.0.secure_tcp.load(Relaxed)
+    }
+
+    /// Half-open and nearly unused connections are dropped.
+    pub fn drop_entry(&self) -> bool {
+        self.0.0.drop_entry.load(Relaxed)
+    }
+
+    /// A table has fewer free entries than `amemthresh`.
+    pub fn memory_short(&self) -> bool {
+        self.0.0.memory_short.load(Relaxed)
+    }
+
+    /// True for one caller in each second.
+    fn turn(&self, second: u32) -> bool {
+        let looked = &self.0.0.looked;
+        let last = looked.load(Relaxed);
+        last != second && looked.compare_exchange(last, second, AcqRel, Relaxed).is_ok()
+    }
+}
+
+/// Modes 1 and 2 differ in how LVS writes them back while memory is short, not in what they do.
+const fn in_force(mode: u8, memory_short: bool) -> bool {
+    match mode {
+        0 => false,
+        1 | 2 => memory_short,
+        _ => true,
+    }
+}
+
+/// Free entries of the fuller table, beside the threshold; of a table that is not four times as
+/// large as that, a quarter of it.
+fn memory_short(director: &Director, threshold: u32) -> bool {
+    fn short<A: Address>(table: &Table<A>, threshold: u32) -> bool {
+        let threshold = (threshold as usize).min(table.capacity() / 4);
+        table.capacity() - table.len() < threshold
+    }
+    short(&director.v4, threshold) || short(&director.v6, threshold)
+}
+
+impl Breath<'_> {
+    /// Once a second: what has to be in force from now on.
+    pub(crate) fn raise_defences(&self) {
+        let defences = &self.director.defences;
+        // Second 0 has passed when the first worker breathes.
+        if !defences.turn(self.now.seconds().max(1)) {
+            return;
+        }
+        let wanted = self.snapshot.services.settings.defence;
+        let short = memory_short(self.director, wanted.amemthresh);
+        let InForce { memory_short, secure_tcp, drop_entry, .. } = &defences.0.0;
+        memory_short.store(short, Relaxed);
+        secure_tcp.store(in_force(wanted.secure_tcp, short), Relaxed);
+        drop_entry.store(in_force(wanted.drop_entry, short), Relaxed);
+    }
+
+    /// Ends a connection to make room.
+    fn drop_entry<A: Family>(&self, found: &Found<A>) {
+        if let Some(meta) = A::table(self.director).take(found) {
+            self.director.ended(&found.connection, meta.state());
+            self.stats.dropped_entries.add(1);
+        }
+    }
+}
+
+/// One worker's walk through its part of a table while `drop_entry` is in force: a 32nd of it
+/// in each second (`ip_vs_random_dropentry` takes random ones; these come in turn, so that each
+/// is looked at within 32 seconds).
+#[derive(Debug)]
+pub struct Patrol {
+    worker: usize,
+    workers: usize,
+    /// The next entry, relative to the part.
+    next: usize,
+    /// 32000ths of an entry that may be looked at already.
+    credit: u64,
+    /// Candidates since one was dropped.
+    spared: u32,
+}
+
+impl Patrol {
+    /// Entries in one call at most.
+    const STRIDE: u64 = 4096;
+    /// Of the candidates that may have been of use one of so many goes (`todrop_rate`).
+    const SPARED: u32 = 8;
+    /// What had a packet within so many seconds is no candidate.
+    const IDLE_SECONDS: u32 = 60;
+
+    /// That of worker number `worker` of `workers`.
+    pub const fn new(worker: usize, workers: usize) -> Self {
+        Self { worker, workers, next: 0, credit: 0, spared: 0 }
+    }
+
+    /// Goes on by what is due after `elapsed_ms`.
+    pub(crate) fn walk<A: Family>(&mut self, breath: &Breath<'_>, elapsed_ms: u64) {
+        if !breath.director.defences.drop_entry() {
+            return;
+        }
+        let table = A::table(breath.director);
+        let [first, end] =
+            [self.worker, self.worker + 1].map(|worker| table.capacity() * worker / self.workers);
+        let part = end - first;
+        if part == 0 {
+            return;
+        }
+        self.credit += part as u64 * elapsed_ms.min(1000);
+        let due = (self.credit / 32_000).min(Self::STRIDE).min(part as u64) as usize;
+        self.credit %= 32_000;
+        let from = first + self.next;
+        let to = (from + due).min(end);
+        self.next = if to == end { 0 } else { to - first };
+        table.for_each_in(from as u32..to as u32, &mut |found| {
+            if self.drops(&found, breath.now.seconds()) {
+                breath.drop_entry(&found);
+            }
+        });
+    }
+
+    /// Which ones the kernel drops. Templates are not in this table; those that are not assured
+    /// belong here as well.
+    fn drops<A>(&mut self, found: &Found<A>, now: u32) -> bool {
+        use sctp::State::{Init, Init1};
+        use tcp::State::{Established, SynAck, SynRecv};
+        match State::from_number(found.meta.state()) {
+            Some(State::Tcp(SynRecv | SynAck) | State::Sctp(Init | Init1)) => true,
+            Some(State::Tcp(Established) | State::Sctp(sctp::State::Established) | State::Udp) => {
+                self.hardly_used(found, now)
+            }
+            _ => false,
+        }
+    }
+
+    /// `todrop_entry`: without a packet for a minute, and with few before. The kernel counts
+    /// packets (1 to 8: of those with n, one in n goes); an entry here has no room for a count.
+    /// What stands for it: where answers pass here and none did since routes changed, nobody but
+    /// the client ever said anything, and the connection goes; of others one in eight.
+    fn hardly_used<A>(&mut self, found: &Found<A>, now: u32) -> bool {
+        if now.saturating_sub(found.stamp) < Self::IDLE_SECONDS {
+            return false;
+        }
+        if found.connection.forward.two_way() && found.hops.hop_out() == NO_HOP {
+            return true;
+        }
+        self.spared = (self.spared + 1) % Self::SPARED;
+        self.spared == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_of_the_sysctls() {
+        let rows = [(0, false, false), (1, false, true), (2, false, true), (3, true, true)];
+        for (mode, with_memory, without) in rows {
+            assert_eq!((in_force(mode, false), in_force(mode, true)), (with_memory, without));
+        }
+    }
+
+    #[test]
+    fn one_worker_looks_in_each_second() {
+        let defences = Defences::default();
+        let turns = [1, 1, 1, 2, 2, 5].map(|second| defences.turn(second));
+        assert_eq!(turns, [true, false, false, true, false, true]);
+    }
+}
