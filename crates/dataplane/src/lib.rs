@@ -45,6 +45,7 @@ pub mod rings;
 pub mod route;
 pub mod sctp;
 pub mod snapshot;
+mod source_ports;
 pub mod split;
 pub mod state;
 pub mod stats;
