@@ -42,7 +42,7 @@ impl Breath<'_> {
     /// True if the packet comes too late for the connection.
     #[inline(always)]
     pub(crate) fn late<A>(&self, found: &Found<A>) -> bool {
-        let deadline = found.stamp.saturating_add(found.meta.timeout().into());
+        let deadline = found.stamp.saturating_add(found.meta.timeout());
         // Stamps are whole seconds, rounded down: nothing ends before its time.
         self.now.seconds() > deadline
     }
