@@ -62,7 +62,7 @@ fn end_all<A: BenchFamily>(director: &Arc<Director>) {
     let table = A::table(director);
     table.for_each(&mut |found| {
         if let Some(meta) = table.take(&found) {
-            director.closed(found.connection.server_id, meta.state());
+            director.ended(&found.connection, meta.state());
         }
     });
 }

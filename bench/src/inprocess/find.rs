@@ -4,7 +4,7 @@ use std::{hint::black_box, io, time::Instant};
 
 use dataplane::{
     forward::{Forward, Protocol, Tuple},
-    table::{Connection, Probe, Secret, Table, TableConfig},
+    table::{Connection, Keys, Probe, Secret, Table, TableConfig, TemplateRef},
     worker::BURST,
 };
 
@@ -94,6 +94,8 @@ fn filled<A: BenchFamily>(connections: u64) -> io::Result<Table<A>> {
             forward: Forward::Nat,
             server_id: (flow % 10) as u32,
             flags: 0,
+            keys: Keys::Both,
+            template: TemplateRef::NONE,
         };
         table.insert(&connection, 1, 900, 1).map_err(io::Error::other)?;
     }

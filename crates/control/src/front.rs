@@ -5,6 +5,8 @@ mod command_line;
 mod connections;
 mod edit;
 mod listing;
+mod rules;
+mod swallow;
 
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub use command_line::{Desk, Terminal, run};
 pub use connections::{Cursor, Filter, Page};
 pub use edit::{edit, edit_all, key};
+pub use rules::{RulesError, load, restore};
+pub use swallow::{Sockets, swallows};
 
 use crate::{model::Model, registry::Registry, traffic::Traffic};
 
@@ -66,19 +70,25 @@ pub struct View<'a> {
 /// Answers, or changes the registry's model: then the caller publishes it before it passes the
 /// answer on. True if it did.
 pub fn answer(registry: &mut Registry, view: View<'_>, ask: &Ask) -> (Answer, bool) {
-    let raw = |id| Traffic::raw(view.director, view.stats, id);
-    let all = |registry: &Registry| registry.model.services.iter().map(|s| s.key).collect();
     match ask {
-        Ask::Change(commands) => match edit_all(&mut registry.model, commands) {
-            Ok(()) => (Answer::Done(warnings(&registry.model, commands)), true),
-            Err((at, denial)) => (Answer::Denied(at, denial), false),
-        },
+        Ask::Change(commands) => {
+            let room = registry.room();
+            if let Err((at, denial)) = edit_all(&mut registry.model, commands, room) {
+                return (Answer::Denied(at, denial), false);
+            }
+            for command in commands {
+                if let Command::Zero(which) = command {
+                    zero(registry, view, which.as_ref());
+                }
+            }
+            (Answer::Done(warnings(&registry.model, commands)), true)
+        }
         Ask::Zero(which) => {
-            let keys: Vec<_> = which.as_ref().map_or_else(|| all(registry), |s| vec![key(s)]);
-            if keys.iter().any(|key| !view.services.by_key.contains_key(key)) {
+            let unknown = |service: &ServiceRef| !view.services.by_key.contains_key(&key(service));
+            if which.as_ref().is_some_and(unknown) {
                 return (Answer::Denied(0, Denial::NoSuchService), false);
             }
-            keys.iter().for_each(|key| registry.ledger.zero(view.services, key, &raw));
+            zero(registry, view, which.as_ref());
             (Answer::Done(Vec::new()), false)
         }
         Ask::List => (Answer::Listing(listing::listing(registry, view)), false),
@@ -87,6 +97,17 @@ pub fn answer(registry: &mut Registry, view: View<'_>, ask: &Ask) -> (Answer, bo
             (Answer::Connections(rows, next), false)
         }
         Ask::Timeouts => (Answer::Timeouts(timeouts(&registry.model)), false),
+    }
+}
+
+/// Sets the counts of a service, or of all, to zero.
+fn zero(registry: &mut Registry, view: View<'_>, which: Option<&ServiceRef>) {
+    let raw = |id| Traffic::raw(view.director, view.stats, id);
+    let one = which.map(key);
+    for known in view.services.by_key.keys() {
+        if one.is_none_or(|one| one == *known) {
+            registry.ledger.zero(view.services, known, &raw);
+        }
     }
 }
 

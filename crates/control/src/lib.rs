@@ -21,6 +21,7 @@ pub mod load;
 pub mod marked;
 pub mod matches;
 pub mod model;
+pub mod netfilter;
 pub mod registry;
 pub mod report;
 pub mod resolve;

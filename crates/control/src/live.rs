@@ -4,7 +4,9 @@
 //! Each submodule reads one corner of the kernel into plain values and judges them by pure
 //! functions, so that the judgements are tables in tests.
 
+mod firewall;
 mod interfaces;
+mod marks;
 mod process;
 mod reach;
 mod settings;
@@ -16,6 +18,7 @@ use dataplane::topology::Topology;
 use nix::{ifaddrs::getifaddrs, net::if_::if_nameindex};
 
 use crate::{
+    front::Sockets,
     kernel::sysctl::{SysctlError, ephemeral_ports},
     model::Model,
     resolve::{Link, Surroundings},
@@ -123,6 +126,16 @@ pub fn surroundings() -> Result<Surroundings, LiveError> {
     })
 }
 
+/// The sockets that a service on port 0 may take packets from, in this thread's network
+/// namespace.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn sockets() -> Result<Sockets, LiveError> {
+    let read = |source| LiveError::Read { what: "sockets", source };
+    Ok(Sockets { bound: sockets::bound().map_err(read)?, ephemeral: ephemeral_ports()? })
+}
+
 /// Nothing for an interface that is gone since it was listed.
 fn link(name: &str) -> Option<Link> {
     let mtu = xsk::link::mtu(name).ok()?;
@@ -144,6 +157,10 @@ pub fn check(model: &Model) -> Vec<Finding> {
     let nics: Vec<Nic> = match sight(model) {
         Ok((topology, nics)) => {
             findings.extend(reach::judge(model, &topology));
+            // What cannot be read, [`surroundings`] has reported.
+            if let Ok(sockets) = sockets() {
+                findings.extend(marks::judge(model, &topology, &sockets));
+            }
             nics
         }
         Err(error) => {
@@ -154,6 +171,7 @@ pub fn check(model: &Model) -> Vec<Finding> {
     };
     findings.extend(interfaces::judge(model, &nics));
     findings.extend(settings::judge(model, &settings::Settings::read(model)));
+    findings.extend(firewall::judge(model, &firewall::read()));
     findings.sort_by_key(|finding| finding.severity);
     findings
 }

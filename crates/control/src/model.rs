@@ -188,14 +188,17 @@ impl Limits {
     /// The default number of IPv4 connections: about 96 MB of table.
     pub const CONNECTIONS: u32 = 1_000_000;
 
+    /// A connection names its template in 24 bits.
+    pub const TEMPLATES_MOST: u32 = 1 << 24;
+
     /// The defaults beside a given number of IPv4 connections.
     pub const fn beside(connections: u32) -> Self {
         Self {
             connections,
             connections_ipv6: connections / 4,
             half_open: connections / 4,
-            templates: connections / 4,
-            templates_ipv6: connections / 16,
+            templates: lesser(connections / 4, Self::TEMPLATES_MOST),
+            templates_ipv6: lesser(connections / 16, Self::TEMPLATES_MOST),
             sources: 65_536,
             fragments: 4096,
             held_frames: 512,
@@ -208,6 +211,10 @@ impl Limits {
             servers: 16_384,
         }
     }
+}
+
+const fn lesser(one: u32, other: u32) -> u32 {
+    if one < other { one } else { other }
 }
 
 impl Default for Limits {

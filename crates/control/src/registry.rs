@@ -1,20 +1,24 @@
 //! The services as they are now: the model, the ids that connections refer to, and from where
 //! traffic counts. The file fills it; commands change it while traffic flows.
 
+mod slow_start;
+
 use std::sync::Arc;
 
 use dataplane::{
     director::Director,
+    forward::ServiceKey,
     snapshot::{Server, ServerId, Services},
     stats::Stats,
 };
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::{
-    compile::{Ids, compile},
-    model::Model,
+    compile::{Ids, ServerKey, compile},
+    model::{Limits, Model},
     traffic::{Ledger, Traffic},
 };
+use slow_start::SlowStart;
 
 /// How long a removed server without connections is remembered, in seconds, so that it comes
 /// back with its counts (`IP_VS_DEST_TRASH_PERIOD`).
@@ -29,12 +33,68 @@ pub struct Registry {
     ids: Ids,
     /// Removed servers without connections, and since when, in seconds.
     trash: HashMap<ServerId, u32>,
+    joined: SlowStart,
+}
+
+/// The ids that are taken, by what has them, for finding out whether more would fit.
+#[derive(Debug)]
+pub struct Room {
+    services: HashSet<ServiceKey>,
+    servers: HashSet<ServerKey>,
+    limits: Limits,
+}
+
+impl Room {
+    /// A service needs an id, unless it has one. False if there are as many as `limits:` allows.
+    pub fn take_service(&mut self, key: ServiceKey) -> bool {
+        self.services.insert(key);
+        self.services.len() <= self.limits.services as usize
+    }
+
+    /// As [`Room::take_service`], for a real server.
+    pub fn take_server(&mut self, key: ServerKey) -> bool {
+        self.servers.insert(key);
+        self.servers.len() <= self.limits.servers as usize
+    }
 }
 
 impl Registry {
     /// What a file says; nothing was there before.
     pub fn new(model: Model) -> Self {
-        Self { model, ledger: Ledger::default(), ids: Ids::default(), trash: HashMap::new() }
+        Self {
+            model,
+            ledger: Ledger::default(),
+            ids: Ids::default(),
+            trash: HashMap::new(),
+            joined: SlowStart::default(),
+        }
+    }
+
+    /// What has an id, or gets one when the model is compiled: also what was removed and still
+    /// has connections.
+    pub fn room(&self) -> Room {
+        let (mut services, mut servers) = self.ids.keys();
+        for service in &self.model.services {
+            services.insert(service.key);
+            servers.extend(service.servers.iter().map(|server| ServerKey {
+                service: service.key,
+                address: server.address,
+                port: server.port,
+            }));
+        }
+        Room { services, servers, limits: self.model.limits.clone() }
+    }
+
+    /// Slow start: gives the servers that have joined lately their share at `now`, in seconds.
+    /// `before` is what the workers read now; nothing joins what was never published. To be
+    /// called on everything that is published.
+    pub fn ramp(&mut self, before: &Services, services: &mut Services, now: u32) {
+        self.joined.ramp(before, services, now);
+    }
+
+    /// A server is on its way to its full share: [`Registry::ramp`] is due each second.
+    pub fn ramps(&self) -> bool {
+        self.joined.ramps()
     }
 
     /// What the workers are to read. Servers that were there `before` keep what health and the

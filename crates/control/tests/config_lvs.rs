@@ -397,7 +397,7 @@ fn access_timeouts_and_limits() {
                 "7: services[0].access.deny[0]: \"10.0.0.0/33\": the prefix length is wrong; write a length from 0 to 32",
                 "7: services[0].access.deny[1]: \"10.1.2.3/8\": has bits set beyond the first 8; write 10.0.0.0/8, or a longer prefix",
                 "7: services[0].access.deny[2]: \"office\": not a network; write it like 198.51.100.0/24 or \"2001:db8::/32\"",
-                "7: services[0].access.new_connections: \"0\": out of range; write a number from 1 to 10000000",
+                "7: services[0].access.new_connections: \"0\": out of range; write a number from 1 to 1000000",
                 "7: services[0].access.drop: unknown key; the keys here are allow, deny or new_connections",
             ],
         ),
@@ -405,7 +405,7 @@ fn access_timeouts_and_limits() {
             top("timeouts: {sctp_init: 20h} | limits: {templates: 1, sources: 2}"),
             &[
                 "3: timeouts.sctp_init: \"20h\": out of range; write whole seconds, from 1s to 65535s",
-                "4: limits.templates: \"1\": out of range; write a number from 256 to 268435456",
+                "4: limits.templates: \"1\": out of range; write a number from 256 to 16777216",
                 "4: limits.sources: \"2\": out of range; write a number from 256 to 16777216",
             ],
         ),

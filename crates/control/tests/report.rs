@@ -15,7 +15,7 @@ use dataplane::{
     forward::{Address, Forward, Protocol, V4},
     snapshot::{Server, ServerId, Services, Snapshot},
     stats::Stats,
-    table::Connection,
+    table::{Connection, Keys, TemplateRef},
     tcp::{State, UDP_STATE},
     topology::{Interface, Mac, Topology},
     verdict::{Answer, Drop, Punt},
@@ -112,7 +112,7 @@ fn filled() -> (Director, Services, Vec<Arc<Stats>>) {
     }
     director.opened(dns, UDP_STATE);
     director.opened(dns, UDP_STATE);
-    director.closed(dns, UDP_STATE);
+    director.ended(&connection(dns), UDP_STATE);
     for server in [web6, web4, dns] {
         services.servers[server as usize].as_mut().unwrap().up = server != web6;
     }
@@ -139,10 +139,10 @@ fn filled() -> (Director, Services, Vec<Arc<Stats>>) {
     (director, services, stats.to_vec())
 }
 
-fn report() -> Report {
-    let (director, services, stats) = filled();
+/// The listed connection, of that server.
+fn connection(server_id: u32) -> Connection<V4> {
     let address = |text: &str| V4::from_ip(text.parse().unwrap()).unwrap();
-    let connection = Connection {
+    Connection {
         client: address("192.0.2.9"),
         cport: 4000,
         vip: address("203.0.113.10"),
@@ -153,10 +153,16 @@ fn report() -> Report {
         lport: 4000,
         protocol: Protocol::Udp,
         forward: Forward::Nat,
-        server_id: 4,
+        server_id,
         flags: 0,
-    };
-    director.v4.insert(&connection, UDP_STATE, 300, 1).expect("room");
+        keys: Keys::Both,
+        template: TemplateRef::NONE,
+    }
+}
+
+fn report() -> Report {
+    let (director, services, stats) = filled();
+    director.v4.insert(&connection(4), UDP_STATE, 300, 1).expect("room");
     let snapshot = Snapshot::new(9, Arc::new(services), Arc::new(topology()));
     build(&director, &snapshot, &stats, &facts())
 }

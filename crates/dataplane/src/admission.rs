@@ -14,6 +14,8 @@ pub struct Admission {
     /// FullNAT: where the search for a free local port goes on.
     pub local_cursor: u32,
     random: u64,
+    /// The servers that took connections when the list last changed, by id.
+    serving: Vec<u32>,
 }
 
 impl Admission {
@@ -21,7 +23,13 @@ impl Admission {
     /// list first, as the kernel's are.
     pub fn new(plan: Plan, candidates: Vec<Candidate>, grown: bool) -> Self {
         let make = if grown { Scheduler::grown } else { Scheduler::new };
-        Self { scheduler: make(plan, &candidates), candidates, local_cursor: 0, random: 1 }
+        Self {
+            scheduler: make(plan, &candidates),
+            candidates,
+            local_cursor: 0,
+            random: 1,
+            serving: vec![],
+        }
     }
 
     /// A number for schedulers that throw dice: xorshift64* (Vigna 2016).
@@ -58,6 +66,24 @@ impl Admission {
         }
     }
 
+    /// After [`Admission::retire`] and after [`Admission::enlist`]: true if a server takes
+    /// connections that did not before. One that only has another place in the list stays.
+    pub fn joined(&mut self, wanted: &[Candidate]) -> bool {
+        let open = |c: &&Candidate| c.up && !c.drained && c.weight > 0;
+        let sorted = |list: &[Candidate]| {
+            let mut ids: Vec<u32> = list.iter().filter(open).map(|c| c.id).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let (now, soon) = (sorted(&self.candidates), sorted(wanted));
+        let joined = now.iter().any(|id| self.serving.binary_search(id).is_err());
+        self.serving.retain(|id| soon.binary_search(id).is_ok());
+        self.serving.extend(now);
+        self.serving.sort_unstable();
+        self.serving.dedup();
+        joined
+    }
+
     fn edit(&mut self, at: usize, new: Candidate) {
         let old = std::mem::replace(&mut self.candidates[at], new);
         // Schedulers see health and slow start in the list itself.
@@ -90,6 +116,35 @@ mod tests {
 
     fn server(id: u32, weight: u32) -> Candidate {
         Candidate::new(id, [10, 0, 0, id as u8].into(), 80, weight)
+    }
+
+    #[test]
+    fn who_takes_connections_again_joins() {
+        let plan = Plan::new(sched::Kind::Lc);
+        let mut admission = Admission::new(plan, vec![server(1, 1), server(2, 0)], false);
+        let list = admission.candidates.clone();
+        assert!(admission.joined(&list), "all are new");
+        let down = Candidate { up: false, ..server(1, 1) };
+        let drained = Candidate { drained: true, ..server(1, 1) };
+        // What is wanted, and whether its first and second half bring somebody.
+        let steps: [(&[Candidate], [bool; 2]); 10] = [
+            (&[server(1, 1), server(2, 0)], [false, false]),
+            (&[server(1, 5), server(2, 1)], [true, false]),
+            (&[server(2, 1), server(1, 5)], [false, false]),
+            (&[server(2, 1), down], [false, false]),
+            (&[server(2, 1), server(1, 1)], [true, false]),
+            (&[server(2, 1), drained], [false, false]),
+            (&[server(2, 1)], [false, false]),
+            (&[server(1, 1), server(2, 1)], [false, true]),
+            (&[server(3, 0), server(1, 1), server(2, 1)], [false, false]),
+            (&[server(3, 1), server(1, 1), server(2, 1)], [true, false]),
+        ];
+        for (at, (wanted, expected)) in steps.into_iter().enumerate() {
+            admission.retire(plan, wanted);
+            let first = admission.joined(wanted);
+            admission.enlist(wanted);
+            assert_eq!([first, admission.joined(wanted)], expected, "step {at}");
+        }
     }
 
     #[test]

@@ -6,13 +6,17 @@ use crate::{
     admission::Admission,
     breath::Breath,
     director::Family,
-    forward::{Address, Endpoint, Forward, Protocol, ServiceKey},
+    forward::{Address, Forward, Protocol},
+    lookup::{FTP_DATA, Target},
+    one_packet,
     packet::{Fragment, Packet},
+    policy::Lifecycle,
     sctp,
     snapshot::{LocalAddress, Server, ServerId, Service},
     state::State,
-    table::{Connection, ConnectionRef, Found, InsertError, Way},
+    table::{Connection, ConnectionRef, Found, InsertError, Keys, TemplateRef, Way},
     tcp::Direction,
+    template,
     topology::RouteKind,
     verdict::{Drop, Punt},
     wire::tcp as flag,
@@ -34,43 +38,98 @@ pub enum Refusal {
 /// How many ports are tried before the search is given up.
 const PORT_TRIES: u32 = 16;
 
-impl Breath<'_> {
+/// Where a new connection goes.
+struct Chosen<'a> {
+    id: ServerId,
+    server: &'a Server,
+    /// The template that says so.
+    template: Option<ConnectionRef>,
+}
+
+impl<'a> Breath<'a> {
     /// Finds or makes the connection of a packet that has none.
     ///
     /// # Errors
     /// See [`Refusal`].
     #[inline(never)]
     pub fn admit<A: Family>(&mut self, packet: &Packet<A>) -> Result<Found<A>, Refusal> {
-        let services = &*self.snapshot.services;
-        let key = Endpoint {
-            protocol: packet.tuple.protocol,
-            address: packet.tuple.dst.ip(),
-            port: packet.tuple.dport,
+        let Some(target) = self.target(packet) else { return Err(Refusal::Punt(Punt::Alien)) };
+        self.may_open(packet, &target)?;
+        let director = self.director;
+        let mut admission = director.admission(target.id);
+        // Another worker may have admitted the packet before this one while we waited.
+        if let Some(found) = A::table(director).find(&packet.tuple) {
+            return Ok(found);
+        }
+        let limit = director.limits().half_open;
+        if packet.tuple.protocol != Protocol::Udp && director.half_open() >= limit {
+            return Err(Refusal::Drop(Drop::HalfOpenLimit));
+        }
+        let chosen = match admission.as_mut() {
+            Some(admission) => self.choose(packet, &target, admission)?,
+            None => None,
         };
-        let Some(&id) = services.by_key.get(&ServiceKey::from(key)) else {
-            return Err(Refusal::Punt(Punt::Alien));
-        };
-        if !opens(packet) {
+        let Some(chosen) = chosen else { return self.without_server(packet, &target) };
+        let cursor = admission.as_mut().map(|admission| &mut admission.local_cursor);
+        self.open(packet, &target, &chosen, cursor).map_err(Refusal::Drop)
+    }
+
+    /// Whether a packet opens a connection at all: in the kernel's order, with our own checks of
+    /// its source in front of `drop_packet`.
+    fn may_open<A: Family>(&self, packet: &Packet<A>, target: &Target<'_>) -> Result<(), Refusal> {
+        let policy = &target.service.policy;
+        if !opens(packet, &policy.lifecycle) {
             return Err(Refusal::Punt(Punt::NoConnection));
         }
         // The kernel's martians (`fib_validate_source`): addresses of this box, and broadcasts.
-        let route = self.snapshot.topology.route(packet.tuple.src.ip());
+        let source = packet.tuple.src.ip();
+        let route = self.snapshot.topology.route(source);
         if route.is_some_and(|route| matches!(route.kind, RouteKind::Local)) {
             return Err(Refusal::Drop(Drop::BadSource));
         }
-        let service = services.services[id as usize].as_ref().expect("by_key names live services");
-        let mut admission = self.director.admission(id);
-        // Another worker may have admitted the packet before this one while we waited.
-        if let Some(found) = A::table(self.director).find(&packet.tuple) {
-            return Ok(found);
+        self.screen(source, target.id).map_err(Refusal::Drop)?;
+        let defence = &self.snapshot.services.settings.defence;
+        let table = A::table(self.director);
+        if self.director.pressure.drops(defence, A::IPV6, self.now, || table.free()) {
+            return Err(Refusal::Drop(Drop::DropPacket));
         }
-        let Some(admission) = admission.as_mut() else {
-            return Err(Refusal::NoServer);
+        // `ip_vs_schedule`: data connections of FTP servers are none of ours, and ports beside
+        // the service's own are its only where its clients stay with their server.
+        if packet.tuple.sport == FTP_DATA || target.ftp_data && policy.persistence.is_none() {
+            return Err(Refusal::Punt(Punt::NoConnection));
+        }
+        Ok(())
+    }
+
+    /// The server for a new connection: its template's, or the scheduler's.
+    fn choose<A: Family>(
+        &self,
+        packet: &Packet<A>,
+        target: &Target<'a>,
+        admission: &mut Admission,
+    ) -> Result<Option<Chosen<'a>>, Refusal> {
+        let service = target.service;
+        let Some(persistence) = &service.policy.persistence else {
+            return Ok(self.pick(packet, admission));
         };
-        let limit = self.director.limits().half_open;
-        if packet.tuple.protocol != Protocol::Udp && self.director.half_open() >= limit {
-            return Err(Refusal::Drop(Drop::HalfOpenLimit));
+        let key = template::key(&service.key, persistence, packet);
+        let time = (persistence.timeout, self.now.seconds());
+        let service_of = |id| self.server(id).map(|server| server.service);
+        let followed = self.director.follow_template(&key, (target.id, service), service_of, time);
+        if let Some((id, template)) = followed
+            && let Some(server) = self.server(id)
+        {
+            return Ok(Some(Chosen { id, server, template: Some(template) }));
         }
+        let Some(picked) = self.pick(packet, admission) else { return Ok(None) };
+        let template = self.director.leave_template(&key, (picked.id, picked.server), time);
+        match template {
+            Ok(template) => Ok(Some(Chosen { template: Some(template), ..picked })),
+            Err(_) => Err(Refusal::Drop(Drop::TemplateTableFull)),
+        }
+    }
+
+    fn pick<A: Family>(&self, packet: &Packet<A>, admission: &mut Admission) -> Option<Chosen<'a>> {
         let request = sched::Request {
             client: packet.tuple.src.ip(),
             client_port: packet.tuple.sport,
@@ -79,62 +138,100 @@ impl Breath<'_> {
             random: admission.random(),
         };
         let loads = |id| self.director.server(id).load();
-        let Admission { scheduler, candidates, .. } = &mut *admission;
-        let picked = scheduler.pick(candidates, &request, &loads).ok_or(Refusal::NoServer)?;
-        let server_id = candidates[picked].id;
-        // Control enlists a server when every worker has the snapshot that knows it.
-        let Some(Some(server)) = services.servers.get(server_id as usize) else {
-            return Err(Refusal::NoServer);
-        };
-        self.open(packet, service, (server_id, server), admission).map_err(Refusal::Drop)
+        let Admission { scheduler, candidates, .. } = admission;
+        let id = candidates[scheduler.pick(candidates, &request, &loads)?].id;
+        Some(Chosen { id, server: self.server(id)?, template: None })
     }
 
-    /// Makes the connection to the picked server.
+    /// The server, if this worker knows it: control enlists one when every worker does.
+    fn server(&self, id: ServerId) -> Option<&'a Server> {
+        self.snapshot.services.servers.get(id as usize)?.as_ref()
+    }
+
+    /// No server takes the connection (`ip_vs_leave`).
+    fn without_server<A: Family>(
+        &mut self,
+        packet: &Packet<A>,
+        target: &Target<'_>,
+    ) -> Result<Found<A>, Refusal> {
+        let destination = packet.tuple.dst.ip();
+        let elsewhere = || {
+            let route = self.snapshot.topology.route(destination);
+            !destination.is_multicast()
+                && route.is_some_and(|route| !matches!(route.kind, RouteKind::Local))
+        };
+        let Target { service, ftp_data, .. } = *target;
+        if service.policy.lifecycle.cache_bypass && service.key.mark().is_some() && elsewhere() {
+            let server = Server::new(target.id, destination, 0, Forward::Dr);
+            let chosen = Chosen { id: self.director.bypass(), server: &server, template: None };
+            let opened = self.open(packet, target, &chosen, None).map_err(Refusal::Drop);
+            self.stats.bypassed.add(opened.is_ok().into());
+            return opened;
+        }
+        Err(if ftp_data { Refusal::Punt(Punt::NoConnection) } else { Refusal::NoServer })
+    }
+
+    /// Makes the connection to the chosen server.
     fn open<A: Family>(
         &mut self,
         packet: &Packet<A>,
-        service: &Service,
-        (server_id, server): (ServerId, &Server),
-        admission: &mut Admission,
+        target: &Target<'_>,
+        chosen: &Chosen<'_>,
+        cursor: Option<&mut u32>,
     ) -> Result<Found<A>, Drop> {
-        let secure = self.director.defences.secure_tcp();
-        let (state, timeout) = first_state(packet, service, server.forward, secure);
-        let mut ports = Ports::new(packet, service, server, &mut admission.local_cursor);
+        let Chosen { id: server_id, server, template } = *chosen;
+        let (keys, idle) = one_packet::keys(packet, target.service, server.forward);
+        let (state, timeout) = match keys {
+            Keys::Both => self.first_state(packet, target.service, server.forward),
+            Keys::Answers | Keys::Neither => (State::Udp.number(), idle),
+        };
         let table = A::table(self.director);
+        let mut unused = 0;
+        let cursor = cursor.unwrap_or(&mut unused);
+        let mut ports = Ports::new(packet, target.service, server, cursor);
         for tried in 0..=PORT_TRIES {
             let Some((local, lport)) = ports.next(tried) else { break };
-            let connection = Connection {
+            let mut connection = Connection {
                 client: packet.tuple.src,
                 cport: packet.tuple.sport,
                 vip: packet.tuple.dst,
                 vport: packet.tuple.dport,
                 // A tunnel's outer address is in the server's record and may be of the other family.
                 server: A::from_ip(server.address).unwrap_or(packet.tuple.dst),
-                rport: server.port,
+                rport: self.server_port(packet, target, server),
                 local,
                 lport,
                 protocol: packet.tuple.protocol,
                 forward: server.forward,
                 server_id,
                 flags: 0,
+                keys,
+                template: TemplateRef::NONE,
             };
-            // Counted first: once it is in the table another worker may count its changes.
-            self.director.opened(server_id, state);
-            let inserted = table.insert(&connection, state, timeout, self.now.seconds());
-            if inserted.is_err() {
-                self.director.not_opened(server_id, state);
-            }
-            match inserted {
-                Ok(_) => {
+            self.count(&mut connection, state, template);
+            match table.insert(&connection, state, timeout, self.now.seconds()) {
+                Ok(place) => {
                     self.stats.opened.add(1);
                     if server.forward == Forward::Nat && tried > 0 {
                         self.stats.moved_ports.add(1);
                     }
-                    break;
+                    return table.get(place).ok_or(Drop::TableFull);
                 }
-                Err(InsertError::ReverseTaken) => {}
-                Err(InsertError::Exists) => break,
-                Err(InsertError::Full) => return Err(Drop::TableFull),
+                Err(error) => {
+                    self.count_not(&connection, state);
+                    match error {
+                        InsertError::ReverseTaken if keys == Keys::Answers => {
+                            if let Some(found) = self.earlier_one_packet(&connection) {
+                                self.director.server(server_id).opens_once();
+                                self.stats.opened.add(1);
+                                return Ok(found);
+                            }
+                        }
+                        InsertError::ReverseTaken => {}
+                        InsertError::Exists => break,
+                        InsertError::Full => return Err(Drop::TableFull),
+                    }
+                }
             }
         }
         table.find(&packet.tuple).ok_or(match server.forward {
@@ -142,16 +239,67 @@ impl Breath<'_> {
             _ => Drop::SourcePortsExhausted,
         })
     }
+
+    fn first_state<A>(&self, packet: &Packet<A>, service: &Service, forward: Forward) -> (u8, u32) {
+        let new = State::new(packet.tuple.protocol);
+        let secure = self.director.defences.secure_tcp();
+        let direction = if forward.two_way() { Direction::Input } else { Direction::InputOnly };
+        let state = match new {
+            _ if reported(packet) => State::reported(packet.tuple.protocol),
+            // The packet is observed when it is forwarded, and a second INIT is another event.
+            State::Sctp(_) => new,
+            State::Tcp(_) | State::Udp => new.next(direction, packet.flags, secure),
+        };
+        (state.number(), state.timeout(&service.policy.timeouts).into())
+    }
+
+    /// Counts a connection before it is made: once it is in the table another worker may count
+    /// its changes.
+    fn count<A: Family>(
+        &self,
+        connection: &mut Connection<A>,
+        state: u8,
+        template: Option<ConnectionRef>,
+    ) {
+        if connection.keys != Keys::Both {
+            return self.director.server(connection.server_id).opens_once();
+        }
+        if let Some(template) = template {
+            connection.template = A::templates(self.director).control(template);
+        }
+        self.director.opened(connection.server_id, state);
+    }
+
+    /// Takes [`Breath::count`] back.
+    fn count_not<A: Family>(&self, connection: &Connection<A>, state: u8) {
+        self.director.server(connection.server_id).did_not_open();
+        self.director.ended(connection, state);
+    }
+
+    /// The port that the server listens on.
+    fn server_port<A>(&self, packet: &Packet<A>, target: &Target<'_>, server: &Server) -> u16 {
+        let Target { service, ftp_data, .. } = *target;
+        let asked = packet.tuple.dport;
+        // `ip_vs_sched_persist` gives only the service's own port the server's.
+        let kept = self.snapshot.services.settings.compat_lvs
+            && service.policy.persistence.is_some()
+            && asked != service.key.port();
+        if server.port == 0 || ftp_data || kept { asked } else { server.port }
+    }
 }
 
 /// Who may open a connection: any datagram; a TCP segment with SYN and without RST, with or
-/// without ACK (`tcp_conn_schedule`); an SCTP packet with INIT (`sctp_conn_schedule`).
-fn opens<A>(packet: &Packet<A>) -> bool {
+/// without ACK (`tcp_conn_schedule`); an SCTP packet whose first chunk is INIT
+/// (`sctp_conn_schedule`). Sloppy services let all but RST and ABORT.
+fn opens<A>(packet: &Packet<A>, lifecycle: &Lifecycle) -> bool {
+    let flags = packet.flags;
     match packet.tuple.protocol {
         _ if reported(packet) => true,
-        Protocol::Tcp => packet.flags & (flag::SYN | flag::RST) == flag::SYN,
+        Protocol::Tcp => flags & flag::RST == 0 && (lifecycle.sloppy_tcp || flags & flag::SYN != 0),
         Protocol::Udp => true,
-        Protocol::Sctp => packet.flags == sctp::chunk::INIT,
+        Protocol::Sctp => {
+            flags != sctp::chunk::ABORT && (lifecycle.sloppy_sctp || flags == sctp::chunk::INIT)
+        }
     }
 }
 
@@ -159,21 +307,6 @@ fn opens<A>(packet: &Packet<A>) -> bool {
 /// and those do not come here.
 fn reported<A>(packet: &Packet<A>) -> bool {
     packet.fragment == Fragment::Later
-}
-
-fn first_state<A>(
-    packet: &Packet<A>,
-    service: &Service,
-    forward: Forward,
-    secure: bool,
-) -> (u8, u16) {
-    let direction = if forward.two_way() { Direction::Input } else { Direction::InputOnly };
-    let state = if reported(packet) {
-        State::reported(packet.tuple.protocol)
-    } else {
-        State::new(packet.tuple.protocol).next(direction, packet.flags, secure)
-    };
-    (state.number(), state.timeout(&service.policy.timeouts))
 }
 
 /// The sources under which the server may see the connection, in the order to try.

@@ -19,7 +19,7 @@ use crate::{
     stats::Stats,
     table::{ConnectionRef, Found, Probe, Way},
     tcp,
-    topology::{Hop, Mac},
+    topology::{Hop, Mac, PortId},
     tunnel::{self, Chosen, Path},
     verdict::{Drop, Punt, Verdict, Wait},
     wire::{self, Ip, ethernet, tcp as flag},
@@ -37,6 +37,8 @@ pub struct Breath<'a> {
     pub now: Now,
     /// Where identifications of what we originate come from.
     pub ids: &'a mut Ids,
+    /// Where the packets come from that are looked at now.
+    pub arrived: PortId,
 }
 
 /// How a packet leaves.
@@ -154,7 +156,11 @@ impl<'a> Breath<'a> {
         probe: Option<&Probe>,
     ) -> Verdict {
         match self.connection(packet, probe) {
-            Ok(found) => self.forward(frame, packet, &found),
+            Ok(found) => {
+                let verdict = self.forward(frame, packet, &found);
+                self.end_one_packet(&found, &verdict);
+                verdict
+            }
             Err(refusal) => self.refuse(frame, packet, refusal),
         }
     }
@@ -189,7 +195,7 @@ impl<'a> Breath<'a> {
     #[cold]
     fn end<A: Family>(&self, found: &Found<A>) {
         if let Some(meta) = A::table(self.director).take(found) {
-            self.director.closed(found.connection.server_id, meta.state());
+            self.director.ended(&found.connection, meta.state());
         }
     }
 
@@ -266,8 +272,14 @@ impl<'a> Breath<'a> {
             }
             let timeout = next.timeout(self.timeouts(server));
             let table = A::table(self.director);
-            match table.transition(&found, next.number(), timeout, self.now.seconds()) {
-                Ok(()) => return self.director.changed(server, state.number(), next.number()),
+            match table.transition(&found, next.number(), timeout.into(), self.now.seconds()) {
+                Ok(()) => {
+                    self.director.changed(server, state.number(), next.number());
+                    if next.assures() {
+                        A::templates(self.director).assure(found.connection.template);
+                    }
+                    return;
+                }
                 Err(seen) if seen.generation() == found.meta.generation() => found.meta = seen,
                 Err(_) => return,
             }

@@ -94,7 +94,7 @@ impl Breath<'_> {
     /// Ends a connection to make room.
     fn drop_entry<A: Family>(&self, found: &Found<A>) {
         if let Some(meta) = A::table(self.director).take(found) {
-            self.director.closed(found.connection.server_id, meta.state());
+            self.director.ended(&found.connection, meta.state());
             self.stats.dropped_entries.add(1);
         }
     }

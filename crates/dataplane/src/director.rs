@@ -5,23 +5,28 @@ use std::{
     net::IpAddr,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
 };
 
 use crossbeam_channel::Sender;
 
+pub use crate::record::ServerRecord;
 use crate::{
+    access::Sources,
     admission::Admission,
-    clock::Now,
     defence::Defences,
     forward::{V4, V6},
     fragment::FragmentTable,
     limiter::{self, Limiter},
-    snapshot::{ServerId, ServiceId, Services},
+    policy::OnJoin,
+    pressure::Pressure,
+    record::Standing,
+    snapshot::{ServerId, Service, ServiceId, Services},
     state::State,
     stats::OwnLine,
-    table::{Secret, Table, TableConfig},
+    table::{Connection, Keys, Secret, Table, TableConfig},
+    template::Templates,
     topology::PortId,
     wire::Ip,
 };
@@ -33,6 +38,12 @@ pub struct Limits {
     pub connections_v4: usize,
     /// IPv6 connections.
     pub connections_v6: usize,
+    /// IPv4 persistence templates, at most 2^24.
+    pub templates_v4: usize,
+    /// IPv6 persistence templates, at most 2^24.
+    pub templates_v6: usize,
+    /// Sources whose new connections are counted at a time, where they are limited.
+    pub sources: usize,
     /// TCP connections in SYN_SENT, SYN_RECV or SYNACK, and SCTP associations in their handshake.
     pub half_open: u32,
     /// Fragmented datagrams that are remembered at a time.
@@ -52,6 +63,9 @@ impl Default for Limits {
         Self {
             connections_v4: 1_000_000,
             connections_v6: 250_000,
+            templates_v4: 250_000,
+            templates_v6: 62_500,
+            sources: 65_536,
             half_open: u32::MAX,
             fragments: 16_384,
             held_frames: 64,
@@ -71,82 +85,26 @@ pub struct ResolveRequest {
     pub address: IpAddr,
 }
 
-/// The box-wide count of one server's connections, and the MTU of the tunnel to it.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub struct ServerRecord {
-    active: AtomicU32,
-    inactive: AtomicU32,
-    opened: AtomicU64,
-    persistent: AtomicU32,
-    /// A learned tunnel MTU in the low 16 bits, the second it ends above.
-    path_mtu: AtomicU64,
-}
-
-impl ServerRecord {
-    /// How long a learned MTU holds, in seconds: `net.ipv4.route.mtu_expires`.
-    const PATH_MTU_SECONDS: u32 = 600;
-
-    /// Connections in an active state: TCP's SYN_SENT, SYN_RECV, ESTABLISHED and SYNACK, SCTP's
-    /// ESTABLISHED (LVS `ActiveConn`).
-    pub fn active(&self) -> u32 {
-        settled(&self.active)
-    }
-
-    /// Other connections, and all of UDP (LVS `InActConn`).
-    pub fn inactive(&self) -> u32 {
-        settled(&self.inactive)
-    }
-
-    /// Persistence templates (LVS `PersistConn`).
-    pub fn persistent(&self) -> u32 {
-        settled(&self.persistent)
-    }
-
-    /// Connections ever made.
-    pub fn opened(&self) -> u64 {
-        self.opened.load(Ordering::Relaxed)
-    }
-
-    /// The MTU learned from ICMP about our tunnel packets, while it holds.
-    #[inline]
-    pub fn path_mtu(&self, now: Now) -> u16 {
-        let word = self.path_mtu.load(Ordering::Relaxed);
-        if word == 0 || u64::from(now.seconds()) >= word >> 16 { u16::MAX } else { word as u16 }
-    }
-
-    /// Remembers a tunnel MTU. One that holds is never raised (RFC 8201 section 4): what says so
-    /// is late, or forged.
-    pub fn learn_path_mtu(&self, mtu: u16, now: Now) {
-        if mtu > self.path_mtu(now) {
-            return;
-        }
-        let ends = u64::from(now.seconds() + Self::PATH_MTU_SECONDS);
-        self.path_mtu.store(ends << 16 | u64::from(mtu), Ordering::Relaxed);
-    }
-
-    /// What schedulers weigh.
-    pub fn load(&self) -> sched::Load {
-        sched::Load { active: self.active(), inactive: self.inactive(), overloaded: false }
-    }
-
-    fn count(&self, active: bool) -> &AtomicU32 {
-        if active { &self.active } else { &self.inactive }
-    }
-}
-
 /// The state that all workers share.
 pub struct Director {
     /// IPv4 connections.
     pub v4: Table<V4>,
     /// IPv6 connections.
     pub v6: Table<V6>,
+    /// Persistence templates of IPv4 clients.
+    pub templates_v4: Templates<V4>,
+    /// Persistence templates of IPv6 clients.
+    pub templates_v6: Templates<V6>,
     /// Where fragments went.
     pub fragments: FragmentTable,
     /// What is done against floods now.
     pub defences: Defences,
     /// Rate limits of what we originate.
     pub limiter: Limiter,
+    /// How many connections each source opened lately.
+    pub sources: Sources,
+    /// What `drop_packet` drops next.
+    pub pressure: Pressure,
     limits: Limits,
     servers: Box<[ServerRecord]>,
     services: Box<[Mutex<Option<Admission>>]>,
@@ -158,6 +116,8 @@ pub struct Director {
 pub trait Family: Ip + crate::packet::Quoted {
     /// The director's table of this family.
     fn table(director: &Director) -> &Table<Self>;
+    /// The director's persistence templates of this family.
+    fn templates(director: &Director) -> &Templates<Self>;
 }
 
 impl Family for V4 {
@@ -165,12 +125,20 @@ impl Family for V4 {
     fn table(director: &Director) -> &Table<Self> {
         &director.v4
     }
+
+    fn templates(director: &Director) -> &Templates<Self> {
+        &director.templates_v4
+    }
 }
 
 impl Family for V6 {
     #[inline(always)]
     fn table(director: &Director) -> &Table<Self> {
         &director.v6
+    }
+
+    fn templates(director: &Director) -> &Templates<Self> {
+        &director.templates_v6
     }
 }
 
@@ -193,13 +161,20 @@ impl Director {
         resolve: Sender<ResolveRequest>,
         [secret_v4, secret_v6]: [Secret; 2],
     ) -> std::io::Result<Self> {
+        let v4 = |capacity| TableConfig { capacity, secret: secret_v4 };
+        let v6 = |capacity| TableConfig { capacity, secret: secret_v6 };
         Ok(Self {
-            v4: Table::new(TableConfig { capacity: limits.connections_v4, secret: secret_v4 })?,
-            v6: Table::new(TableConfig { capacity: limits.connections_v6, secret: secret_v6 })?,
+            v4: Table::new(v4(limits.connections_v4))?,
+            v6: Table::new(v6(limits.connections_v6))?,
+            templates_v4: Templates::new(v4(limits.templates_v4))?,
+            templates_v6: Templates::new(v6(limits.templates_v6))?,
             fragments: FragmentTable::new(limits.fragments),
             defences: Defences::default(),
             limiter: Limiter::new(limits.icmp_rate),
-            servers: (0..limits.servers).map(|_| ServerRecord::default()).collect(),
+            sources: Sources::new(limits.sources),
+            pressure: Pressure::default(),
+            // The last one is no server's: see `Director::bypass`.
+            servers: (0..=limits.servers).map(|_| ServerRecord::default()).collect(),
             services: (0..limits.services).map(|_| Mutex::new(None)).collect(),
             half_open: OwnLine::default(),
             resolve,
@@ -229,6 +204,12 @@ impl Director {
         settled(&self.half_open.0)
     }
 
+    /// The id under which connections count that go to no server (`cache_bypass`): the first
+    /// that no server has.
+    pub fn bypass(&self) -> ServerId {
+        self.limits.servers as ServerId
+    }
+
     /// Takes up a configuration at once: [`Director::retire`], then [`Director::enlist`]. Only
     /// where no worker runs with an older one.
     pub fn prepare(&self, services: &Services) {
@@ -237,14 +218,21 @@ impl Director {
     }
 
     /// The first half of a change of configuration: servers and services that are not in it get
-    /// no more connections; weights and states of the others become its own. Control publishes
-    /// the snapshot after this call.
+    /// no more connections; weights, states and thresholds of the others become its own. Control
+    /// publishes the snapshot after this call.
     pub fn retire(&self, services: &Services) {
         for (id, service) in services.services.iter().enumerate() {
             let mut admission = lock(&self.services[id]);
+            if let Some(admission) = admission.as_mut() {
+                for gone in &admission.candidates {
+                    self.server(gone.id).set_standing(Standing::default());
+                }
+            }
             match (service, admission.as_mut()) {
                 (Some(service), Some(admission)) => {
-                    admission.retire(service.policy.scheduler, &services.candidates(service));
+                    let wanted = services.candidates(service);
+                    admission.retire(service.policy.scheduler, &wanted);
+                    self.settle(admission, services, service, &wanted);
                 }
                 (None, Some(_)) => *admission = None,
                 (_, None) => {}
@@ -257,14 +245,42 @@ impl Director {
     pub fn enlist(&self, services: &Services) {
         for (id, service) in services.services.iter().enumerate() {
             let Some(service) = service else { continue };
-            let candidates = services.candidates(service);
+            let wanted = services.candidates(service);
             let mut admission = lock(&self.services[id]);
-            match admission.as_mut() {
-                Some(admission) => admission.enlist(&candidates),
+            let admission = match admission.as_mut() {
+                Some(admission) => {
+                    admission.enlist(&wanted);
+                    admission
+                }
                 None => {
                     let (plan, grown) = (service.policy.scheduler, services.settings.compat_lvs);
-                    *admission = Some(Admission::new(plan, candidates, grown));
+                    admission.insert(Admission::new(plan, wanted.clone(), grown))
                 }
+            };
+            self.settle(admission, services, service, &wanted);
+        }
+    }
+
+    /// Makes the records of a service's servers say what its list now says.
+    fn settle(
+        &self,
+        admission: &mut Admission,
+        services: &Services,
+        service: &Service,
+        wanted: &[sched::Candidate],
+    ) {
+        let joined = admission.joined(wanted);
+        for candidate in &admission.candidates {
+            let record = self.server(candidate.id);
+            let weighted = candidate.weight > 0 && !candidate.drained;
+            record.set_standing(Standing { up: candidate.up, weighted });
+            if let Some(Some(server)) = services.servers.get(candidate.id as usize) {
+                record.limit(server.upper, server.lower);
+            }
+            match service.policy.on_join {
+                OnJoin::ResetCounts if joined => record.reset_base(),
+                OnJoin::ResetCounts => {}
+                OnJoin::Nothing | OnJoin::SlowStart(_) => record.clear_base(),
             }
         }
     }
@@ -276,25 +292,20 @@ impl Director {
 
     /// Counts a connection that was made in `state`.
     pub fn opened(&self, server: ServerId, state: u8) {
-        let record = self.server(server);
-        record.opened.fetch_add(1, Ordering::Relaxed);
-        record.count(active(state)).fetch_add(1, Ordering::Relaxed);
+        self.server(server).opens(active(state));
         self.half_open.0.fetch_add(half_open(state), Ordering::Relaxed);
     }
 
     /// Takes [`Director::opened`] back: the table refused the connection.
     pub fn not_opened(&self, server: ServerId, state: u8) {
-        self.server(server).opened.fetch_sub(1, Ordering::Relaxed);
+        self.server(server).did_not_open();
         self.closed(server, state);
     }
 
     /// Counts a connection's change of state.
     pub fn changed(&self, server: ServerId, from: u8, to: u8) {
-        let (was, is) = (active(from), active(to));
-        if was != is {
-            let record = self.server(server);
-            record.count(is).fetch_add(1, Ordering::Relaxed);
-            record.count(was).fetch_sub(1, Ordering::Relaxed);
+        if active(from) != active(to) {
+            self.server(server).turns(active(to));
         }
         let (was, is) = (half_open(from), half_open(to));
         if was != is {
@@ -302,9 +313,18 @@ impl Director {
         }
     }
 
-    /// Counts a connection's end in `state`.
+    /// Counts a connection's end in `state`, and frees its template of it.
+    pub fn ended<A: Family>(&self, connection: &Connection<A>, state: u8) {
+        // What carries single packets was counted when it came.
+        if connection.keys == Keys::Both {
+            self.closed(connection.server_id, state);
+        }
+        A::templates(self).release(connection.template);
+    }
+
+    /// Counts the end of a connection that was counted by [`Director::opened`].
     pub fn closed(&self, server: ServerId, state: u8) {
-        self.server(server).count(active(state)).fetch_sub(1, Ordering::Relaxed);
+        self.server(server).closes(active(state));
         self.half_open.0.fetch_sub(half_open(state), Ordering::Relaxed);
     }
 
@@ -339,19 +359,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::tcp;
-
-    #[test]
-    fn a_learned_mtu_sinks_and_ends_but_is_not_raised() {
-        let record = ServerRecord::default();
-        let [start, late] = [Now::at_seconds(10), Now::at_seconds(700)];
-        for (told, now, holds) in
-            [(1400, start, 1400), (1450, start, 1400), (1300, start, 1300), (1480, late, 1480)]
-        {
-            record.learn_path_mtu(told, now);
-            assert_eq!(record.path_mtu(now), holds);
-        }
-        assert_eq!(record.path_mtu(Now::at_seconds(1300)), u16::MAX);
-    }
 
     #[test]
     fn a_change_that_is_counted_before_the_opening_is_no_flood() {

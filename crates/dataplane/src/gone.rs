@@ -14,8 +14,9 @@ use crate::{
     packet::Packet,
     policy::{Gone, Timeouts},
     sctp,
+    snapshot::ServerId,
     state::State,
-    table::{ConnectionRef, Found, Way},
+    table::{ConnectionRef, Found, Keys, Way},
     tcp,
     verdict::Drop,
     wire::tcp as flag,
@@ -42,7 +43,7 @@ impl Breath<'_> {
     /// True if the packet comes too late for the connection.
     #[inline(always)]
     pub(crate) fn late<A>(&self, found: &Found<A>) -> bool {
-        let deadline = found.stamp.saturating_add(found.meta.timeout().into());
+        let deadline = found.stamp.saturating_add(found.meta.timeout());
         // Stamps are whole seconds, rounded down: nothing ends before its time.
         self.now.seconds() > deadline
     }
@@ -73,15 +74,21 @@ impl Breath<'_> {
         if self.settled(found) {
             return Standing::Stays;
         }
-        if self.snapshot.services.is_gone(found.connection.server_id) {
-            return self.without_server(found, opens);
+        if self.server_is_gone(found.connection.server_id) {
+            return self.left_alone(found, opens);
         }
         self.take_timeout(found);
         Standing::Stays
     }
 
+    /// True for a server that was removed or is down. A connection to its own destination
+    /// (`cache_bypass`) has none.
+    pub(crate) fn server_is_gone(&self, server: ServerId) -> bool {
+        server != self.director.bypass() && self.snapshot.services.is_gone(server)
+    }
+
     /// The server was removed or is down.
-    fn without_server<A: Family>(&self, found: &Found<A>, opens: bool) -> Standing {
+    fn left_alone<A: Family>(&self, found: &Found<A>, opens: bool) -> Standing {
         let Found { connection, direction, .. } = found;
         let gone = self.snapshot.services.lifecycle(connection.server_id).gone;
         match (gone, direction, connection.protocol) {
@@ -136,13 +143,16 @@ impl Breath<'_> {
     /// each packet (`set_tcp_state`, `udp_state_transition`, `set_sctp_state`); here it is done with the first one
     /// after a change, and with each change of state.
     fn take_timeout<A: Family>(&self, found: &Found<A>) {
+        if found.connection.keys != Keys::Both {
+            return;
+        }
         let state = match (found.connection.protocol, State::from_number(found.meta.state())) {
             // If an ICMP error opened it, this is its first datagram.
             (Protocol::Udp, _) => State::Udp,
             (_, Some(state)) if !state.is_reported() => state,
             _ => return,
         };
-        let timeout = state.timeout(self.timeouts(found.connection.server_id));
+        let timeout = state.timeout(self.timeouts(found.connection.server_id)).into();
         let state = state.number();
         if (state, timeout) != (found.meta.state(), found.meta.timeout()) {
             // Whoever was faster changed the state, and took the time that belongs to it.

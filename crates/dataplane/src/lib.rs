@@ -3,7 +3,8 @@
 //! Read it along the walk of a packet. A [`worker`] breathes: it receives a burst from each
 //! port, [`packet`] parses each frame once, the [`table`] is asked in two stages so that
 //! its memory comes in time, and [`breath`] decides: a connection is found, or [`admit`]
-//! makes one; the packet is observed ([`tcp`]), its way out found ([`route`] over the
+//! makes one: which service ([`lookup`]), who may ([`access`], [`pressure`]), which server
+//! ([`template`], [`admission`]). The packet is observed ([`tcp`]), its way out found ([`route`] over the
 //! mirrored [`topology`]), its headers changed ([`rewrite`], [`tunnel`], [`split`]). ICMP
 //! errors go through [`icmp`], our own come from [`answer`], fragments follow their first
 //! one by [`fragment`]; [`gone`] tells which connections are over, [`reset`] ends TCP ones. Every packet ends in one [`verdict`]. The worker sees one
@@ -11,6 +12,7 @@
 //! from and go to is behind [`io`].
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod admission;
 pub mod admit;
 pub mod answer;
@@ -26,12 +28,16 @@ pub mod icmp;
 pub mod ids;
 pub mod io;
 pub mod limiter;
+pub mod lookup;
 pub mod mark;
 pub mod memory;
+mod one_packet;
 pub mod packet;
 pub mod policy;
 pub mod prefix;
+pub mod pressure;
 pub mod punt;
+pub mod record;
 pub mod reset;
 pub mod rewrite;
 pub mod rings;
@@ -43,6 +49,7 @@ pub mod state;
 pub mod stats;
 pub mod table;
 pub mod tcp;
+pub mod template;
 pub mod topology;
 pub mod tunnel;
 pub mod verdict;

@@ -48,6 +48,59 @@ impl std::fmt::Display for Prefix {
     }
 }
 
+/// A set of networks, asked in logarithmic time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PrefixSet {
+    /// First and last addresses of ranges that do not overlap, in order.
+    v4: Box<[(u32, u32)]>,
+    v6: Box<[(u128, u128)]>,
+}
+
+impl PrefixSet {
+    /// The set of these.
+    pub fn new(prefixes: &[Prefix]) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for prefix in prefixes {
+            match prefix.address {
+                IpAddr::V4(first) => {
+                    let hosts = u32::MAX.checked_shr(prefix.length.into()).unwrap_or(0);
+                    v4.push((u32::from(first), u32::from(first) | hosts));
+                }
+                IpAddr::V6(first) => {
+                    let hosts = u128::MAX.checked_shr(prefix.length.into()).unwrap_or(0);
+                    v6.push((u128::from(first), u128::from(first) | hosts));
+                }
+            }
+        }
+        Self { v4: disjoint(v4), v6: disjoint(v6) }
+    }
+
+    /// It has nothing in it.
+    pub const fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
+    /// The address is in one of them.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(ip) => within(&self.v4, u32::from(ip)),
+            IpAddr::V6(ip) => within(&self.v6, u128::from(ip)),
+        }
+    }
+}
+
+/// Prefixes overlap only as a whole: the wider one comes first and covers the others.
+fn disjoint<T: Ord + Copy>(mut ranges: Vec<(T, T)>) -> Box<[(T, T)]> {
+    ranges.sort_unstable_by_key(|&(first, last)| (first, std::cmp::Reverse(last)));
+    ranges.dedup_by(|narrow, wide| narrow.1 <= wide.1);
+    ranges.into_boxed_slice()
+}
+
+fn within<T: Ord + Copy>(ranges: &[(T, T)], address: T) -> bool {
+    let behind = ranges.partition_point(|(first, _)| *first <= address);
+    behind.checked_sub(1).is_some_and(|at| address <= ranges[at].1)
+}
+
 /// The leading bits of an address, the others 0. A length beyond the family's keeps all.
 pub fn masked(address: IpAddr, length: u8) -> IpAddr {
     match address {
@@ -83,5 +136,34 @@ mod tests {
             assert_eq!(prefix.contains(other.parse().unwrap()), within, "{other} in {prefix}");
         }
         assert_eq!(Prefix::new("1.2.3.4".parse().unwrap(), 33), None);
+    }
+
+    /// The set says what its members say, also where they overlap.
+    #[test]
+    fn a_set_is_its_members() {
+        let mut seed = 7u64;
+        let mut random = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            seed >> 33
+        };
+        let mut address = |v6: bool| -> IpAddr {
+            let n = random() as u32 & 0x0000_ff0f;
+            if v6 { Ipv6Addr::from(u128::from(n) << 96).into() } else { Ipv4Addr::from(n).into() }
+        };
+        for round in 0..200u32 {
+            let length = |v6: bool, n: u32| if v6 { n * 7 % 129 } else { n * 5 % 33 } as u8;
+            let prefixes: Vec<Prefix> = (0..round % 20)
+                .map(|n| (n % 3 == 0, n + round))
+                .filter_map(|(v6, n)| Prefix::new(address(v6), length(v6, n)))
+                .filter(|prefix| prefix.length() > 0 || round % 7 == 0)
+                .collect();
+            let set = PrefixSet::new(&prefixes);
+            assert_eq!(set.is_empty(), prefixes.is_empty());
+            for n in 0..100 {
+                let address = address(n % 2 == 0);
+                let expected = prefixes.iter().any(|prefix| prefix.contains(address));
+                assert_eq!(set.contains(address), expected, "{address} in {prefixes:?}");
+            }
+        }
     }
 }

@@ -108,7 +108,11 @@ impl<'a> Breath<'a> {
         let table = A::table(self.director);
         let destination = match found.direction {
             Way::Forward => self.server_address(&found),
-            Way::Reverse => c.client.ip(),
+            Way::Reverse => {
+                // The server's first packet comes here: its client is a real one.
+                A::templates(self.director).assure(c.template);
+                c.client.ip()
+            }
         };
         let hash = table.hash(&c.forward_key());
         let (id, route_mtu) = find_hop(topology, self.director, destination, hash)?;
@@ -121,7 +125,7 @@ impl<'a> Breath<'a> {
             Way::Reverse => (if fresh { found.hops.hop_in() } else { NO_HOP }, known),
         };
         // What is not cached is looked at again: see [`crate::gone`].
-        let passes = !self.snapshot.services.is_gone(c.server_id) && !only_reported(&found);
+        let passes = !self.server_is_gone(c.server_id) && !only_reported(&found);
         if passes && (hop_in, hop_out, fresh) != (found.hops.hop_in(), found.hops.hop_out(), true) {
             table.set_hops(&found, self.snapshot.hop_generation, hop_in, hop_out);
         }

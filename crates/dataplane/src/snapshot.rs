@@ -8,7 +8,9 @@ use hashbrown::HashMap;
 
 pub use crate::policy::{LocalAddress, MssClamp, Timeouts};
 use crate::{
+    access::Gates,
     forward::{Endpoint, Forward, Protocol, ServiceKey, Tunnel},
+    lookup::Rules,
     mark::MarkRule,
     policy::{Access, Defence, Lifecycle, Policy},
     route::source_towards,
@@ -89,6 +91,10 @@ pub struct Services {
     pub liveness: u32,
     /// The box-wide settings.
     pub settings: Settings,
+    /// Which rules a lookup has to try.
+    pub rules: Rules,
+    /// Who may open connections.
+    pub gates: Gates,
 }
 
 /// Box-wide settings of the datapath.
@@ -130,6 +136,8 @@ impl Services {
         self.local_ports.clear();
         self.tunnel_servers.clear();
         self.told_servers.clear();
+        self.rules = Rules::new(self);
+        self.gates = Gates::new(self);
         for service in self.services.iter().flatten() {
             self.vips.extend(service.key.endpoint().map(|endpoint| endpoint.address));
             for local in &service.policy.local_addresses {

@@ -107,6 +107,11 @@ impl State {
         }
     }
 
+    /// Makes the persistence template of the connection a lasting one: it is ASSURED.
+    pub const fn assures(self) -> bool {
+        matches!(self, Self::Tcp(tcp::State::Established) | Self::Sctp(sctp::State::Established))
+    }
+
     /// The handshake is not over: counts against `limits.half_open`.
     pub const fn half_open(self) -> bool {
         match self {

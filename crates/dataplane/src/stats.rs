@@ -55,7 +55,7 @@ pub(crate) struct OwnLine<T>(pub(crate) T);
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct Stats {
-    /// By server id.
+    /// By server id; the last one counts what went past the servers (`cache_bypass`).
     pub servers: Box<[Traffic]>,
     /// By [`Drop`].
     pub drops: [Counter; Drop::COUNT],
@@ -73,6 +73,8 @@ pub struct Stats {
     pub opened: Counter,
     /// Connections that `drop_entry` ended.
     pub dropped_entries: Counter,
+    /// Connections made to their own destination, for want of a server (`cache_bypass`).
+    pub bypassed: Counter,
     /// Frames held for a neighbour or a first fragment now (a gauge).
     pub waiting: Counter,
     /// The frame ledger (gauges): all, pool, lent for RX, lent for TX, held.
@@ -89,7 +91,7 @@ impl Stats {
     /// Zeroed counters for up to `servers` server ids.
     pub fn new(servers: usize) -> Self {
         Self {
-            servers: (0..servers).map(|_| Traffic::default()).collect(),
+            servers: (0..=servers).map(|_| Traffic::default()).collect(),
             drops: std::array::from_fn(|_| Counter::default()),
             punts: std::array::from_fn(|_| Counter::default()),
             answers: std::array::from_fn(|_| Counter::default()),
@@ -98,6 +100,7 @@ impl Stats {
             moved_ports: Counter::default(),
             opened: Counter::default(),
             dropped_entries: Counter::default(),
+            bypassed: Counter::default(),
             waiting: Counter::default(),
             ledger: std::array::from_fn(|_| Counter::default()),
             snapshot: Counter::default(),

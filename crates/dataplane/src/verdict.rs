@@ -108,6 +108,16 @@ reasons! {
         TableFull = "table_full",
         /// Too many half-open connections (`limits.half_open`).
         HalfOpenLimit = "half_open_limit",
+        /// The table of persistence templates is full (`limits.templates`, `limits.templates_ipv6`).
+        TemplateTableFull = "template_table_full",
+        /// The source is denied by the box or the service (`access: deny`).
+        SourceDenied = "source_denied",
+        /// The source is not among those that the box or the service allows (`access: allow`).
+        SourceNotAllowed = "source_not_allowed",
+        /// The source opens more connections a second than one source may (`access: new_connections`).
+        SourceRate = "source_rate",
+        /// Dropped against floods (`lvs: drop_packet`).
+        DropPacket = "drop_packet",
         /// FullNAT found no free local port towards the server; add local addresses.
         LocalPortsExhausted = "local_ports_exhausted",
         /// The server's port towards this client is taken by another VIP's connection and no other source port was free.

@@ -169,6 +169,7 @@ mod tests {
             stats: &Stats::new(0),
             now: Now::at_seconds(1),
             ids: &mut Ids::new(0, 1),
+            arrived: 0,
         });
     }
 

@@ -63,6 +63,8 @@ struct Staged {
 struct Sweep {
     v4: SweepCursor,
     v6: SweepCursor,
+    templates_v4: SweepCursor,
+    templates_v6: SweepCursor,
     last: Now,
     patrol_v4: Patrol,
     patrol_v6: Patrol,
@@ -87,6 +89,8 @@ impl<F: Frame> Worker<F> {
             sweep: Sweep {
                 v4: SweepCursor::new(worker, workers),
                 v6: SweepCursor::new(worker, workers),
+                templates_v4: SweepCursor::new(worker, workers),
+                templates_v6: SweepCursor::new(worker, workers),
                 last: Now::default(),
                 patrol_v4: Patrol::new(worker, workers),
                 patrol_v6: Patrol::new(worker, workers),
@@ -159,6 +163,7 @@ impl<F: Frame> Hands<F> {
             stats: &self.stats,
             now,
             ids: &mut self.ids,
+            arrived: port,
         };
         for (mut frame, Staged { parsed, probe, .. }) in self.burst.drain(..).zip(&self.stage) {
             let verdict = breath.decide(&mut frame, parsed, probe.as_ref());
@@ -188,6 +193,7 @@ impl<F: Frame> Hands<F> {
             stats: &self.stats,
             now,
             ids: &mut self.ids,
+            arrived: 0,
         };
         let mut looked = 0;
         for _ in 0..self.waiting.len() {
@@ -199,6 +205,7 @@ impl<F: Frame> Hands<F> {
             looked += 1;
             let parsed = parse(held.frame.bytes());
             let wait = held.wait();
+            breath.arrived = held.port;
             let verdict = match breath.decide_again(&mut held.frame, &parsed, wait) {
                 Verdict::Wait(wait) if held.expired(now) => given_up(wait),
                 verdict => verdict,
@@ -231,11 +238,16 @@ impl<F: Frame> Hands<F> {
             return;
         }
         self.sweep.last = now;
+        let Sweep { templates_v4, templates_v6, .. } = &mut self.sweep;
+        expire_templates::<V4>(&self.director, templates_v4, now, elapsed);
+        expire_templates::<V6>(&self.director, templates_v6, now, elapsed);
         let mut breath = Breath {
             director: &self.director,
             snapshot,
             stats: &self.stats,
             now,
+            // No packet: nothing that is done here asks where one came from.
+            arrived: 0,
             ids: &mut self.ids,
         };
         breath.raise_defences();
@@ -268,8 +280,24 @@ fn expire<A: Family, I: Io>(
         if breath.outlive(io, &ended, probes) {
             director.changed(server, state, tcp::RESETTING);
         } else {
-            director.closed(server, state);
+            director.ended(&ended.connection, state);
         }
+    });
+}
+
+/// The same for persistence templates.
+fn expire_templates<A: Family>(
+    director: &Director,
+    cursor: &mut SweepCursor,
+    now: Now,
+    elapsed_ms: u64,
+) {
+    let templates = A::templates(director);
+    let pass = templates.table().pass(cursor) as u64;
+    let entries = (pass * elapsed_ms.min(1000)).div_ceil(1000) as usize;
+    let past = now.seconds().saturating_sub(1);
+    templates.sweep(cursor, past, entries, &mut |ended| {
+        director.server(ended.connection.server_id).templates(-1);
     });
 }
 

@@ -17,6 +17,7 @@ use control::{
 };
 
 use crate::failure;
+pub(crate) use names::System;
 
 /// Names the daemon's socket, if it is not where it usually is: ipvsadm has no option for it.
 const SOCKET: &str = "XLVS_SOCKET";
@@ -47,7 +48,7 @@ pub(crate) fn run(program: Program, words: &[String], socket: PathBuf) -> ExitCo
         input: &mut io::stdin(),
         output: &mut output,
         error: &mut io::stderr(),
-        names: &names::System,
+        names: &System,
     };
     let result = front::run(program, words, &mut Daemon { socket }, &mut terminal);
     match result.and_then(|code| output.flush().map(|()| code)) {

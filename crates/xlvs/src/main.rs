@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod import;
 mod ipvsadm;
 mod list;
 mod logger;
@@ -11,6 +12,7 @@ mod logger;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use control::daemon::Options;
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 #[derive(Parser)]
@@ -26,6 +28,10 @@ enum Verb {
     Run {
         #[command(flatten)]
         config: Config,
+        /// Add the rules that ipvsadm-save wrote, as in /etc/ipvsadm.rules (Debian) or
+        /// /etc/sysconfig/ipvsadm (Red Hat), to the configuration: all of them or none.
+        #[arg(long, value_name = "RULES")]
+        rules: Option<PathBuf>,
         #[command(flatten)]
         socket: Socket,
     },
@@ -45,6 +51,11 @@ enum Verb {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Translate what another program has configured.
+    Import {
+        #[command(subcommand)]
+        from: From,
+    },
     /// As ipvsadm 1.31, on the xlvs that runs here; also by links named ipvsadm, ipvsadm-save
     /// and ipvsadm-restore. XLVS_SOCKET names another socket.
     #[command(disable_help_flag = true)]
@@ -52,6 +63,17 @@ enum Verb {
         /// Its words.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum From {
+    /// Print the marks entries that do what netfilter's MARK rules do for LVS; rules that they
+    /// cannot express are named in comments.
+    Iptables {
+        /// Output of iptables-save, ip6tables-save or nft list ruleset; else standard input.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
     },
 }
 
@@ -77,16 +99,19 @@ fn main() -> ExitCode {
         return ipvsadm::run(program, &words, SOCKET.into());
     }
     match Command::parse().verb {
-        Verb::Run { config, socket } => run(config.file, socket.path),
+        Verb::Run { config, rules, socket } => {
+            run(&Options { file: config.file, rules, socket: socket.path })
+        }
         Verb::Check { config, live } => check::check(&config.file, live),
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
+        Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
         Verb::List { json, socket } => list::list(&socket.path, json),
     }
 }
 
-fn run(file: PathBuf, socket: PathBuf) -> ExitCode {
+fn run(options: &Options) -> ExitCode {
     logger::start();
-    match control::daemon::run(&control::daemon::Options { file, socket }) {
+    match control::daemon::run(options, &ipvsadm::System) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure(&error),
     }

@@ -59,6 +59,11 @@ struct Daemon {
 impl Daemon {
     /// Spawns it and does not wait.
     fn spawn(name: &str, more: &str) -> Self {
+        Self::spawn_with(name, more, "")
+    }
+
+    /// The same, with `--rules` of that text unless it is empty.
+    fn spawn_with(name: &str, more: &str, rules: &str) -> Self {
         let directory = std::env::temp_dir().join(format!("xlvs-{}-{name}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let text = format!(
@@ -68,21 +73,25 @@ impl Daemon {
         );
         fs::write(directory.join("xlvs.yaml"), text).unwrap();
         let log = fs::File::create(directory.join("log")).unwrap();
-        let child = Command::new(XLVS)
-            .arg("run")
-            .arg(directory.join("xlvs.yaml"))
-            .arg("--socket")
-            .arg(directory.join("sock"))
-            .stderr(log)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(XLVS);
+        command.arg("run").arg(directory.join("xlvs.yaml"));
+        command.arg("--socket").arg(directory.join("sock"));
+        if !rules.is_empty() {
+            fs::write(directory.join("rules"), rules).unwrap();
+            command.arg("--rules").arg(directory.join("rules"));
+        }
+        let child = command.stderr(log).stdout(Stdio::null()).spawn().unwrap();
         Self { child, directory }
     }
 
     /// Spawns it and waits until it forwards.
     fn start(name: &str, more: &str) -> Self {
-        let mut daemon = Self::spawn(name, more);
+        Self::start_with(name, more, "")
+    }
+
+    /// The same, with rules.
+    fn start_with(name: &str, more: &str, rules: &str) -> Self {
+        let mut daemon = Self::spawn_with(name, more, rules);
         daemon.until("forwarding", |daemon| daemon.log().contains("forwarding"));
         daemon
     }
@@ -105,6 +114,16 @@ impl Daemon {
         let socket = self.directory.join("sock");
         let output = Command::new(XLVS).arg("list").arg("--socket").arg(socket).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// `xlvs ipvsadm` with a line of words: exit code, standard output, standard error.
+    fn ipvsadm(&self, line: &str) -> (Option<i32>, String, String) {
+        let mut command = Command::new(XLVS);
+        command.arg("ipvsadm").args(line.split_whitespace());
+        command.env("XLVS_SOCKET", self.directory.join("sock")).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 
     fn signal(&self, signal: Signal) {
@@ -283,5 +302,62 @@ fn without_its_interface_it_does_not_spin() {
             assert!(ticks <= 6, "{change}: {ticks} ticks of 10 ms in 2 s");
         }
         daemon.stop();
+    });
+}
+
+const RULES: &str = "# by ipvsadm-save
+-A -t 203.0.113.20:443 -s wlc
+-a -t 203.0.113.20:443 -r 10.0.0.3:443 -m -w 2
+";
+
+#[test]
+fn rules_of_ipvsadm_save_are_loaded_at_the_start_or_their_line_is_named() {
+    in_namespace(|| {
+        let mut daemon = Daemon::start_with("rules", "", RULES);
+        let (code, saved, _) = daemon.ipvsadm("-Sn");
+        let expected = "-A -t 203.0.113.10:80 -s rr
+-a -t 203.0.113.10:80 -r 10.0.0.2:80 -m -w 1
+-A -t 203.0.113.20:443 -s wlc
+-a -t 203.0.113.20:443 -r 10.0.0.3:443 -m -w 2
+";
+        assert_eq!((code, saved.as_str()), (Some(0), expected));
+        daemon.stop();
+        for (line, words) in [
+            ("-A -t 203.0.113.10:80", "Service already exists"),
+            ("-a -t 203.0.113.99:80 -r 10.0.0.3", "Service not defined"),
+            ("-A -t 203.0.113.30:80 -s none", "Scheduler or persistence engine not found"),
+            ("--nonsense", ""),
+        ] {
+            let rules = format!("{RULES}{line}\n");
+            let mut refused = Daemon::spawn_with("rules-refused", "", &rules);
+            assert_eq!(refused.ended().code(), Some(1), "{line}");
+            let place = format!("{}:4: ", refused.directory.join("rules").display());
+            let log = refused.log();
+            assert!(log.contains(&place) && log.contains(words), "{line}: {log}");
+            assert!(!has_program());
+        }
+    });
+}
+
+#[test]
+fn a_service_on_port_0_may_not_take_what_the_kernel_listens_to() {
+    in_namespace(|| {
+        let mut daemon = Daemon::start("port-0", "");
+        let ssh = std::net::TcpListener::bind("0.0.0.0:22").unwrap();
+        let (code, out, said) = daemon.ipvsadm("-A -t 203.0.113.20:0 -p");
+        assert_eq!((code, out.as_str()), (Some(255), ""));
+        assert!(said.contains("tcp port 22") && said.contains("except_ports: [22]"), "{said}");
+        assert_eq!(daemon.ipvsadm("-A -u 203.0.113.20:0 -p").0, Some(0));
+        drop(ssh);
+        assert_eq!(daemon.ipvsadm("-A -t 203.0.113.20:0 -p").0, Some(0));
+        let rules = "-A -t 203.0.113.30:0 -p\n";
+        daemon.stop();
+        let ssh = std::net::TcpListener::bind("203.0.113.30:22");
+        assert!(ssh.is_err(), "the box has no such address");
+        let ssh = std::net::TcpListener::bind("[::]:22").unwrap();
+        let mut refused = Daemon::spawn_with("port-0-rules", "", rules);
+        assert_eq!(refused.ended().code(), Some(1));
+        assert!(refused.log().contains("rules:1: a service on port 0"), "{}", refused.log());
+        drop(ssh);
     });
 }

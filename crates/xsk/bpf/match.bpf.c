@@ -1,37 +1,12 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only */
 /* "Is it ours?" An arriving frame goes to the AF_XDP socket of its queue if it belongs to a
  * virtual service, and to the kernel otherwise. The rules are ordered and numbered; the
- * table of tests in tests/contract.rs has the same numbers. */
-#include "kernel.h"
+ * table of tests in tests/contract has the same numbers. */
+#include "known.h"
+#include "marks.h"
+#include "packet.h"
 
 const char terms[] SECTION("license") = "Dual MIT/GPL";
-
-enum { PROTO_ICMP = 1, PROTO_IPIP = 4, PROTO_TCP = 6, PROTO_UDP = 17, PROTO_IPV6 = 41, PROTO_ICMPV6 = 58 };
-enum { EXT_HOP_BY_HOP = 0, EXT_ROUTING = 43, EXT_FRAGMENT = 44, EXT_DESTINATION = 60, EXT_LIMIT = 6 };
-enum { ETHERTYPE_IPV4 = 0x0800, ETHERTYPE_IPV6 = 0x86dd };
-
-/* Flags of an endpoint (protocol, address, port). */
-enum { SERVICE = 1, SERVER = 2 };
-/* Flags of an address. */
-enum { VIP = 1, BOX = 2, LOCAL = 4, NAT_SERVER = 8, TUNNEL_SERVER = 16 };
-
-/* Sixteen octets in network order; IPv4 is mapped (RFC 4291 section 2.5.5.2). */
-struct address {
-	__u32 word[4];
-};
-
-struct endpoint {
-	struct address address;
-	__be16 port;
-	__u8 protocol;
-	__u8 zero;
-};
-
-struct address_facts {
-	__u32 flags;
-	__u16 port_low; /* of LOCAL, both inclusive, host order */
-	__u16 port_high;
-};
 
 struct datagram {
 	struct address source;
@@ -39,20 +14,6 @@ struct datagram {
 	__u32 id;
 	__u32 protocol;
 };
-
-struct {
-	MAP_NUMBER(type, BPF_MAP_TYPE_HASH);
-	MAP_TYPE(key, struct endpoint);
-	MAP_TYPE(value, __u32);
-	MAP_NUMBER(max_entries, 1);
-} endpoints SECTION(".maps");
-
-struct {
-	MAP_NUMBER(type, BPF_MAP_TYPE_HASH);
-	MAP_TYPE(key, struct address);
-	MAP_TYPE(value, struct address_facts);
-	MAP_NUMBER(max_entries, 1);
-} addresses SECTION(".maps");
 
 /* Datagrams whose first fragment the kernel got, and when (ktime, nanoseconds). */
 struct {
@@ -103,153 +64,47 @@ struct {
 	__u32 room; /* octets of the largest packet that a frame holds */
 } const volatile build SECTION(".rodata.build") = {XDP_PASS, 1792};
 
-enum piece { WHOLE, FIRST, LATER };
-
-/* What the rules look at. The protocol stands in both endpoints, ready for the lookups. */
-struct packet {
-	struct endpoint source;
-	struct endpoint destination;
-	__u32 id;
-	enum piece piece;
-	__u8 protocol;
-	__u8 datagram_protocol; /* after a fragment header: what all fragments announce */
-};
-
-INLINE void map_ipv4(struct address *address, __u32 ipv4)
+/* Rule 1, where no service has this very port: FTP's data, services on port 0, marks. */
+INLINE _Bool to_wider_service(const struct packet *packet, const struct endpoint *source,
+			      const struct endpoint *destination, __u32 flags, __u32 interface)
 {
-	address->word[0] = 0;
-	address->word[1] = 0;
-	address->word[2] = NET32(0xffff);
-	address->word[3] = ipv4;
+	return to_other_port(destination, flags) || marked(packet, source, destination, interface, flags & BOX);
 }
 
-INLINE void set_protocol(struct packet *packet, __u8 protocol)
+/* Rule 4: does a NAT server answer from this endpoint? */
+INLINE _Bool from_server(const struct endpoint *endpoint)
 {
-	packet->protocol = protocol;
-	packet->source.protocol = protocol;
-	packet->source.zero = 0;
-	packet->destination.protocol = protocol;
-	packet->destination.zero = 0;
-}
-
-/* RFC 791 section 3.1. Returns the payload, or nothing if there is no header. */
-INLINE void *parse_ipv4(struct packet *packet, void *start, void *end)
-{
-	__u8 *octet = start;
-	if (start + 20 > end)
-		return 0;
-	if (octet[0] >> 4 != 4)
-		return 0;
-	__u32 length = (octet[0] & 15) * 4;
-	if (length < 20)
-		return 0;
-	__u16 fragment = NET16(*(__u16 *)(start + 6));
-	packet->piece = fragment & 0x1fff ? LATER : fragment & 0x2000 ? FIRST : WHOLE;
-	packet->id = *(__u16 *)(start + 4);
-	packet->datagram_protocol = octet[9];
-	map_ipv4(&packet->source.address, *(__u32 *)(start + 12));
-	map_ipv4(&packet->destination.address, *(__u32 *)(start + 16));
-	set_protocol(packet, octet[9]);
-	return start + length;
-}
-
-/* RFC 8200 sections 3 and 4. Stops at the first header that is not an extension, at a later
- * fragment, or after EXT_LIMIT extensions (then the protocol is one that no rule takes). */
-INLINE void *parse_ipv6(struct packet *packet, void *start, void *end)
-{
-	if (start + 40 > end)
-		return 0;
-	if (*(__u8 *)start >> 4 != 6)
-		return 0;
-	__u8 next = *(__u8 *)(start + 6);
-	packet->source.address = *(struct address *)(start + 8);
-	packet->destination.address = *(struct address *)(start + 24);
-	packet->piece = WHOLE;
-	packet->id = 0;
-	packet->datagram_protocol = next;
-	void *at = start + 40;
-#pragma unroll
-	for (int i = 0; i < EXT_LIMIT; i++) {
-		if (next == EXT_FRAGMENT) {
-			if (at + 8 > end)
-				return 0;
-			__u16 fragment = NET16(*(__u16 *)(at + 2));
-			packet->piece = fragment & 0xfff8 ? LATER : fragment & 1 ? FIRST : WHOLE;
-			packet->id = *(__u32 *)(at + 4);
-			next = *(__u8 *)at;
-			packet->datagram_protocol = next;
-			at += 8;
-			if (packet->piece == LATER)
-				break;
-		} else if (next == EXT_HOP_BY_HOP || next == EXT_ROUTING || next == EXT_DESTINATION) {
-			if (at + 2 > end)
-				return 0;
-			next = *(__u8 *)at;
-			at += (*(__u8 *)(at + 1) + 1) * 8;
-		} else {
-			break;
-		}
-	}
-	set_protocol(packet, next);
-	return at;
-}
-
-INLINE _Bool has_ports(__u8 protocol)
-{
-	return protocol == PROTO_TCP || protocol == PROTO_UDP;
-}
-
-INLINE _Bool parse_ports(struct packet *packet, void *payload, void *end)
-{
-	if (payload + 4 > end)
-		return 0;
-	packet->source.port = *(__be16 *)payload;
-	packet->destination.port = *(__be16 *)(payload + 2);
-	return 1;
-}
-
-INLINE __u32 endpoint_flags(const struct endpoint *endpoint)
-{
-	const __u32 *flags = map_lookup(&endpoints, endpoint);
-	return flags ? *flags : 0;
-}
-
-INLINE __u32 address_flags(const struct address *address)
-{
-	const struct address_facts *facts = map_lookup(&addresses, address);
-	return facts ? facts->flags : 0;
-}
-
-INLINE _Bool in_local_range(const struct address_facts *facts, __be16 port)
-{
-	__u16 host = NET16(port);
-	return facts->flags & LOCAL && facts->port_low <= host && host <= facts->port_high;
+	return endpoint_flags(endpoint) & SERVER ||
+	       address_flags(&endpoint->address) & of_protocol(FROM_EVERY_PORT, endpoint->protocol);
 }
 
 /* Rules 1 to 4, on a packet with ports. */
-INLINE _Bool ours(const struct packet *packet)
+INLINE _Bool ours(const struct packet *packet, __u32 interface)
 {
-	/* 1: to a service. */
+	/* 1: to a service, or with a mark that has one. */
 	if (endpoint_flags(&packet->destination) & SERVICE)
 		return 1;
 	const struct address_facts *facts = map_lookup(&addresses, &packet->destination.address);
-	if (facts) {
-		/* 2: to a FullNAT address, a port of its range. */
-		if (in_local_range(facts, packet->destination.port))
-			return 1;
-		/* 3: to any other address of the box. */
-		if (facts->flags & BOX)
-			return 0;
-	}
+	__u32 flags = facts ? facts->flags : 0;
+	if (to_wider_service(packet, &packet->source, &packet->destination, flags, interface))
+		return 1;
+	/* 2: to a FullNAT address, a port of its range. */
+	if (facts && in_local_range(facts, packet->destination.port))
+		return 1;
+	/* 3: to any other address of the box. */
+	if (flags & BOX)
+		return 0;
 	/* 4: from a NAT server's endpoint. */
-	return endpoint_flags(&packet->source) & SERVER;
+	return from_server(&packet->source);
 }
 
 /* Rule 5 without the memory: could this datagram's fragments be ours, by their addresses? */
-INLINE _Bool fragments_may_be_ours(const struct packet *packet)
+INLINE _Bool fragments_may_be_ours(const struct packet *packet, __u32 interface)
 {
 	__u32 flags = address_flags(&packet->destination.address);
 	if (flags & (VIP | LOCAL))
+		return 1;
+	if (marked(packet, &packet->source, &packet->destination, interface, flags & BOX))
 		return 1;
 	if (flags & BOX)
 		return 0;
@@ -266,10 +121,10 @@ INLINE void name_datagram(struct datagram *datagram, const struct packet *packet
 
 /* Rule 5: a fragment without ports goes where its first one went. What the kernel got is
  * remembered for as long as the kernel would wait for the rest (30 s, RFC 791 section 3.2). */
-INLINE _Bool later_fragment_ours(const struct packet *packet)
+INLINE _Bool later_fragment_ours(const struct packet *packet, __u32 interface)
 {
 	struct datagram datagram;
-	if (!fragments_may_be_ours(packet))
+	if (!fragments_may_be_ours(packet, interface))
 		return 0;
 	name_datagram(&datagram, packet);
 	const __u64 *passed = map_lookup(&passed_datagrams, &datagram);
@@ -277,10 +132,11 @@ INLINE _Bool later_fragment_ours(const struct packet *packet)
 }
 
 /* The verdict on a first fragment, kept for the later ones. */
-INLINE void remember_first_fragment(const struct packet *packet, _Bool taken)
+INLINE void remember_first_fragment(struct packet *packet, _Bool taken, __u32 interface)
 {
 	struct datagram datagram;
-	if (!taken && !fragments_may_be_ours(packet))
+	packet->piece = LATER; /* what those will be asked */
+	if (!taken && !fragments_may_be_ours(packet, interface))
 		return;
 	name_datagram(&datagram, packet);
 	if (taken) {
@@ -291,26 +147,45 @@ INLINE void remember_first_fragment(const struct packet *packet, _Bool taken)
 	}
 }
 
-/* Rule 6: an ICMP error about a packet that we sent or that we forwarded: rules 1, 2, 4 and
- * 5 on the packet in it, whose source and destination were the other way round. */
+/* Rule 6, an outer header of ours (IP in IP, GRE, GUE), sent by the box to a TUN server. */
+INLINE _Bool quoted_tunnel(struct packet *quoted, void *payload, void *end)
+{
+	if (!(address_flags(&quoted->source.address) & BOX))
+		return 0;
+	if (!(address_flags(&quoted->destination.address) & TUNNEL_SERVER))
+		return 0;
+	if (quoted->protocol == PROTO_IPIP || quoted->protocol == PROTO_IPV6 || quoted->protocol == PROTO_GRE)
+		return 1;
+	return quoted->protocol == PROTO_UDP && quoted->piece != LATER && parse_ports(quoted, payload, end) &&
+	       endpoint_flags(&quoted->destination) & GUE;
+}
+
+/* Rule 6: an ICMP error about a packet that we sent or that we forwarded: rules 1 to 5
+ * on the packet in it, whose source and destination were the other way round. The error may
+ * come by another interface than such packets do, so that of a mark rule is not looked at. */
 INLINE _Bool quoted_ours(struct packet *quoted, void *payload, void *end)
 {
-	if (quoted->protocol == PROTO_IPIP || quoted->protocol == PROTO_IPV6)
-		return address_flags(&quoted->destination.address) & TUNNEL_SERVER &&
-		       address_flags(&quoted->source.address) & BOX;
+	if (quoted_tunnel(quoted, payload, end))
+		return 1;
 	if (!has_ports(quoted->protocol))
 		return 0;
+	const struct address_facts *facts = map_lookup(&addresses, &quoted->source.address);
+	__u32 flags = facts ? facts->flags : 0;
 	if (quoted->piece == LATER)
-		return address_flags(&quoted->source.address) & (VIP | LOCAL) ||
+		return flags & (VIP | LOCAL) ||
+		       marked(quoted, &quoted->destination, &quoted->source, 0, flags & BOX) ||
 		       address_flags(&quoted->destination.address) & NAT_SERVER;
 	if (!parse_ports(quoted, payload, end))
 		return 0;
-	if (endpoint_flags(&quoted->source) & SERVICE)
+	if (endpoint_flags(&quoted->source) & SERVICE ||
+	    to_wider_service(quoted, &quoted->destination, &quoted->source, flags, 0))
 		return 1;
-	const struct address_facts *facts = map_lookup(&addresses, &quoted->source.address);
 	if (facts && in_local_range(facts, quoted->source.port))
 		return 1;
-	return endpoint_flags(&quoted->destination) & SERVER;
+	/* 3: a packet of the box itself. */
+	if (flags & BOX)
+		return 0;
+	return from_server(&quoted->destination);
 }
 
 /* RFC 792: destination unreachable, source quench, time exceeded, parameter problem. */
@@ -339,17 +214,17 @@ INLINE _Bool icmpv6_ours(void *payload, void *end)
 	return inner && quoted_ours(&quoted, inner, end);
 }
 
-INLINE _Bool datagram_ours(struct packet *packet, void *payload, void *end)
+INLINE _Bool datagram_ours(struct packet *packet, void *payload, void *end, __u32 interface)
 {
 	if (!has_ports(packet->protocol))
 		return 0;
 	if (packet->piece == LATER)
-		return later_fragment_ours(packet);
+		return later_fragment_ours(packet, interface);
 	if (!parse_ports(packet, payload, end))
 		return 0;
-	_Bool taken = ours(packet);
+	_Bool taken = ours(packet, interface);
 	if (packet->piece == FIRST)
-		remember_first_fragment(packet, taken);
+		remember_first_fragment(packet, taken, interface);
 	return taken;
 }
 
@@ -360,7 +235,7 @@ INLINE _Bool to_us(void *ethernet)
 	return mac == config.mac || (config.macs && map_lookup(&macs, &mac));
 }
 
-INLINE _Bool frame_ours(void *start, void *end)
+INLINE _Bool frame_ours(void *start, void *end, __u32 interface)
 {
 	struct packet packet;
 	if (start + 14 > end || !to_us(start))
@@ -372,7 +247,7 @@ INLINE _Bool frame_ours(void *start, void *end)
 			return 0;
 		if (packet.protocol == PROTO_ICMP)
 			return packet.piece == WHOLE && icmp_ours(payload, end);
-		return datagram_ours(&packet, payload, end);
+		return datagram_ours(&packet, payload, end, interface);
 	}
 	if (ethertype == NET16(ETHERTYPE_IPV6)) {
 		void *payload = parse_ipv6(&packet, start + 14, end);
@@ -380,7 +255,7 @@ INLINE _Bool frame_ours(void *start, void *end)
 			return 0;
 		if (packet.protocol == PROTO_ICMPV6)
 			return packet.piece == WHOLE && icmpv6_ours(payload, end);
-		return datagram_ours(&packet, payload, end);
+		return datagram_ours(&packet, payload, end, interface);
 	}
 	return 0;
 }
@@ -393,7 +268,7 @@ SECTION("xdp") int match(struct xdp_md *ctx)
 	struct counts *counts = map_lookup(&counters, &zero);
 	if (!counts)
 		return XDP_ABORTED;
-	if (!frame_ours(start, end)) {
+	if (!frame_ours(start, end, ctx->ingress_ifindex)) {
 		counts->passed++;
 		return XDP_PASS;
 	}

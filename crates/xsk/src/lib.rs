@@ -8,6 +8,8 @@ mod frame;
 mod generator;
 pub mod link;
 mod link_xdp;
+mod match_maps;
+mod match_rules;
 mod memory;
 mod pool;
 mod port;
@@ -19,12 +21,14 @@ mod wait;
 
 pub use frame::Frame;
 pub use generator::Generator;
+pub use match_maps::{AddressFlags, EXCEPTION_RANGES, EndpointFlags, MatchCapacities, MatchMaps};
+pub use match_rules::{MARK_SLOTS, MarkSlot};
 pub use memory::{Line, Lines, PageKind, prefetch, prefetch_bytes};
 pub use pool::{Ledger, Pool};
 pub use port::{Mode, Port, PortConfig, PortStats};
 pub use program::{
-    Action, AddressFlags, AttachError, AttachMode, Attached, EndpointFlags, MatchCapacities,
-    MatchCounters, MatchMaps, Program, WhenDown, XdpMode, pinned_interface,
+    Action, AttachError, AttachMode, Attached, MatchCounters, Program, WhenDown, XdpMode,
+    pinned_interface,
 };
 pub use rings::{OpenError, probe_zero_copy};
 pub use tap::Tap;

@@ -4,13 +4,12 @@
 use crate::{
     bpf::{Map, Object, Plain, run_once},
     link_xdp,
+    match_maps::MatchMaps,
     port::Port,
 };
 use libxdp_sys as sys;
 use std::{
     io,
-    net::IpAddr,
-    ops::{BitOr, RangeInclusive},
     os::fd::{AsRawFd, OwnedFd},
     path::Path,
     ptr::NonNull,
@@ -20,113 +19,6 @@ use std::{
 pub use crate::link_xdp::{AttachError, AttachMode, Attached, XdpMode, pinned_interface};
 
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/match.bpf.o"));
-
-/// How much the match maps can hold, and how large a packet a frame can.
-#[derive(Clone, Copy, Debug)]
-pub struct MatchCapacities {
-    /// Services and NAT servers' endpoints together.
-    pub endpoints: u32,
-    /// VIPs, addresses of the box, FullNAT addresses, servers.
-    pub addresses: u32,
-    /// Fragmented datagrams of the kernel that are remembered at a time.
-    pub datagrams: u32,
-    /// Octets of the largest packet that a frame holds ([`crate::Umem::packet_room`]).
-    pub packet_room: u32,
-}
-
-impl Default for MatchCapacities {
-    fn default() -> Self {
-        Self { endpoints: 65_536, addresses: 65_536, datagrams: 4096, packet_room: 2048 - 256 }
-    }
-}
-
-/// What a (protocol, address, port) is. Combined with `|`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EndpointFlags(u32);
-
-impl EndpointFlags {
-    /// A virtual service listens there.
-    pub const SERVICE: Self = Self(1);
-    /// A NAT server answers from there.
-    pub const SERVER: Self = Self(2);
-}
-
-impl BitOr for EndpointFlags {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-/// What an address is. Combined with `|`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AddressFlags {
-    bits: u32,
-    ports: Option<(u16, u16)>,
-}
-
-impl AddressFlags {
-    /// The address of a service.
-    pub const VIP: Self = Self { bits: 1, ports: None };
-    /// An address of this box, a VIP or not.
-    pub const BOX: Self = Self { bits: 2, ports: None };
-    /// A NAT server.
-    pub const SERVER: Self = Self { bits: 8, ports: None };
-    /// A TUN server: the far end of a tunnel.
-    pub const TUNNEL: Self = Self { bits: 16, ports: None };
-
-    /// A FullNAT local address, with the ports that are ours.
-    pub const fn local(ports: RangeInclusive<u16>) -> Self {
-        Self { bits: 4, ports: Some((*ports.start(), *ports.end())) }
-    }
-}
-
-impl BitOr for AddressFlags {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self { bits: self.bits | other.bits, ports: self.ports.or(other.ports) }
-    }
-}
-
-/// `struct endpoint` of the program.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-struct Endpoint {
-    address: [u8; 16],
-    port: [u8; 2],
-    protocol: u8,
-    zero: u8,
-}
-
-// SAFETY: octets only.
-unsafe impl Plain for Endpoint {}
-
-/// `struct address_facts` of the program.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-struct AddressFacts {
-    flags: u32,
-    low: u16,
-    high: u16,
-}
-
-// SAFETY: 4 + 2 + 2 octets, aligned to 4, no padding.
-unsafe impl Plain for AddressFacts {}
-
-/// `struct datagram` of the program.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-struct Datagram {
-    source: [u8; 16],
-    destination: [u8; 16],
-    id: u32,
-    protocol: u32,
-}
-
-// SAFETY: 16 + 16 + 4 + 4 octets, aligned to 4, no padding.
-unsafe impl Plain for Datagram {}
 
 /// What the match program counted, on all CPUs, in packets.
 #[repr(C)]
@@ -144,83 +36,6 @@ pub struct MatchCounters {
 
 // SAFETY: four u64, no padding.
 unsafe impl Plain for MatchCounters {}
-
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    }
-}
-
-/// What is ours, for all interfaces.
-#[derive(Debug)]
-pub struct MatchMaps {
-    endpoints: Map<Endpoint, u32>,
-    addresses: Map<[u8; 16], AddressFacts>,
-    datagrams: Map<Datagram, u64>,
-    room: u32,
-}
-
-impl MatchMaps {
-    /// Makes empty maps.
-    ///
-    /// # Errors
-    /// What bpf(2) reports: `EPERM` without `CAP_BPF`, `ENOMEM`, `E2BIG`.
-    pub fn new(capacities: MatchCapacities) -> io::Result<Self> {
-        let MatchCapacities { endpoints, addresses, datagrams, packet_room } = capacities;
-        let (hash, lru) =
-            (sys::bpf_map_type_BPF_MAP_TYPE_HASH, sys::bpf_map_type_BPF_MAP_TYPE_LRU_HASH);
-        Ok(Self {
-            endpoints: Map::create(hash, c"xlvs_endpoints", endpoints.max(1))?,
-            addresses: Map::create(hash, c"xlvs_addresses", addresses.max(1))?,
-            datagrams: Map::create(lru, c"xlvs_datagrams", datagrams.max(1))?,
-            room: packet_room,
-        })
-    }
-
-    fn endpoint(protocol: u8, address: IpAddr, port: u16) -> Endpoint {
-        Endpoint { address: octets(address), port: port.to_be_bytes(), protocol, zero: 0 }
-    }
-
-    /// Says what an endpoint is, in place of what was said before.
-    ///
-    /// # Errors
-    /// `E2BIG` if the map is full.
-    pub fn set_endpoint(
-        &self,
-        protocol: u8,
-        address: IpAddr,
-        port: u16,
-        flags: EndpointFlags,
-    ) -> io::Result<()> {
-        self.endpoints.set(&Self::endpoint(protocol, address, port), &flags.0)
-    }
-
-    /// Forgets an endpoint; false if it was not known.
-    ///
-    /// # Errors
-    /// What bpf(2) reports.
-    pub fn remove_endpoint(&self, protocol: u8, address: IpAddr, port: u16) -> io::Result<bool> {
-        self.endpoints.remove(&Self::endpoint(protocol, address, port))
-    }
-
-    /// Says what an address is, in place of what was said before.
-    ///
-    /// # Errors
-    /// `E2BIG` if the map is full.
-    pub fn set_address(&self, address: IpAddr, flags: AddressFlags) -> io::Result<()> {
-        let (low, high) = flags.ports.unwrap_or_default();
-        self.addresses.set(&octets(address), &AddressFacts { flags: flags.bits, low, high })
-    }
-
-    /// Forgets an address; false if it was not known.
-    ///
-    /// # Errors
-    /// What bpf(2) reports.
-    pub fn remove_address(&self, address: IpAddr) -> io::Result<bool> {
-        self.addresses.remove(&octets(address))
-    }
-}
 
 /// What becomes of a packet for us whose queue has no socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -286,10 +101,8 @@ impl Program {
 
     fn load_with(maps: &MatchMaps, mac: [u8; 6], fallback: u32, dry: bool) -> io::Result<Self> {
         let mut object = Object::open(OBJECT, c"xlvs_match")?;
-        object.share(c"endpoints", &maps.endpoints)?;
-        object.share(c"addresses", &maps.addresses)?;
-        object.share(c"passed_datagrams", &maps.datagrams)?;
-        object.constants(c".rodata.build", &[fallback, maps.room])?;
+        maps.share_with(&object)?;
+        object.constants(c".rodata.build", &[fallback, maps.room()])?;
         object.load()?;
         let program = Self {
             program: object.take_program(c"match")?,

@@ -209,7 +209,7 @@ def tunnel_too_big(mode, fam):
     def data(size):
         return tcp(fam, "PA", 1001, 1, b"d" * (size - fam.header - 20))
 
-    big = data(1460)
+    big = data(min(1460, 1500 - mode.overhead(fam)))
     case.packet(FRONT, big, mode.request(fam, big, 80))
     carried, _ = mode.encapsulate(hop(big), fam)
     kind = (3, 4, 1400) if outer is V4 else (2, 0, 1400)

@@ -162,12 +162,12 @@ def timeouts(mode, fam):
     lives(0, INIT)
     lives(3, HEARTBEAT)
     dead_after(6)
+    if mode.name == "fullnat":  # the next association has another local port
+        return case
     lives(0, INIT)
     lives(1, INIT)
     lives(60, HEARTBEAT)
     dead_after(63)
-    if mode.name == "fullnat":
-        return case
     for cport, end in ((CPORT + 1, None), (CPORT + 2, ABORT), (CPORT + 3, SHUTDOWN)):
         established(cport)
         if end is None:
@@ -206,13 +206,12 @@ def bad_checksum(mode, fam):
         good = sctp(fam, INIT, vport=vport)
         flipped = 0x00FF1200
         bad = sctp(fam, INIT, vport=vport, check=type(good)(bytes(good))[SCTP].chksum ^ flipped)
+        if not mode.two_way:
+            case.packet(FRONT, bad, mode.request(fam, bad, vport))
+            continue
         sent = hop(mode.seen_by_server(fam, good, vport))
         sent[SCTP].chksum = type(sent)(bytes(sent))[SCTP].chksum ^ flipped
-        if mode.name == "tun":
-            sent, holes = mode.encapsulate(sent, fam)
-        else:
-            holes = mode.request_holes(sent)
-        case.packet(FRONT, bad, [out(BACK, sent, mode.to_server_mac, *holes)])
+        case.packet(FRONT, bad, [out(BACK, sent, mode.to_server_mac)])
     return case
 
 
@@ -249,11 +248,7 @@ def fragmented_on_output(mode):
     send(case, mode, V4, INIT)
     packet = sctp(V4, data(1500 - 32), flags=0)
     whole = mode.request(V4, packet, CHANGED)[0]
-    pieces = cut(whole, 1400, tunnel=mode.name == "tun")
-    for piece in pieces:
-        for entry in piece.holes:
-            entry.pop("sctp", None)
-    return case.packet(FRONT, packet, pieces)
+    return case.packet(FRONT, packet, cut(whole, 1400, tunnel=mode.name == "tun"))
 
 
 def no_server(fam):
@@ -374,10 +369,10 @@ def padded(mode):
     case = case_of(mode, "padded_frame", "RFC 894: the pad is not part of the packet, nor of its checksum.")
     packet = sctp(V4, INIT, cport=CPORT + 9)
     case.frame(FRONT, arrives(FRONT, packet) + b"\xa5" * 9, mode.request(V4, packet, CHANGED))
-    if mode.two_way:
+    if mode.name == "nat":
         back = sctp(V4, ABORT, back=True, cport=CPORT + 9)
         sent = mode.sent_by_server(V4, back, CHANGED)
-        case.frame(BACK, arrives(BACK, sent).ljust(60, b"\xa5"), [reply(back)], holes=mode.reply_holes(sent))
+        case.frame(BACK, arrives(BACK, sent).ljust(60, b"\xa5"), [reply(back)])
     return case
 
 
@@ -402,7 +397,9 @@ def table():
                 yield bad_checksum(mode, fam)
                 yield icmp_about_answers(mode, fam)
                 yield carried_fragments(mode, fam, KEPT)
-        yield fragmented_on_output(mode)
+        # A FullNAT port is a hole, and a fragment does not hold what the checksum over it needs.
+        if mode.name != "fullnat":
+            yield fragmented_on_output(mode)
         yield padded(mode)
         yield unknown_chunks(mode)
     for fam in FAMILIES:

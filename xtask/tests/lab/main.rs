@@ -10,6 +10,7 @@ mod churn;
 mod faults;
 mod ground;
 mod hops;
+mod ipvsadm;
 mod kernel;
 mod limits;
 mod live;

@@ -59,6 +59,11 @@ impl Ids {
         self.server_of.get(key).copied()
     }
 
+    /// The services and servers that have ids, removed ones among them.
+    pub fn keys(&self) -> (HashSet<ServiceKey>, HashSet<ServerKey>) {
+        (self.service_of.keys().copied().collect(), self.server_of.keys().copied().collect())
+    }
+
     /// Everything counts as removed until it is named again.
     pub(super) fn begin(&mut self) {
         self.named.clear();

@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ipvsadm::{Command, Denial};
+
 use super::Daemon;
 use crate::{
     front::{self, Answer, Ask, View},
+    live,
     traffic::Traffic,
 };
 
@@ -16,6 +19,11 @@ const PATIENCE: Duration = Duration::from_millis(100);
 impl Daemon {
     /// Does, or lists, what the ipvsadm front asks for.
     pub(super) async fn answer(&mut self, ask: &Ask) -> Answer {
+        if let Ask::Change(commands) = ask
+            && let Some((at, denial)) = self.swallows(commands)
+        {
+            return Answer::Denied(at, denial);
+        }
         let snapshot = self.publisher.current();
         let stats = self.crew.stats();
         let view = View {
@@ -31,6 +39,12 @@ impl Daemon {
         answer
     }
 
+    /// A command that would take packets from this box's own sockets.
+    fn swallows(&self, commands: &[Command]) -> Option<(usize, Denial)> {
+        front::swallows(&self.registry.model, commands, live::sockets)
+            .unwrap_or_else(|error| Some((0, Denial::Other(error.to_string()))))
+    }
+
     /// Takes the measure of what passed in the last two seconds.
     pub(super) fn measure(&mut self) {
         let snapshot = self.publisher.current();
@@ -44,7 +58,9 @@ impl Daemon {
     /// worker knows it.
     pub(super) async fn publish(&mut self) {
         let before = Arc::clone(&self.publisher.current().services);
-        let services = self.registry.compile(&before);
+        let mut services = self.registry.compile(&before);
+        let now = self.crew.clock.tick().seconds();
+        self.registry.ramp(&before, &mut services, now);
         self.director.retire(&services);
         self.publisher.services(services);
         self.wake();

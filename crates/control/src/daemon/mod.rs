@@ -25,11 +25,13 @@ use dataplane::{
     director::{Director, Limits, ResolveRequest},
     snapshot::Services,
 };
+use ipvsadm::Resolver;
 use tokio::sync::mpsc;
 
 use crate::{
     api,
     fault::Faults,
+    front::{self, RulesError},
     kernel::{
         addresses::{AddressError, Addresses, ManagedAddress},
         sysctl::{self, SysctlError},
@@ -46,6 +48,8 @@ use crate::{
 pub struct Options {
     /// The configuration file.
     pub file: PathBuf,
+    /// Rules that `ipvsadm-save` wrote, to be done on top of the configuration.
+    pub rules: Option<PathBuf>,
     /// Where the API listens.
     pub socket: PathBuf,
 }
@@ -56,6 +60,9 @@ pub enum StartError {
     /// The file has faults.
     #[error("{0}")]
     Faults(#[from] Faults),
+    /// The rules are refused.
+    #[error("{0}")]
+    Rules(#[from] RulesError),
     /// This box cannot be read.
     #[error("{0}")]
     Unread(#[from] LiveError),
@@ -93,20 +100,27 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// Runs the director until SIGTERM or SIGINT.
+/// Runs the director until SIGTERM or SIGINT. `names` are those that rules may use.
 ///
 /// # Errors
 /// See [`StartError`]; then nothing stays attached.
-pub fn run(options: &Options) -> Result<(), StartError> {
+pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
     let model = load::load(&options.file, Some(&live::surroundings()?))?;
     log::info!("{}: {} services", options.file.display(), model.services.len());
+    let mut registry = Registry::new(model);
+    if let Some(rules) = &options.rules {
+        let before = registry.model.services.len();
+        front::load(&mut registry, rules, names, live::sockets)?;
+        let more = registry.model.services.len().saturating_sub(before);
+        log::info!("{}: {more} services more", rules.display());
+    }
     let endpoint = api::Endpoint::bind(&options.socket)?;
-    look_at_the_box(&model)?;
+    look_at_the_box(&registry.model)?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::Runtime)?
-        .block_on(start(&model, endpoint))
+        .block_on(start(registry, endpoint))
 }
 
 /// Refuses a box on which xlvs cannot run, before anything is touched.
@@ -134,13 +148,13 @@ struct Daemon {
     vips: Addresses,
 }
 
-async fn start(model: &Model, endpoint: api::Endpoint) -> Result<(), StartError> {
+async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), StartError> {
     let signals = signals::Signals::listen().map_err(StartError::Runtime)?;
+    let mut services = registry.compile(&Services::default());
+    let model = &registry.model;
     let tap = Arc::new(open_tap(model)?);
     let (resolve, resolve_requests) = crossbeam_channel::bounded(256);
     let director = Arc::new(director(model, resolve)?);
-    let mut registry = Registry::new(model.clone());
-    let mut services = registry.compile(&Services::default());
     for event in health::always_up(0..services.servers.len() as u32) {
         take_in(&mut services, &event);
     }
@@ -253,6 +267,10 @@ fn director(
         icmp_rate: from.icmp_rate,
         services: from.services as usize,
         servers: from.servers as usize,
+        templates_v4: from.templates as usize,
+        templates_v6: from.templates_ipv6 as usize,
+        sources: from.sources as usize,
+        ..Limits::default()
     };
     Director::new(limits, resolve)
         .map_err(|error| StartError::Tables(from.connections, from.connections_ipv6, error))

@@ -457,9 +457,11 @@ fn frames(
 fn capacities(model: &Model, umem: &Umem) -> MatchCapacities {
     let (services, servers) = (model.limits.services, model.limits.servers);
     MatchCapacities {
-        endpoints: services + servers,
+        // A NAT server of a mark service has an endpoint in each protocol.
+        endpoints: services + 3 * servers,
         // Addresses of the box and FullNAT's come on top.
         addresses: services + servers + 4096,
+        services,
         datagrams: model.limits.fragments,
         packet_room: umem.packet_room(),
     }

@@ -14,7 +14,7 @@ use dataplane::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use xsk::PortStats;
 
@@ -28,6 +28,9 @@ use crate::{
 
 /// How often old snapshots are freed and the sockets' statistics read.
 const UPKEEP: Duration = Duration::from_millis(500);
+
+/// How often servers in slow start get their next share.
+const RAMP: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Follows the kernel and answers until SIGTERM or SIGINT; a second one ends the grace.
@@ -48,6 +51,8 @@ impl Daemon {
         let api = tokio::spawn(endpoint.serve(router));
         let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
+        let mut ramp = interval(RAMP);
+        ramp.set_missed_tick_behavior(MissedTickBehavior::Delay);
         log::info!("forwarding");
         let mut end = None;
         let result = loop {
@@ -77,6 +82,7 @@ impl Daemon {
                     let _ = answer.send(self.answer(&ask).await);
                 }
                 _ = measure.tick() => self.measure(),
+                _ = ramp.tick(), if self.registry.ramps() => self.publish().await,
                 _ = upkeep.tick() => {
                     self.publisher.release(&self.crew.stats());
                     self.ports.retry(&self.publisher.current().topology, &self.crew);

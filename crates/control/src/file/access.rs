@@ -19,7 +19,7 @@ pub(super) fn access(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Access {
             faults.push(spot.fault("an empty list would do nothing", remedy));
         }
     }
-    let rate = keys.take("new_connections").and_then(|at| at.number(faults, 1, 10_000_000));
+    let rate = keys.take("new_connections").and_then(|at| at.number(faults, 1, 1_000_000));
     access.new_connections = rate.map(|put| put.value);
     keys.finish(faults, |_| false);
     access

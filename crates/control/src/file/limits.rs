@@ -18,8 +18,8 @@ pub(super) fn limits(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Limits {
     let fields: [(&'static str, RangeInclusive<u32>, &mut u32); 13] = [
         ("connections_ipv6", 256..=1 << 28, &mut limits.connections_ipv6),
         ("half_open", 1..=1 << 28, &mut limits.half_open),
-        ("templates", 256..=1 << 28, &mut limits.templates),
-        ("templates_ipv6", 256..=1 << 28, &mut limits.templates_ipv6),
+        ("templates", 256..=Limits::TEMPLATES_MOST, &mut limits.templates),
+        ("templates_ipv6", 256..=Limits::TEMPLATES_MOST, &mut limits.templates_ipv6),
         ("sources", 256..=1 << 24, &mut limits.sources),
         ("fragments", 1..=1 << 20, &mut limits.fragments),
         ("held_frames", 0..=1 << 16, &mut limits.held_frames),

@@ -5,13 +5,16 @@ use std::net::IpAddr;
 
 use dataplane::{
     director::Family,
+    forward::{V4, V6},
+    snapshot::Server,
     state::State,
-    table::{Found, Table},
+    table::{Found, Keys, Table},
+    template,
 };
-use ipvsadm::{Connection, Endpoint};
+use ipvsadm::{Connection, Endpoint, ServiceRef};
 use serde::{Deserialize, Serialize};
 
-use super::{View, listing};
+use super::{View, key, listing};
 
 /// Which connections, and where to go on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +45,8 @@ pub struct Filter {
     pub vip: Option<IpAddr>,
     /// The real server's address.
     pub server: Option<IpAddr>,
+    /// The service that scheduled it, also one that is removed by now.
+    pub service: Option<ServiceRef>,
     /// The state's name.
     pub state: Option<String>,
 }
@@ -54,52 +59,94 @@ pub(super) fn page(view: View<'_>, page: &Page) -> (Vec<Connection>, Option<Curs
     let Cursor { table, slot } = page.from;
     let mut rows = Vec::new();
     let director = view.director;
+    let part = Part { view, slot, only: &page.only };
     let more = match table {
-        0 => part(view, &director.v4, slot, &mut rows),
-        _ => part(view, &director.v6, slot, &mut rows),
+        0 => part.read(&director.v4, connection, &mut rows),
+        1 => part.read(&director.v6, connection, &mut rows),
+        2 => part.read(V4::templates(director).table(), template, &mut rows),
+        _ => part.read(V6::templates(director).table(), template, &mut rows),
     };
-    rows.retain(|row| page.only.fits(row));
     let next = match (more, table) {
         (true, _) => Some(Cursor { table, slot: slot.saturating_add(STRIDE) }),
-        (false, 0) => Some(Cursor { table: table + 1, slot: 0 }),
+        (false, 0..=2) => Some(Cursor { table: table + 1, slot: 0 }),
         (false, _) => None,
     };
     (rows, next)
 }
 
-/// One stride through a table; false at its end.
-fn part<A: Family>(
-    view: View<'_>,
-    table: &Table<A>,
-    from: u32,
-    rows: &mut Vec<Connection>,
-) -> bool {
-    let end = table.capacity() as u32;
-    let to = from.saturating_add(STRIDE).min(end);
-    table.for_each_in(from..to, &mut |found| rows.extend(row(view, &found)));
-    to < end
+/// One stride through a table.
+struct Part<'a> {
+    view: View<'a>,
+    slot: u32,
+    only: &'a Filter,
 }
 
-fn row<A: Family>(view: View<'_>, found: &Found<A>) -> Option<Connection> {
+/// How an entry becomes a row, with the record of its server.
+type Row<A> = fn(&Found<A>, Option<&Server>) -> Connection;
+
+impl Part<'_> {
+    /// False at the table's end.
+    fn read<A: Family>(&self, table: &Table<A>, row: Row<A>, rows: &mut Vec<Connection>) -> bool {
+        let end = table.capacity() as u32;
+        let from = self.slot.min(end);
+        let to = from.saturating_add(STRIDE).min(end);
+        let service = self.only.service.as_ref().map(key);
+        let services = self.view.services;
+        table.for_each_in(from..to, &mut |found| {
+            // What carries a single packet is no connection.
+            if found.connection.keys != Keys::Both {
+                return;
+            }
+            let record = services.servers.get(found.connection.server_id as usize);
+            let record = record.and_then(Option::as_ref);
+            let of = || {
+                let service = record.map(|server| server.service as usize);
+                service.and_then(|id| services.services.get(id)?.as_ref())
+            };
+            if service.is_some_and(|key| of().is_none_or(|service| service.key != key)) {
+                return;
+            }
+            let end = found.stamp.saturating_add(found.meta.timeout());
+            let expires = end.saturating_sub(self.view.now);
+            let row = Connection { expires, ..row(&found, record) };
+            if self.only.fits(&row) {
+                rows.push(row);
+            }
+        });
+        to < end
+    }
+}
+
+fn connection<A: Family>(found: &Found<A>, record: Option<&Server>) -> Connection {
     let c = &found.connection;
-    // In a tunnel the server's address is not in the entry: it may be of the other family.
-    let record = view.services.servers.get(c.server_id as usize).and_then(Option::as_ref);
-    let server = record.map_or_else(|| c.server.ip(), |server| server.address);
-    let end = found.stamp.saturating_add(found.meta.timeout().into());
-    let place = |address, port| Endpoint { address, port };
-    Some(Connection {
+    Connection {
         protocol: Some(listing::protocol(c.protocol)),
-        expires: end.saturating_sub(view.now),
-        state: state(found.meta.state()).to_owned(),
-        source: place(c.client.ip(), c.cport),
-        virtual_service: place(c.vip.ip(), c.vport),
-        destination: place(server, c.rport),
+        expires: 0,
+        state: State::from_number(found.meta.state()).map_or("NONE", State::name).to_owned(),
+        source: Endpoint { address: c.client.ip(), port: c.cport },
+        virtual_service: Endpoint { address: c.vip.ip(), port: c.vport },
+        destination: Endpoint { address: server(found, record), port: c.rport },
         engine: None,
-    })
+    }
 }
 
-fn state(number: u8) -> &'static str {
-    State::from_number(number).map_or("NONE", State::name)
+/// As the kernel shows templates: for all ports of the client.
+fn template<A: Family>(found: &Found<A>, record: Option<&Server>) -> Connection {
+    let (protocol, address, port) = template::virtual_service(&found.connection);
+    Connection {
+        protocol: protocol.map(listing::protocol),
+        expires: 0,
+        state: template::state_name(found.meta.state()).to_owned(),
+        source: Endpoint { address: found.connection.client.ip(), port: 0 },
+        virtual_service: Endpoint { address, port },
+        destination: Endpoint { address: server(found, record), port: found.connection.rport },
+        engine: None,
+    }
+}
+
+/// In a tunnel the server's address is not in the entry: it may be of the other family.
+fn server<A: Family>(found: &Found<A>, record: Option<&Server>) -> IpAddr {
+    record.map_or_else(|| found.connection.server.ip(), |server| server.address)
 }
 
 impl Filter {

@@ -11,12 +11,17 @@ use ipvsadm::{
 };
 use sched::{Kind, Plan};
 
-use crate::model::{Model, Server, Service};
+use crate::{
+    compile::ServerKey,
+    model::{Model, Server, Service},
+    registry::Room,
+};
 
 /// Does a command that changes services, servers or timeouts.
 ///
 /// # Errors
-/// What the kernel would refuse, and what needs the configuration file.
+/// What the kernel would refuse, what needs the configuration file, and what changes nothing
+/// that a director has.
 pub fn edit(model: &mut Model, command: &Command) -> Result<(), Denial> {
     match command {
         Command::AddService(spec) => add_service(model, spec),
@@ -47,21 +52,55 @@ pub fn edit(model: &mut Model, command: &Command) -> Result<(), Denial> {
             set_timeouts(model, *timeouts);
             Ok(())
         }
-        _ => Ok(()),
+        // It changes counts, not the model.
+        Command::Zero(None) => Ok(()),
+        Command::Zero(Some(service)) => {
+            position(model, service).map(drop).ok_or(Denial::NoSuchService)
+        }
+        Command::StartDaemon(_) => Err(Denial::Other(NO_SYNC.to_owned())),
+        Command::StopDaemon(..) => Err(Denial::NoDaemon),
+        Command::List(_)
+        | Command::Save { .. }
+        | Command::Restore { .. }
+        | Command::Help
+        | Command::Version => Err(Denial::Invalid),
     }
 }
 
-/// Several commands, or none of them.
+/// What a director can do about `--start-daemon`.
+const NO_SYNC: &str = "xlvs has no connection synchronization daemon: \
+     connections are not copied to other directors";
+
+/// Several commands, or none of them, as far as there is room.
 ///
 /// # Errors
 /// The first refusal, with the number of its command from 0; the model is as it was.
-pub fn edit_all(model: &mut Model, commands: &[Command]) -> Result<(), (usize, Denial)> {
+pub fn edit_all(
+    model: &mut Model,
+    commands: &[Command],
+    mut room: Room,
+) -> Result<(), (usize, Denial)> {
     let mut changed = model.clone();
     for (at, command) in commands.iter().enumerate() {
-        edit(&mut changed, command).map_err(|denial| (at, denial))?;
+        let done = edit(&mut changed, command).and_then(|()| take_room(&mut room, command));
+        done.map_err(|denial| (at, denial))?;
     }
     *model = changed;
     Ok(())
+}
+
+/// What the command added, if anything, needs a place within `limits:`.
+fn take_room(room: &mut Room, command: &Command) -> Result<(), Denial> {
+    let fits = match command {
+        Command::AddService(spec) => room.take_service(key(&spec.service)),
+        Command::AddServer(service, spec) => room.take_server(ServerKey {
+            service: key(service),
+            address: spec.address,
+            port: spec.port,
+        }),
+        _ => true,
+    };
+    if fits { Ok(()) } else { Err(Denial::NoMemory) }
 }
 
 /// The key of a service in the datapath's words.

@@ -28,8 +28,11 @@ pub(super) fn judge(model: &Model, topology: &Topology) -> Vec<Finding> {
 
 /// VIPs that nobody brings to this box, for all that xlvs can know.
 fn vips(model: &Model, topology: &Topology) -> Vec<Finding> {
-    let vips: BTreeSet<IpAddr> =
-        model.services.iter().filter_map(|s| Some(s.key.endpoint()?.address)).collect();
+    let listened = model.services.iter().filter_map(|s| Some(s.key.endpoint()?.address));
+    // A rule for a network is for what is routed through the box.
+    let marked = model.marks.iter().filter(|rule| rule.destination.is_host());
+    let marked = marked.map(|rule| rule.destination.address());
+    let vips: BTreeSet<IpAddr> = listened.chain(marked).collect();
     let managed = |vip| model.vips.iter().any(|listed| listed.managed && listed.address == vip);
     let missing = vips.into_iter().filter(|vip| !topology.local.contains(vip) && !managed(*vip));
     missing
@@ -155,6 +158,8 @@ mod tests {
     }
 
     const HERE: &[&str] = &["192.0.2.1", "10.0.0.9"];
+    const MARKS: &str =
+        "marks: [{mark: 1, destination: 192.0.2.7}, {mark: 1, destination: 198.51.100.0/24}]\n";
     const MANAGED: &str = "vips: [{address: 192.0.2.1/32, interface: eth0, managed: true}]\n";
 
     #[test]
@@ -162,7 +167,7 @@ mod tests {
         let mac = "address: 10.0.1.1, mac: \"02:00:00:00:00:01\"";
         // (method, server, more of the file, the box's addresses, what is found)
         type Row<'a> = (&'a str, &'a str, &'a str, &'a [&'a str], Option<(Severity, &'a str)>);
-        let cases: [Row<'_>; 13] = [
+        let cases: [Row<'_>; 14] = [
             ("dr", "address: 10.0.0.1", "", HERE, None),
             ("dr", "address: 10.0.1.1", "", HERE, Some((Severity::Warning, "through 10.0.0.254"))),
             ("dr", mac, "", HERE, None),
@@ -174,6 +179,7 @@ mod tests {
             ("nat", "address: 10.9.9.9", "", HERE, Some((Severity::Warning, "no route"))),
             ("nat", "address: 10.0.0.1", "", &[], Some((Severity::Note, "backup"))),
             ("nat", "address: 10.0.0.1", MANAGED, &[], None),
+            ("nat", "address: 10.0.0.1", MARKS, HERE, Some((Severity::Note, "backup"))),
             ("fullnat", "address: 10.0.0.1", "", HERE, None),
             (
                 "fullnat",

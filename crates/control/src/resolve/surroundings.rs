@@ -30,7 +30,7 @@ pub struct Surroundings {
 impl Surroundings {
     /// True if the socket receives what is sent to `address`. One bound to `::` receives IPv4
     /// too unless it was told otherwise.
-    pub(super) fn covers(socket: &Endpoint, address: IpAddr) -> bool {
+    pub(crate) fn covers(socket: &Endpoint, address: IpAddr) -> bool {
         match socket.address {
             IpAddr::V6(any) if any.is_unspecified() => true,
             IpAddr::V4(any) if any.is_unspecified() => address.is_ipv4(),

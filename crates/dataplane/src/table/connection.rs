@@ -33,6 +33,72 @@ pub struct Connection<A> {
     pub server_id: u32,
     /// For the pipeline's use.
     pub flags: u8,
+    /// Under which keys it is found.
+    pub keys: Keys,
+    /// The persistence template that controls it.
+    pub template: TemplateRef,
+}
+
+/// Under which of its keys a connection is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Keys {
+    /// The client's, and the server's where its answers pass here.
+    #[default]
+    Both = 0,
+    /// One packet of a client: the server's only. Clients have as many as they like.
+    Answers = 1,
+    /// One packet of a client, whose answers are not translated: none, only its number.
+    Neither = 2,
+}
+
+impl Keys {
+    /// The inverse of `self as u8`.
+    pub(super) const fn from_u8(value: u8) -> Self {
+        match value & 3 {
+            0 => Self::Both,
+            1 => Self::Answers,
+            _ => Self::Neither,
+        }
+    }
+}
+
+/// Which persistence template controls a connection: its number (24 bits) and the low 24 bits
+/// of its generation, which is odd. 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TemplateRef(pub(super) u64);
+
+impl TemplateRef {
+    /// No template.
+    pub const NONE: Self = Self(0);
+    /// Templates of one table, at most.
+    pub const MAX: usize = 1 << 24;
+    const HALF: u32 = (1 << 24) - 1;
+
+    /// The template that has this place in its table.
+    pub const fn new(template: ConnectionRef) -> Self {
+        Self((template.id as u64) << 24 | (template.generation & Self::HALF) as u64)
+    }
+
+    /// Its number.
+    pub const fn id(self) -> u32 {
+        (self.0 >> 24) as u32
+    }
+
+    /// The low 24 bits of its generation.
+    pub const fn generation(self) -> u32 {
+        self.0 as u32 & Self::HALF
+    }
+
+    /// There is one.
+    pub const fn is_some(self) -> bool {
+        self.0 != 0
+    }
+
+    /// It is the template that has this place.
+    pub const fn is(self, template: ConnectionRef) -> bool {
+        self.0 == Self::new(template).0
+    }
 }
 
 impl<A: Address> Found<A> {
@@ -56,11 +122,8 @@ impl<A: Address> Found<A> {
 impl<A: Address> Connection<A> {
     /// True if a persistence template decided about its server (`cp->control`).
     pub const fn controlled(&self) -> bool {
-        self.flags & Self::CONTROLLED != 0
+        self.template.is_some()
     }
-
-    /// The flag of a connection that a template controls.
-    pub const CONTROLLED: u8 = 1;
 
     /// Server ids fit 24 bits.
     pub const MAX_SERVER: u32 = 1 << 24;
@@ -77,10 +140,19 @@ impl<A: Address> Connection<A> {
         }
     }
 
+    /// The client's key, if it is found by it.
+    #[inline]
+    pub const fn client_key(&self) -> Option<Tuple<A>> {
+        match self.keys {
+            Keys::Both => Some(self.forward_key()),
+            Keys::Answers | Keys::Neither => None,
+        }
+    }
+
     /// What the server's answers look like, if they pass here.
     #[inline]
     pub const fn reverse_key(&self) -> Option<Tuple<A>> {
-        if !self.forward.two_way() {
+        if !self.forward.two_way() || matches!(self.keys, Keys::Neither) {
             return None;
         }
         Some(Tuple {
@@ -102,16 +174,20 @@ pub enum Way {
     Reverse,
 }
 
-/// The changing part of a connection as it was read: generation (32) | state (8) | 0 (8) |
-/// timeout (16). An odd generation is alive.
+/// The changing part of a connection as it was read: generation (32) | state (8) |
+/// timeout (24). An odd generation is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta(pub(super) u64);
 
 impl Meta {
     /// The first generation of an entry is 1.
-    pub(super) const fn new(generation: u32, state: u8, timeout: u16) -> Self {
+    pub(super) const fn new(generation: u32, state: u8, timeout: u32) -> Self {
+        let timeout = if timeout < Self::MAX_TIMEOUT { timeout } else { Self::MAX_TIMEOUT };
         Self((generation as u64) << 32 | (state as u64) << 24 | timeout as u64)
     }
+
+    /// The longest idle time in seconds, 194 days.
+    pub const MAX_TIMEOUT: u32 = (1 << 24) - 1;
 
     /// Which use of the entry this is; a reused entry has another one.
     pub const fn generation(self) -> u32 {
@@ -124,8 +200,8 @@ impl Meta {
     }
 
     /// Seconds that it may be idle.
-    pub const fn timeout(self) -> u16 {
-        self.0 as u16
+    pub const fn timeout(self) -> u32 {
+        self.0 as u32 & Self::MAX_TIMEOUT
     }
 
     pub(super) const fn alive(self) -> bool {
@@ -179,6 +255,13 @@ pub struct Found<A> {
     pub stamp: u32,
     /// Its next hops.
     pub hops: Hops,
+}
+
+impl<A> Found<A> {
+    /// A handle of it.
+    pub const fn reference(&self) -> ConnectionRef {
+        ConnectionRef { id: self.id, generation: self.meta.generation() }
+    }
 }
 
 /// A handle of a connection just inserted.

@@ -7,7 +7,8 @@
 //!        [client (2 words)          | vip (2)              | server (2)               | local (2)           ]
 //! ```
 //!
-//! `meta` is the entry's sequence count as well. A writer changes the other words only
+//! `protocol` shares its word with how packets are forwarded, under which keys the connection is
+//! found, and its template. `meta` is the entry's sequence count as well. A writer changes the other words only
 //! while the generation is even (free) and only one writer owns a free entry; a reader
 //! takes what it read only if the generation was odd and the same before and after
 //! (Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012).
@@ -24,7 +25,7 @@ use std::{
 use xsk::Line;
 
 use super::{
-    connection::{Connection, Found, Hops, Meta, Way},
+    connection::{Connection, Found, Hops, Keys, Meta, TemplateRef, Way},
     index::FORWARD,
 };
 use crate::forward::{Address, Forward, Protocol, Tuple};
@@ -186,6 +187,8 @@ impl<'t, A: Address> Entry<'t, A> {
             forward: Forward::from_u8((kind >> 8) as u8),
             server_id: stamp as u32 >> 8,
             flags: stamp as u8,
+            keys: Keys::from_u8((kind >> 10) as u8),
+            template: TemplateRef(kind >> 16),
         };
         Contents { connection, stamp: (stamp >> 32) as u32, hops: Hops(first(HOPS)) }
     }
@@ -200,7 +203,9 @@ impl<'t, A: Address> Entry<'t, A> {
         store(self.first, HOPS, Hops::unknown(meta.generation()).0);
         let ports = u64::from(port_pair(c.rport, c.lport)) << 32;
         store(self.first, PORTS, ports | u64::from(port_pair(c.cport, c.vport)));
-        store(self.first, KIND, u64::from(c.forward as u8) << 8 | u64::from(c.protocol as u8));
+        let how = c.forward as u8 | (c.keys as u8) << 2;
+        let kind = u64::from(how) << 8 | u64::from(c.protocol as u8);
+        store(self.first, KIND, c.template.0 << 16 | kind);
         if A::IPV6 {
             let addresses = [c.client, c.vip, c.server, c.local];
             for (word, value) in addresses.into_iter().flat_map(A::words).enumerate() {
@@ -254,6 +259,8 @@ mod tests {
             forward: Forward::from_u8(n as u8),
             server_id: 0x00ff_ff00 + u32::from(n),
             flags: 0x80 + n as u8,
+            keys: Keys::from_u8(n as u8 % 3),
+            template: TemplateRef(0xffff_ffff_ffff - u64::from(n)),
         }
     }
 

@@ -38,7 +38,9 @@ mod sweep;
 use std::io;
 
 pub use self::{
-    connection::{Connection, ConnectionRef, Expired, Found, Hops, InsertError, Meta, Way},
+    connection::{
+        Connection, ConnectionRef, Expired, Found, Hops, InsertError, Keys, Meta, TemplateRef, Way,
+    },
     hash::Secret,
     sweep::SweepCursor,
 };
@@ -112,6 +114,11 @@ impl<A: Address> Table<A> {
     /// How many connections fit.
     pub fn capacity(&self) -> usize {
         self.slab.capacity() as usize
+    }
+
+    /// How many more connections fit; while workers run, a moment's guess.
+    pub fn free(&self) -> usize {
+        self.slab.free()
     }
 
     /// All the memory of the table.
@@ -239,7 +246,7 @@ impl<A: Address> Table<A> {
         &self,
         found: &Found<A>,
         state: u8,
-        timeout: u16,
+        timeout: u32,
         now: u32,
     ) -> Result<(), Meta> {
         // First the stamp: a shorter timeout must not meet an old one.
@@ -247,7 +254,7 @@ impl<A: Address> Table<A> {
         let meta = Meta::new(found.meta.generation(), state, timeout);
         self.slab.entry(found.id).change(found.meta, meta)?;
         if timeout < found.meta.timeout() {
-            self.due.lower(found.id, now.saturating_add(timeout.into()));
+            self.due.lower(found.id, now.saturating_add(timeout));
         }
         Ok(())
     }
@@ -278,11 +285,13 @@ impl<A: Address> Table<A> {
         &self,
         connection: &Connection<A>,
         state: u8,
-        timeout: u16,
+        timeout: u32,
         now: u32,
     ) -> Result<ConnectionRef, InsertError> {
         debug_assert!(connection.server_id < Connection::<A>::MAX_SERVER);
-        let (forward, reverse) = (connection.forward_key(), connection.reverse_key());
+        let (client, reverse) = (connection.client_key(), connection.reverse_key());
+        // Without a client's key its hash still chooses the lock and the free list.
+        let forward = connection.forward_key();
         let hash = self.hash(&forward);
         let reverse_hash = reverse.map(|key| self.hash(&key));
         // The lock is not held while memory is awaited.
@@ -291,7 +300,7 @@ impl<A: Address> Table<A> {
             self.index.prefetch_alternate(hash);
         }
         let _locks = self.shards.lock(hash, reverse_hash);
-        if self.search(hash, &forward).is_some() {
+        if client.is_some_and(|key| self.search(hash, &key).is_some()) {
             return Err(InsertError::Exists);
         }
         if let Some((key, hash)) = reverse.zip(reverse_hash)
@@ -300,24 +309,24 @@ impl<A: Address> Table<A> {
             return Err(InsertError::ReverseTaken);
         }
         let slot = self.slab.take(hash).ok_or(InsertError::Full)?;
-        if !self.place(slot, hash, reverse_hash) {
+        if !self.place(slot, client.map(|_| hash), reverse_hash) {
             self.slab.give(slot);
             return Err(InsertError::Full);
         }
         let entry = self.slab.entry(slot);
         let generation = entry.meta().generation().wrapping_add(1);
         entry.publish(connection, Meta::new(generation, state, timeout), now);
-        self.due.lower(slot, now.saturating_add(timeout.into()));
+        self.due.lower(slot, now.saturating_add(timeout));
         Ok(ConnectionRef { id: slot, generation })
     }
 
-    /// Puts both keys into the index, or none.
-    fn place(&self, slot: u32, hash: u64, reverse_hash: Option<u64>) -> bool {
-        if !self.index.place(hash, slot, FORWARD) {
+    /// Puts the keys into the index, or none.
+    fn place(&self, slot: u32, hash: Option<u64>, reverse_hash: Option<u64>) -> bool {
+        if hash.is_some_and(|hash| !self.index.place(hash, slot, FORWARD)) {
             return false;
         }
         let placed = reverse_hash.is_none_or(|hash| self.index.place(hash, slot, REVERSE));
-        if !placed {
+        if !placed && let Some(hash) = hash {
             self.index.clear(hash, slot, FORWARD);
         }
         placed
@@ -352,7 +361,9 @@ impl<A: Address> Table<A> {
                 Err(other) => meta = other,
             }
         }
-        self.index.clear(hash, found.id, FORWARD);
+        if found.connection.client_key().is_some() {
+            self.index.clear(hash, found.id, FORWARD);
+        }
         if let Some(hash) = reverse_hash {
             self.index.clear(hash, found.id, REVERSE);
         }
@@ -376,16 +387,35 @@ impl<A: Address> Table<A> {
         entries: usize,
         ended: &mut impl FnMut(Expired<A>),
     ) {
+        self.sweep_but(cursor, now, entries, &|_| false, ended);
+    }
+
+    /// As [`Table::sweep`]; those live on for which `kept` is true, which may have given them
+    /// more time.
+    pub fn sweep_but(
+        &self,
+        cursor: &mut SweepCursor,
+        now: u32,
+        entries: usize,
+        kept: &impl Fn(&Found<A>) -> bool,
+        ended: &mut impl FnMut(Expired<A>),
+    ) {
         let blocks = self.due.blocks();
         cursor.earn(entries, blocks);
         while let Some(block) = cursor.block(blocks) {
             if self.due.start(block, now) {
-                self.sweep_block(block, now, ended);
+                self.sweep_block(block, now, kept, ended);
             }
         }
     }
 
-    fn sweep_block(&self, block: usize, now: u32, ended: &mut impl FnMut(Expired<A>)) {
+    fn sweep_block(
+        &self,
+        block: usize,
+        now: u32,
+        kept: &impl Fn(&Found<A>) -> bool,
+        ended: &mut impl FnMut(Expired<A>),
+    ) {
         let first = (block * BLOCK) as u32;
         let last = (first + BLOCK as u32).min(self.slab.capacity());
         let mut over = 0u64;
@@ -400,6 +430,10 @@ impl<A: Address> Table<A> {
             if deadline > now {
                 next = next.min(deadline);
             } else if let Some(found) = entry.read(slot) {
+                if kept(&found) {
+                    next = next.min(now.saturating_add(1));
+                    continue;
+                }
                 over |= 1 << (slot - first);
                 self.fetch_keys(&found.connection);
             }
@@ -435,5 +469,5 @@ impl<A: Address> Table<A> {
 
 /// The second in which an idle connection ends.
 fn deadline(meta: Meta, stamp: u32) -> u32 {
-    stamp.saturating_add(meta.timeout().into())
+    stamp.saturating_add(meta.timeout())
 }

@@ -28,6 +28,9 @@ pub(crate) const LIMITS: Limits = Limits {
     fragments: 64,
     held_frames: 8,
     icmp_rate: 1000,
+    templates_v4: 64,
+    templates_v6: 64,
+    sources: 64,
     services: 32,
     servers: 128,
 };

@@ -29,7 +29,7 @@ pub(crate) struct Line {
     pub(crate) local: SocketAddr,
     pub(crate) server_id: u32,
     pub(crate) state: u8,
-    pub(crate) timeout: u16,
+    pub(crate) timeout: u32,
     pub(crate) stamp: u32,
     /// Route generation, way in, way out.
     pub(crate) hops: (u32, u16, u16),
@@ -76,7 +76,7 @@ impl Line {
 
     /// Idle for longer than it may be.
     pub(crate) fn over(&self, now: u32) -> bool {
-        now > self.stamp + u32::from(self.timeout)
+        now > self.stamp + self.timeout
     }
 
     /// The part that never changes while it lives.

@@ -400,6 +400,9 @@ fn limits(random: &mut Random) -> Limits {
         fragments: random.pick(&[8, 4096]),
         held_frames: random.pick(&[2, 64]),
         icmp_rate: 1000,
+        templates_v4: 64,
+        templates_v6: 64,
+        sources: 64,
         services: 32,
         servers: 128,
     }

@@ -53,7 +53,7 @@ impl<A: Family> World<A> {
             now: AtomicU32::new(1),
         };
         for n in 0..STEADY {
-            world.table.insert(&life(n, n), 0, u16::MAX, 1).expect("room");
+            world.table.insert(&life(n, n), 0, u32::from(u16::MAX), 1).expect("room");
             world.alive[n as usize].store(1, Relaxed);
         }
         world
@@ -88,7 +88,7 @@ impl<A: Family> World<A> {
                 let serial = self.serial.fetch_add(1, Relaxed);
                 let life = life(n, serial);
                 self.alive[serial as usize].store(1, Relaxed);
-                if self.table.insert(&life, 0, random.below(8) as u16, now).is_err() {
+                if self.table.insert(&life, 0, random.below(8) as u32, now).is_err() {
                     self.end(&life);
                 }
             }
@@ -102,7 +102,7 @@ impl<A: Family> World<A> {
                     8..10 => self.table.touch(&found, now),
                     10..12 => {
                         let state = found.meta.state().wrapping_add(1);
-                        let timeout = random.below(8) as u16;
+                        let timeout = random.below(8) as u32;
                         let _ = self.table.transition(&found, state, timeout, now);
                     }
                     12 => drop(self.table.set_hops(&found, now, 1, 2)),

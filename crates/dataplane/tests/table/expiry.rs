@@ -44,7 +44,7 @@ fn at_most_two_seconds_late() {
             for _ in 0..random.below(60) {
                 let timeout = [2, 10, 60, 120, 900][random.below(5)];
                 if table.insert(&connection(next, Forward::Nat), 3, timeout, now).is_ok() {
-                    deadlines.insert(next, now + u32::from(timeout));
+                    deadlines.insert(next, now + timeout);
                 }
                 next += 1;
             }
@@ -55,9 +55,9 @@ fn at_most_two_seconds_late() {
                 let timeout = [2, 10, 60, 900][random.below(4)];
                 if random.below(2) == 0 {
                     table.touch(&found, now);
-                    deadlines.insert(n, now + u32::from(found.meta.timeout()));
+                    deadlines.insert(n, now + found.meta.timeout());
                 } else if table.transition(&found, 1, timeout, now).is_ok() {
-                    deadlines.insert(n, now + u32::from(timeout));
+                    deadlines.insert(n, now + timeout);
                 }
             }
             second(&table, &mut cursors, now, &mut |n, at| {

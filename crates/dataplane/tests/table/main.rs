@@ -7,7 +7,7 @@ mod model;
 
 use dataplane::{
     forward::{Address, Forward, Protocol, Tuple, V4, V6},
-    table::{Connection, Secret, Table, TableConfig},
+    table::{Connection, Keys, Secret, Table, TableConfig, TemplateRef},
 };
 
 /// xorshift64* (Vigna 2016).
@@ -71,6 +71,8 @@ fn connection<A: Family>(n: u32, forward: Forward) -> Connection<A> {
         forward,
         server_id: n % 7,
         flags: n as u8,
+        keys: Keys::Both,
+        template: TemplateRef::NONE,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use dataplane::{
     forward::{Forward, Protocol, Tuple, V4, V6},
-    table::{Connection, Found, InsertError, SweepCursor, Table, Way},
+    table::{Connection, Found, InsertError, Keys, SweepCursor, Table, TemplateRef, Way},
     topology::NO_HOP,
 };
 
@@ -14,7 +14,7 @@ use crate::{Family, Random, keys, table};
 struct Record<A> {
     connection: Connection<A>,
     state: u8,
-    timeout: u16,
+    timeout: u32,
     stamp: u32,
     hops: (u32, u16, u16),
 }
@@ -83,12 +83,14 @@ impl<A: Family> World<A> {
             forward,
             server_id: random.below(1 << 24) as u32,
             flags: random.next() as u8,
+            keys: Keys::Both,
+            template: TemplateRef::default(),
         }
     }
 
     fn insert(&mut self) {
         let connection = self.draw();
-        let (state, timeout) = (self.random.next() as u8, self.random.below(12) as u16);
+        let (state, timeout) = (self.random.next() as u8, self.random.below(12) as u32);
         let key = connection.forward_key();
         let reverse = connection.reverse_key();
         let expected = if self.owners.contains_key(&key) {
@@ -163,7 +165,7 @@ impl<A: Family> World<A> {
 
     fn transition(&mut self) {
         let Some(found) = self.some() else { return };
-        let (state, timeout) = (self.random.next() as u8, self.random.below(12) as u16);
+        let (state, timeout) = (self.random.next() as u8, self.random.below(12) as u32);
         let now = self.now;
         let mut expected = false;
         if let Some(record) = self.record(&found) {
@@ -226,9 +228,9 @@ impl<A: Family> World<A> {
             assert_eq!(record.connection, expired.connection);
             let was = (expired.meta.state(), expired.meta.timeout(), expired.stamp);
             assert_eq!((record.state, record.timeout, record.stamp), was);
-            assert!(record.stamp + u32::from(record.timeout) <= now);
+            assert!(record.stamp + record.timeout <= now);
         }
-        let over = |record: &Record<A>| record.stamp + u32::from(record.timeout) <= now;
+        let over = |record: &Record<A>| record.stamp + record.timeout <= now;
         assert!(!self.records.values().any(over), "a pass ends all that is over");
     }
 

@@ -8,7 +8,7 @@ use std::{
 use ::ipvsadm::{Protocol, Resolver};
 
 /// This machine's names.
-pub(super) struct System;
+pub(crate) struct System;
 
 impl Resolver for System {
     fn host(&self, name: &str) -> Option<Ipv4Addr> {

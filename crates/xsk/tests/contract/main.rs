@@ -1,93 +1,19 @@
 //! The ordered match contract, rule by rule, for both families, through `BPF_PROG_RUN`.
 //! Needs CAP_BPF and CAP_NET_ADMIN; without them the tests fail and say so.
 
+mod marks;
+#[path = "../packets/mod.rs"]
 mod packets;
+mod wide;
+mod world;
 
 use packets::{Family, MAC, Packet, Piece, ethernet, icmp_error, quote, tcp, udp};
 use std::net::IpAddr;
+use world::{TCP, UDP, World, expect, program};
 use xsk::{
-    Action::{self, Drop, Pass, Take},
-    AddressFlags, EndpointFlags, MatchCapacities, MatchMaps, Program, WhenDown,
+    Action::{Drop, Pass, Take},
+    EndpointFlags, MatchCapacities, MatchMaps, Program, WhenDown,
 };
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-
-/// The addresses of the test's world, per family.
-struct World {
-    family: Family,
-    client: IpAddr,
-    vip: IpAddr,
-    /// A service's address that is not on the box: a backup node.
-    away: IpAddr,
-    own: IpAddr,
-    /// A FullNAT address that is also on the box.
-    local: IpAddr,
-    server: IpAddr,
-    tunnel: IpAddr,
-    stranger: IpAddr,
-}
-
-impl World {
-    fn new(family: Family) -> Self {
-        let at = |last: u8| -> IpAddr {
-            match family {
-                Family::V4 => IpAddr::from([10, 0, 2, last]),
-                Family::V6 => IpAddr::from([0xfd00, 0, 0, 2, 0, 0, 0, u16::from(last)]),
-            }
-        };
-        Self {
-            family,
-            client: at(7),
-            vip: at(10),
-            away: at(20),
-            own: at(1),
-            local: at(30),
-            server: at(11),
-            tunnel: at(12),
-            stranger: at(99),
-        }
-    }
-
-    fn both() -> [Self; 2] {
-        [Self::new(Family::V4), Self::new(Family::V6)]
-    }
-
-    fn fill(&self, maps: &MatchMaps) {
-        let (service, server) = (EndpointFlags::SERVICE, EndpointFlags::SERVER);
-        for address in [self.vip, self.away] {
-            maps.set_endpoint(TCP, address, 80, service).unwrap();
-            maps.set_endpoint(UDP, address, 53, service).unwrap();
-        }
-        maps.set_endpoint(TCP, self.server, 8080, server).unwrap();
-        maps.set_endpoint(UDP, self.server, 5353, server).unwrap();
-        maps.set_address(self.vip, AddressFlags::VIP | AddressFlags::BOX).unwrap();
-        maps.set_address(self.away, AddressFlags::VIP).unwrap();
-        maps.set_address(self.own, AddressFlags::BOX).unwrap();
-        let local = AddressFlags::local(10_000..=20_000) | AddressFlags::BOX;
-        maps.set_address(self.local, local).unwrap();
-        maps.set_address(self.server, AddressFlags::SERVER).unwrap();
-        maps.set_address(self.tunnel, AddressFlags::TUNNEL).unwrap();
-    }
-
-    fn packet(&self, source: IpAddr, destination: IpAddr) -> Packet {
-        Packet::new(source, destination)
-    }
-}
-
-/// A fresh program that knows both families' worlds.
-fn program() -> Program {
-    let maps = MatchMaps::new(MatchCapacities::default())
-        .expect("BPF maps: these tests need root (CAP_BPF, CAP_NET_ADMIN)");
-    World::both().iter().for_each(|world| world.fill(&maps));
-    Program::load_dry(&maps, MAC).expect("the match program loads")
-}
-
-fn expect(program: &Program, rows: &[(&str, Vec<u8>, Action)]) {
-    for (name, frame, action) in rows {
-        assert_eq!(program.run(frame).unwrap(), *action, "{name}");
-    }
-}
 
 #[test]
 fn endpoints_rules_1_to_4() {

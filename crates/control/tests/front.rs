@@ -1,0 +1,12 @@
+//! The ipvsadm front without a daemon: command lines in, the registry, listings and refusals out.
+
+#[path = "front/connections.rs"]
+mod connections;
+#[path = "front/edits.rs"]
+mod edits;
+#[path = "front/registry.rs"]
+mod registry;
+#[path = "front/rules.rs"]
+mod rules;
+#[path = "front/stage.rs"]
+mod stage;

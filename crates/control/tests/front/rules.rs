@@ -1,0 +1,94 @@
+//! A file that `ipvsadm-save` wrote, and services on port 0 beside sockets of the box.
+
+use std::convert::Infallible;
+
+use control::front::{Sockets, restore, swallows};
+use dataplane::forward::{Endpoint, Protocol};
+use ipvsadm::NoNames;
+
+use crate::stage::{Stage, command};
+
+const FILE: &str = "services:\n  - {name: ssh, listen: \"10.9.0.2:22/tcp\", forward: nat, \
+     scheduler: rr, servers: [{address: \"10.0.0.11:22\"}]}";
+
+fn sockets(bound: &[&str]) -> Sockets {
+    let endpoint = |text: &&str| {
+        let (socket, protocol) = text.rsplit_once('/').unwrap();
+        let socket: std::net::SocketAddr = socket.parse().unwrap();
+        let protocol = if protocol == "tcp" { Protocol::Tcp } else { Protocol::Udp };
+        Endpoint { protocol, address: socket.ip(), port: socket.port() }
+    };
+    Sockets { bound: bound.iter().map(endpoint).collect(), ephemeral: 32768..=60999 }
+}
+
+#[test]
+fn port_0_may_not_take_what_the_box_listens_to() {
+    let wild = "-A -t 10.9.0.1:0 -p";
+    let rows: [(&[&str], &[&str], Option<(usize, &str)>); 13] = [
+        (&[wild], &[], None),
+        (&[wild], &["0.0.0.0:22/tcp"], Some((0, "22"))),
+        (&[wild], &["[::]:179/tcp", "10.9.0.1:22/tcp", "0.0.0.0:22/tcp"], Some((0, "22, 179"))),
+        (&[wild], &["[::ffff:10.9.0.1]:22/tcp"], Some((0, "22"))),
+        (&[wild], &["127.0.0.1:22/tcp", "10.9.0.3:22/tcp", "0.0.0.0:53/udp"], None),
+        (&["-A -u 10.9.0.1:0 -p"], &["0.0.0.0:53/udp"], Some((0, "53"))),
+        // It asks; nobody sends anything to it at a VIP.
+        (&["-A -u 10.9.0.1:0 -p"], &["0.0.0.0:40000/udp"], None),
+        (&["-A -t [2001:db8::1]:0 -p"], &["0.0.0.0:22/tcp"], None),
+        (&["-A -t [2001:db8::1]:0 -p"], &["[::]:22/tcp"], Some((0, "22"))),
+        // Another service has that port of the VIP anyway: of the file, or of these lines.
+        (&["-A -t 10.9.0.2:0 -p"], &["0.0.0.0:22/tcp"], None),
+        (&[wild, "-A -t 10.9.0.1:22"], &["0.0.0.0:22/tcp"], None),
+        (&["-A -t 10.9.0.1:80", "-A -f 3", wild], &["0.0.0.0:22/tcp"], Some((2, "22"))),
+        (&["-A -t 10.9.0.1:80", "-a -t 10.9.0.1:80 -r 10.0.0.1", "-C"], &["0.0.0.0:80/tcp"], None),
+    ];
+    for (lines, bound, expected) in rows {
+        let stage = Stage::new(FILE);
+        let commands: Vec<_> = lines.iter().map(|line| command(line)).collect();
+        let found =
+            swallows(&stage.registry.model, &commands, || Ok::<_, Infallible>(sockets(bound)));
+        let found = found.unwrap().map(|(at, denial)| (at, denial.to_string()));
+        match (found, expected) {
+            (None, None) => {}
+            (Some((at, text)), Some((wanted, ports))) => {
+                assert_eq!(at, wanted, "{lines:?}");
+                assert!(text.contains(&format!("except_ports: [{ports}]")), "{text}");
+            }
+            (found, _) => panic!("{lines:?} beside {bound:?}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_file_of_rules_is_loaded_as_a_whole_or_its_line_is_named() {
+    let good = "# by ipvsadm-save\n-A -t 10.9.0.1:80 -s rr\n\
+                -a -t 10.9.0.1:80 -r 10.0.0.11:80 -m -w 1\n";
+    let rows: [(String, Result<usize, &str>); 6] = [
+        (good.to_owned(), Ok(2)),
+        (String::new(), Ok(1)),
+        (
+            format!("{good}-a -t 10.9.0.1:80 -r 10.0.0.11:80 -m\n"),
+            Err("web.rules:4: Destination already exists"),
+        ),
+        (format!("{good}\n-A -t 10.9.0.2:22\n"), Err("web.rules:5: Service already exists")),
+        (
+            format!("{good}-A -t 10.9.0.1:0 -p\n"),
+            Err("web.rules:4: a service on port 0 of 10.9.0.1 "),
+        ),
+        (format!("{good}-A -x nonsense\n"), Err("web.rules:4: ")),
+    ];
+    for (text, expected) in rows {
+        let mut stage = Stage::new(FILE);
+        let before = stage.registry.model.clone();
+        let found = restore(&mut stage.registry, "web.rules".as_ref(), &text, &NoNames, || {
+            Ok(sockets(&["0.0.0.0:179/tcp"]))
+        });
+        match (found, expected) {
+            (Ok(()), Ok(services)) => assert_eq!(stage.registry.model.services.len(), services),
+            (Err(error), Err(start)) => {
+                assert!(error.to_string().starts_with(start), "{error}");
+                assert!(stage.registry.model == before, "{text}");
+            }
+            (found, _) => panic!("{text}: {found:?}"),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What happens to packets that have no connection: which service they are for, who may open
+//! one, which server gets it, and what is counted. Through whole workers, in both families.
+
+mod access;
+mod accounts;
+mod lookup;
+mod office;
+mod one_packet;
+mod persistence;
+mod races;
+mod thresholds;
