@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, ops::RangeInclusive};
 
-use control::matches::{MatchEntries, mark_slots, match_entries, merged, slots_needed};
+use control::matches::{MatchEntries, mark_slots, match_entries, merged};
 use dataplane::{
     forward::{Endpoint, Forward, Protocol, ServiceKey, Tunnel},
     mark::MarkRule,
@@ -149,7 +149,7 @@ fn rules_become_slots() {
 
     assert!(slots(&[], &[rule(VIP, 32)]).is_empty(), "no mark service");
     assert!(slots(&[MARK], &[rule("2001:db8::1", 128)]).is_empty(), "none of the family");
-    let two = slots(&[MARK], &[ports.clone()]);
+    let two = slots(&[MARK], &[ports]);
     let ranges: Vec<Option<RangeInclusive<u16>>> = two.into_iter().map(|s| s.ports).collect();
     assert_eq!(ranges, [Some(80..=81), Some(8000..=8099)]);
     let index = |rule| slots(&[MARK], &[rule]).iter().map(|s| s.interface).collect::<Vec<_>>();
@@ -158,7 +158,6 @@ fn rules_become_slots() {
     assert_eq!(index(by(9)), [], "no interface at all");
     let slot = &slots(&[MARK], &[all])[0];
     assert_eq!((slot.destination, slot.protocol), ((ip("0.0.0.0"), 0), Some(132)));
-    assert_eq!(slots_needed(&[ports, rule(VIP, 32)]), 3);
 }
 
 #[test]

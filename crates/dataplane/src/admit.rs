@@ -1,18 +1,17 @@
 //! A packet without a connection: does a service take it, and which server gets it?
 
-use std::net::IpAddr;
-
 use crate::{
     admission::Admission,
     breath::Breath,
     director::Family,
-    forward::{Address, Forward, Protocol},
+    forward::{Forward, Protocol},
     lookup::{FTP_DATA, Target},
     one_packet,
     packet::{Fragment, Packet},
     policy::Lifecycle,
-    sctp,
-    snapshot::{LocalAddress, Server, ServerId, Service},
+    sctp::chunk,
+    snapshot::{Server, ServerId, Service},
+    source_ports::{PORT_TRIES, Ports},
     state::State,
     table::{Connection, ConnectionRef, Found, InsertError, Keys, TemplateRef, Way},
     tcp::Direction,
@@ -34,9 +33,6 @@ pub enum Refusal {
     /// It belongs to a connection that is over: both ends are told.
     Reset(ConnectionRef, Way),
 }
-
-/// How many ports are tried before the search is given up.
-const PORT_TRIES: u32 = 16;
 
 /// Where a new connection goes.
 struct Chosen<'a> {
@@ -180,37 +176,24 @@ impl<'a> Breath<'a> {
         cursor: Option<&mut u32>,
     ) -> Result<Found<A>, Drop> {
         let Chosen { id: server_id, server, template } = *chosen;
+        let secure = self.director.defences.secure_tcp();
         let (keys, idle) = one_packet::keys(packet, target.service, server.forward);
         let (state, timeout) = match keys {
-            Keys::Both => self.first_state(packet, target.service, server.forward),
+            Keys::Both => first_state(packet, target.service, server.forward, secure),
             Keys::Answers | Keys::Neither => (State::Udp.number(), idle),
         };
         let table = A::table(self.director);
         let mut unused = 0;
         let cursor = cursor.unwrap_or(&mut unused);
         let mut ports = Ports::new(packet, target.service, server, cursor);
+        let mut connection = self.connection_to(packet, target, chosen, keys);
         for tried in 0..=PORT_TRIES {
             let Some((local, lport)) = ports.next(tried) else { break };
-            let mut connection = Connection {
-                client: packet.tuple.src,
-                cport: packet.tuple.sport,
-                vip: packet.tuple.dst,
-                vport: packet.tuple.dport,
-                // A tunnel's outer address is in the server's record and may be of the other family.
-                server: A::from_ip(server.address).unwrap_or(packet.tuple.dst),
-                rport: self.server_port(packet, target, server),
-                local,
-                lport,
-                protocol: packet.tuple.protocol,
-                forward: server.forward,
-                server_id,
-                flags: 0,
-                keys,
-                template: TemplateRef::NONE,
-            };
+            (connection.local, connection.lport) = (local, lport);
             self.count(&mut connection, state, template);
             match table.insert(&connection, state, timeout, self.now.seconds()) {
                 Ok(place) => {
+                    self.director.server(server_id).fills();
                     self.stats.opened.add(1);
                     if server.forward == Forward::Nat && tried > 0 {
                         self.stats.moved_ports.add(1);
@@ -240,17 +223,32 @@ impl<'a> Breath<'a> {
         })
     }
 
-    fn first_state<A>(&self, packet: &Packet<A>, service: &Service, forward: Forward) -> (u8, u32) {
-        let new = State::new(packet.tuple.protocol);
-        let secure = self.director.defences.secure_tcp();
-        let direction = if forward.two_way() { Direction::Input } else { Direction::InputOnly };
-        let state = match new {
-            _ if reported(packet) => State::reported(packet.tuple.protocol),
-            // The packet is observed when it is forwarded, and a second INIT is another event.
-            State::Sctp(_) => new,
-            State::Tcp(_) | State::Udp => new.next(direction, packet.flags, secure),
-        };
-        (state.number(), state.timeout(&service.policy.timeouts).into())
+    /// The connection that a packet opens to the chosen server, as the client's own end.
+    fn connection_to<A: Family>(
+        &self,
+        packet: &Packet<A>,
+        target: &Target<'_>,
+        chosen: &Chosen<'_>,
+        keys: Keys,
+    ) -> Connection<A> {
+        let tuple = packet.tuple;
+        Connection {
+            client: tuple.src,
+            cport: tuple.sport,
+            vip: tuple.dst,
+            vport: tuple.dport,
+            // A tunnel's outer address is in the server's record and may be of the other family.
+            server: A::from_ip(chosen.server.address).unwrap_or(tuple.dst),
+            rport: self.server_port(packet, target, chosen.server),
+            local: tuple.src,
+            lport: tuple.sport,
+            protocol: tuple.protocol,
+            forward: chosen.server.forward,
+            server_id: chosen.id,
+            flags: 0,
+            keys,
+            template: TemplateRef::NONE,
+        }
     }
 
     /// Counts a connection before it is made: once it is in the table another worker may count
@@ -297,9 +295,7 @@ fn opens<A>(packet: &Packet<A>, lifecycle: &Lifecycle) -> bool {
         _ if reported(packet) => true,
         Protocol::Tcp => flags & flag::RST == 0 && (lifecycle.sloppy_tcp || flags & flag::SYN != 0),
         Protocol::Udp => true,
-        Protocol::Sctp => {
-            flags != sctp::chunk::ABORT && (lifecycle.sloppy_sctp || flags == sctp::chunk::INIT)
-        }
+        Protocol::Sctp => flags != chunk::ABORT && (lifecycle.sloppy_sctp || flags == chunk::INIT),
     }
 }
 
@@ -309,116 +305,56 @@ fn reported<A>(packet: &Packet<A>) -> bool {
     packet.fragment == Fragment::Later
 }
 
-/// The sources under which the server may see the connection, in the order to try.
-enum Ports<'a, A> {
-    /// The client's own; if another VIP's connection to this server has it, another port.
-    Client { address: A, port: u16 },
-    /// FullNAT: the local addresses' ports in rotation.
-    Local { addresses: &'a [LocalAddress], cursor: &'a mut u32, count: u32 },
-}
-
-impl<'a, A: Address> Ports<'a, A> {
-    fn new(packet: &Packet<A>, service: &'a Service, server: &Server, cursor: &'a mut u32) -> Self {
-        if server.forward != Forward::FullNat {
-            return Self::Client { address: packet.tuple.src, port: packet.tuple.sport };
-        }
-        let addresses = service.policy.local_addresses.as_slice();
-        let count = addresses.iter().map(|local| local.ports.len() as u32).sum();
-        Self::Local { addresses, cursor, count }
-    }
-
-    fn next(&mut self, tried: u32) -> Option<(A, u16)> {
-        match self {
-            Self::Client { address, port } => {
-                // Steps by a large odd number spread the tries over the unprivileged ports.
-                const FIRST: u32 = 1024;
-                const STEP: u32 = 25_717;
-                if tried == 0 {
-                    return Some((*address, *port));
-                }
-                let span = u32::from(u16::MAX) + 1 - FIRST;
-                let moved = FIRST + (u32::from(*port) + tried * STEP) % span;
-                Some((*address, moved as u16))
-            }
-            Self::Local { addresses, cursor, count } => {
-                if *count == 0 || tried >= PORT_TRIES {
-                    return None;
-                }
-                if tried == 0 {
-                    **cursor = (**cursor + 1) % *count;
-                }
-                // Ports that lasting connections hold lie side by side: the tries go round the
-                // whole range.
-                let step = (*count / PORT_TRIES).max(1);
-                let mut at = (**cursor + tried * step) % *count;
-                for local in *addresses {
-                    let ports = local.ports.len() as u32;
-                    match at.checked_sub(ports) {
-                        Some(rest) => at = rest,
-                        None => return local_port::<A>(local.address, *local.ports.start(), at),
-                    }
-                }
-                None
-            }
-        }
-    }
-}
-
-fn local_port<A: Address>(address: IpAddr, first: u16, offset: u32) -> Option<(A, u16)> {
-    Some((A::from_ip(address)?, first + offset as u16))
+fn first_state<A>(
+    packet: &Packet<A>,
+    service: &Service,
+    forward: Forward,
+    secure: bool,
+) -> (u8, u32) {
+    let new = State::new(packet.tuple.protocol);
+    let direction = if forward.two_way() { Direction::Input } else { Direction::InputOnly };
+    let state = match new {
+        _ if reported(packet) => State::reported(packet.tuple.protocol),
+        // The packet is observed when it is forwarded, and a second INIT is another event.
+        State::Sctp(_) => new,
+        State::Tcp(_) | State::Udp => new.next(direction, packet.flags, secure),
+    };
+    (state.number(), state.timeout(&service.policy.timeouts).into())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
-    use crate::forward::V4;
+    use crate::{
+        forward::{Tuple, V4},
+        packet::Fragment,
+    };
 
-    fn local(addresses: &[(u8, u16, u16)]) -> Vec<LocalAddress> {
-        let range = |(host, first, last): &(u8, u16, u16)| LocalAddress {
-            address: [10, 0, 0, *host].into(),
-            ports: *first..=*last,
-        };
-        addresses.iter().map(range).collect()
-    }
-
-    fn pick(
-        addresses: &[LocalAddress],
-        cursor: &mut u32,
-        taken: &mut HashSet<(V4, u16)>,
-    ) -> Option<u32> {
-        let count = addresses.iter().map(|local| local.ports.len() as u32).sum();
-        let mut ports: Ports<'_, V4> = Ports::Local { addresses, cursor, count };
-        (0..=PORT_TRIES).find(|tried| ports.next(*tried).is_some_and(|port| taken.insert(port)))
-    }
-
-    /// Half of the ports belong to connections that last, one beside the other.
+    /// `sctp_conn_schedule`; TCP is in `tests/admission`.
     #[test]
-    fn a_block_of_taken_ports_is_stepped_over() {
-        let addresses = local(&[(1, 10_000, 10_999), (2, 10_000, 10_999)]);
-        let mut taken = (10_000..=10_999).map(|port| (V4(0x0a00_0001), port)).collect();
-        for start in 0..2000 {
-            let mut cursor = start;
-            let mut free = HashSet::clone(&taken);
-            assert!(pick(&addresses, &mut cursor, &mut free).is_some(), "from {start}");
-        }
-        let mut cursor = 0;
-        let found = (0..950).filter(|_| pick(&addresses, &mut cursor, &mut taken).is_some());
-        assert_eq!(found.count(), 950, "nearly all that are free");
-    }
-
-    #[test]
-    fn free_ports_come_in_rotation_and_few_are_all_found() {
-        for count in [1, 3, 16] {
-            let addresses = local(&[(1, 10_000, 10_000 + count - 1)]);
-            let (mut cursor, mut taken) = (0, HashSet::new());
-            let tries: Vec<_> =
-                (0..count).map(|_| pick(&addresses, &mut cursor, &mut taken)).collect();
-            assert_eq!(tries, vec![Some(0); usize::from(count)]);
-            assert_eq!(pick(&addresses, &mut cursor, &mut taken), None);
-            taken.remove(&(V4(0x0a00_0001), 10_000));
-            assert!(pick(&addresses, &mut cursor, &mut taken).is_some(), "the only free one");
+    fn chunks_that_open_an_association() {
+        let rows = [
+            (chunk::INIT, true, true),
+            (chunk::ABORT, false, false),
+            (chunk::DATA, false, true),
+            (chunk::COOKIE_ECHO, false, true),
+        ];
+        let (src, dst) = (V4(1), V4(2));
+        for (flags, opens_one, opens_sloppily) in rows {
+            let packet = Packet {
+                tuple: Tuple { src, dst, sport: 1, dport: 2, protocol: Protocol::Sctp },
+                l4: 34,
+                end: 60,
+                ttl: 64,
+                flags,
+                dont_fragment: true,
+                fragment: Fragment::Whole,
+                id: 0,
+            };
+            for (sloppy_sctp, expected) in [(false, opens_one), (true, opens_sloppily)] {
+                let lifecycle = Lifecycle { sloppy_sctp, ..Lifecycle::default() };
+                assert_eq!(opens(&packet, &lifecycle), expected, "{flags} {sloppy_sctp}");
+            }
         }
     }
 }

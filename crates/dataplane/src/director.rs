@@ -113,7 +113,7 @@ pub struct Director {
 }
 
 /// A family that has a connection table.
-pub trait Family: Ip + crate::packet::Quoted {
+pub trait Family: Ip + crate::quote::Quoted {
     /// The director's table of this family.
     fn table(director: &Director) -> &Table<Self>;
     /// The director's persistence templates of this family.

@@ -14,7 +14,6 @@ use crate::{
     packet::Packet,
     policy::{Gone, Timeouts},
     sctp,
-    snapshot::ServerId,
     state::State,
     table::{ConnectionRef, Found, Keys, Way},
     tcp,
@@ -74,21 +73,21 @@ impl Breath<'_> {
         if self.settled(found) {
             return Standing::Stays;
         }
-        if self.server_is_gone(found.connection.server_id) {
-            return self.left_alone(found, opens);
+        if self.gone(found) {
+            return self.of_gone_server(found, opens);
         }
         self.take_timeout(found);
         Standing::Stays
     }
 
-    /// True for a server that was removed or is down. A connection to its own destination
-    /// (`cache_bypass`) has none.
-    pub(crate) fn server_is_gone(&self, server: ServerId) -> bool {
+    /// The server was removed or is down; a connection that goes past the servers has none.
+    pub(crate) fn gone<A: Family>(&self, found: &Found<A>) -> bool {
+        let server = found.connection.server_id;
         server != self.director.bypass() && self.snapshot.services.is_gone(server)
     }
 
-    /// The server was removed or is down.
-    fn left_alone<A: Family>(&self, found: &Found<A>, opens: bool) -> Standing {
+    /// What becomes of a packet whose connection's server is gone.
+    fn of_gone_server<A: Family>(&self, found: &Found<A>, opens: bool) -> Standing {
         let Found { connection, direction, .. } = found;
         let gone = self.snapshot.services.lifecycle(connection.server_id).gone;
         match (gone, direction, connection.protocol) {
@@ -143,6 +142,7 @@ impl Breath<'_> {
     /// each packet (`set_tcp_state`, `udp_state_transition`, `set_sctp_state`); here it is done with the first one
     /// after a change, and with each change of state.
     fn take_timeout<A: Family>(&self, found: &Found<A>) {
+        // A datagram's own connection has a time of its own.
         if found.connection.keys != Keys::Both {
             return;
         }

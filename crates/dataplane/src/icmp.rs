@@ -10,8 +10,9 @@ use crate::{
     director::Family,
     forward::{Forward, Tuple, V4, V6},
     io::Frame,
-    packet::{Fragment, IcmpError, Packet, Quote, parse_quoted},
+    packet::{Fragment, IcmpError, Packet},
     policy::Gone,
+    quote::{Quote, parse_quoted},
     snapshot::ServerId,
     table::{Found, Way},
     tcp,
@@ -95,10 +96,10 @@ impl Breath<'_> {
 
     /// Nobody is there to be told: the connection is being reset, or its server is gone and it
     /// is not held for it. (The kernel asks for neither here, `ip_vs_in_icmp`.)
-    fn forsaken<A>(&self, found: &Found<A>) -> bool {
+    fn forsaken<A: Family>(&self, found: &Found<A>) -> bool {
         let server = found.connection.server_id;
         let to_nobody = found.direction == Way::Forward
-            && self.server_is_gone(server)
+            && self.gone(found)
             && self.snapshot.services.lifecycle(server).gone != Gone::Hold;
         to_nobody || found.meta.state() == tcp::RESETTING
     }

@@ -35,7 +35,8 @@ impl ServerRecord {
     /// How long a learned MTU holds, in seconds: `net.ipv4.route.mtu_expires`.
     const PATH_MTU_SECONDS: u32 = 600;
 
-    /// Connections in an active state: SYN_SENT, SYN_RECV, ESTABLISHED, SYNACK (LVS `ActiveConn`).
+    /// Connections in an active state: TCP's SYN_SENT, SYN_RECV, ESTABLISHED and SYNACK, SCTP's
+    /// ESTABLISHED (LVS `ActiveConn`).
     pub fn active(&self) -> u32 {
         self.counts().active()
     }
@@ -104,16 +105,22 @@ impl ServerRecord {
 
 /// What the director does.
 impl ServerRecord {
-    /// A connection was made.
+    /// A connection is being made.
     pub(crate) fn opens(&self, active: bool) {
         self.opened.fetch_add(1, Relaxed);
-        let (upper, _) = halves(self.thresholds.load(Relaxed));
         self.change(|counts| {
             counts.active = counts.active.wrapping_add(active.into());
             counts.all = counts.all.wrapping_add(1);
-            // `ip_vs_bind_dest`
-            counts.overloaded |= upper > 0 && counts.all >= upper;
         });
+    }
+
+    /// The connection was made, and may be one too many (`ip_vs_bind_dest`). Under the service's
+    /// lock, as the pick was; not before, since one that fails must not leave the flag behind.
+    pub(crate) fn fills(&self) {
+        let (upper, _) = halves(self.thresholds.load(Relaxed));
+        if upper > 0 {
+            self.change(|counts| counts.overloaded |= counts.all >= upper);
+        }
     }
 
     /// A datagram was scheduled by itself (one-packet scheduling).
@@ -269,6 +276,10 @@ mod tests {
     /// `+`: a connection opens, `-`: one closes; what the flag is after each (A.7).
     #[test]
     fn thresholds_have_hysteresis() {
+        let open = |record: &ServerRecord| {
+            record.opens(false);
+            record.fills();
+        };
         let rows: [(u32, u32, &str, &str); 7] = [
             (0, 0, "+++", "..."),
             (1, 0, "+-+-", "o.o."),
@@ -285,12 +296,28 @@ mod tests {
             record.limit(upper, lower);
             for (step, flag) in steps.chars().zip(flags.chars()) {
                 if step == '+' {
-                    record.opens(false)
+                    open(&record)
                 } else {
                     record.closes(false)
                 }
                 assert_eq!(record.overloaded(), flag == 'o', "{upper} {lower} {steps} {flags}");
             }
+        }
+    }
+
+    /// One short of the limit, an opening that fails leaves no flag, and takes none away.
+    #[test]
+    fn what_failed_to_open_fills_nothing() {
+        for (there, overloaded) in [(3, false), (4, true)] {
+            let record = ServerRecord::default();
+            record.limit(4, 1);
+            (0..there).for_each(|_| record.opens(true));
+            record.fills();
+            record.opens(true);
+            record.did_not_open();
+            record.closes(true);
+            assert_eq!((record.active(), record.overloaded()), (there, overloaded));
+            assert_eq!(record.opened(), there.into());
         }
     }
 

@@ -125,7 +125,7 @@ impl<'a> Breath<'a> {
             Way::Reverse => (if fresh { found.hops.hop_in() } else { NO_HOP }, known),
         };
         // What is not cached is looked at again: see [`crate::gone`].
-        let passes = !self.server_is_gone(c.server_id) && !only_reported(&found);
+        let passes = !self.gone(&found) && !only_reported(&found);
         if passes && (hop_in, hop_out, fresh) != (found.hops.hop_in(), found.hops.hop_out(), true) {
             table.set_hops(&found, self.snapshot.hop_generation, hop_in, hop_out);
         }

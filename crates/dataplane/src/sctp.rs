@@ -1,5 +1,6 @@
 //! SCTP associations as a director sees them, with LVS's numbers, names and transitions
 //! (`net/netfilter/ipvs/ip_vs_proto_sctp.c`), and CRC32c where ports change (RFC 9260).
+//! Addresses that INIT and INIT ACK list for multi-homing are carried as they are, as by LVS.
 
 use State::{
     Closed as CL, CookieEchoed as CE, CookieReplied as CR, CookieSent as CS, CookieWait as CW,

@@ -135,9 +135,9 @@ impl Services {
         self.vips.clear();
         self.local_ports.clear();
         self.tunnel_servers.clear();
-        self.told_servers.clear();
         self.rules = Rules::new(self);
         self.gates = Gates::new(self);
+        self.told_servers.clear();
         for service in self.services.iter().flatten() {
             self.vips.extend(service.key.endpoint().map(|endpoint| endpoint.address));
             for local in &service.policy.local_addresses {

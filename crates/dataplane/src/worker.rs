@@ -238,17 +238,13 @@ impl<F: Frame> Hands<F> {
             return;
         }
         self.sweep.last = now;
-        let Sweep { templates_v4, templates_v6, .. } = &mut self.sweep;
-        expire_templates::<V4>(&self.director, templates_v4, now, elapsed);
-        expire_templates::<V6>(&self.director, templates_v6, now, elapsed);
         let mut breath = Breath {
             director: &self.director,
             snapshot,
             stats: &self.stats,
             now,
-            // No packet: nothing that is done here asks where one came from.
-            arrived: 0,
             ids: &mut self.ids,
+            arrived: 0,
         };
         breath.raise_defences();
         self.sweep.patrol_v4.walk::<V4>(&breath, elapsed);
@@ -256,6 +252,9 @@ impl<F: Frame> Hands<F> {
         let mut probes = PROBES;
         expire::<V4, I>(&mut breath, io, &mut self.sweep.v4, elapsed, &mut probes);
         expire::<V6, I>(&mut breath, io, &mut self.sweep.v6, elapsed, &mut probes);
+        let Sweep { templates_v4, templates_v6, .. } = &mut self.sweep;
+        expire_templates::<V4>(&self.director, templates_v4, now, elapsed);
+        expire_templates::<V6>(&self.director, templates_v6, now, elapsed);
     }
 }
 

@@ -270,7 +270,6 @@ fn director(
         templates_v4: from.templates as usize,
         templates_v6: from.templates_ipv6 as usize,
         sources: from.sources as usize,
-        ..Limits::default()
     };
     Director::new(limits, resolve)
         .map_err(|error| StartError::Tables(from.connections, from.connections_ipv6, error))

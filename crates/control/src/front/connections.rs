@@ -20,6 +20,7 @@ use super::{View, key, listing};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// The first one to look at; the beginning, or what the last answer said.
+    #[serde(default)]
     pub from: Cursor,
     /// Only those that fit.
     #[serde(default)]

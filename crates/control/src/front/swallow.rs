@@ -1,13 +1,13 @@
 //! Services on port 0 beside what listens on this box: they would take its packets. The file
 //! can keep ports out (`except_ports`), a command line cannot.
 
-use std::{net::IpAddr, ops::RangeInclusive};
+use std::ops::RangeInclusive;
 
 use dataplane::forward::{Endpoint, Protocol};
 use ipvsadm::{Command, Denial};
 
 use super::key;
-use crate::model::Model;
+use crate::{model::Model, resolve::Surroundings};
 
 /// The sockets of this box.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,23 +53,16 @@ impl Sockets {
             let asks = socket.protocol == Protocol::Udp && self.ephemeral.contains(&socket.port);
             let elsewhere =
                 exact.iter().any(|known| **known == Endpoint { port: socket.port, ..*wild });
-            socket.protocol == wild.protocol && !asks && covers(socket, wild.address) && !elsewhere
+            socket.protocol == wild.protocol
+                && !asks
+                && Surroundings::covers(socket, wild.address)
+                && !elsewhere
         };
         let mut ports: Vec<u16> =
             self.bound.iter().filter(taken).map(|socket| socket.port).collect();
         ports.sort_unstable();
         ports.dedup();
         ports
-    }
-}
-
-/// The socket gets what is sent to `address`. One that is bound to `::` gets IPv4 too, unless
-/// it was told otherwise, which cannot be seen.
-fn covers(socket: &Endpoint, address: IpAddr) -> bool {
-    match socket.address {
-        IpAddr::V6(any) if any.is_unspecified() => true,
-        IpAddr::V4(any) if any.is_unspecified() => address.is_ipv4(),
-        ip => ip.to_canonical() == address,
     }
 }
 

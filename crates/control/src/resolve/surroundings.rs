@@ -34,7 +34,7 @@ impl Surroundings {
         match socket.address {
             IpAddr::V6(any) if any.is_unspecified() => true,
             IpAddr::V4(any) if any.is_unspecified() => address.is_ipv4(),
-            ip => ip == address,
+            ip => ip.to_canonical() == address,
         }
     }
 }

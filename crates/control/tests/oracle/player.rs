@@ -52,7 +52,10 @@ impl Player {
         let mut registry = Registry::new(model(&sysctl, &marks));
         let limits = Limits {
             connections_v4: 32_768,
-            connections_v6: 4096,
+            connections_v6: 32_768,
+            templates_v4: 1024,
+            templates_v6: 1024,
+            sources: 64,
             icmp_rate: u32::MAX,
             services: 64,
             servers: 256,
@@ -79,8 +82,8 @@ impl Player {
                 let (code, out, err) = self.ipvsadm(arguments, input.as_deref());
                 // What xlvs has to say beyond ipvsadm's own texts.
                 let ours = |line: &&str| !line.starts_with("Warning: ");
-                let err: Vec<&str> = err.lines().filter(ours).collect();
-                command_lines(code, &out, &err.join("\n"))
+                let err: String = err.split_inclusive('\n').filter(ours).collect();
+                command_lines(code, &out, &err)
             }
             Deed::Connections => connection_lines(&self.ipvsadm("-Lnc", None).1),
             Deed::Sysctl { name, value } => {
@@ -141,6 +144,8 @@ impl Player {
         // A second breath lets held frames go that the first one made free.
         self.worker.breathe(&mut self.io, self.now);
         self.worker.breathe(&mut self.io, self.now);
+        // Time goes by while packets come, or limits of a second would hold for ever.
+        self.now.millis += 1;
         let mut exits = Vec::new();
         while let Some((port, frame)) = self.io.take_sent() {
             exits.push(Exit { port: Port::ALL[usize::from(port)], frame });

@@ -122,7 +122,7 @@ impl<A: Address> Found<A> {
 impl<A: Address> Connection<A> {
     /// True if a persistence template decided about its server (`cp->control`).
     pub const fn controlled(&self) -> bool {
-        self.template.is_some()
+        self.template.0 != TemplateRef::NONE.0
     }
 
     /// Server ids fit 24 bits.

@@ -11,6 +11,12 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Relaxed},
 };
 
+use super::{
+    Table,
+    connection::{Connection, Expired, Found, Meta},
+};
+use crate::forward::Address;
+
 /// Entries that share a hint.
 pub(super) const BLOCK: usize = 64;
 
@@ -87,4 +93,107 @@ impl SweepCursor {
         self.next = (self.next + 1) % share.len();
         Some(block)
     }
+}
+
+/// Sweeping.
+impl<A: Address> Table<A> {
+    /// How many entries make one pass over the cursor's share: pass so many to
+    /// [`Table::sweep`] in each second, in any portions.
+    pub fn pass(&self, cursor: &SweepCursor) -> usize {
+        cursor.share(self.due.blocks()).len() * BLOCK
+    }
+
+    /// Goes on in the worker's share by `entries` entries (what is left of less than a block
+    /// of 64 is kept for the next call) and ends the connections whose timeout has passed:
+    /// each is given to `ended` exactly once, by one worker.
+    pub fn sweep(
+        &self,
+        cursor: &mut SweepCursor,
+        now: u32,
+        entries: usize,
+        ended: &mut impl FnMut(Expired<A>),
+    ) {
+        self.sweep_but(cursor, now, entries, &|_| false, ended);
+    }
+
+    /// As [`Table::sweep`]; those live on for which `kept` is true, which may have given them
+    /// more time.
+    pub fn sweep_but(
+        &self,
+        cursor: &mut SweepCursor,
+        now: u32,
+        entries: usize,
+        kept: &impl Fn(&Found<A>) -> bool,
+        ended: &mut impl FnMut(Expired<A>),
+    ) {
+        let blocks = self.due.blocks();
+        cursor.earn(entries, blocks);
+        while let Some(block) = cursor.block(blocks) {
+            if self.due.start(block, now) {
+                self.sweep_block(block, now, kept, ended);
+            }
+        }
+    }
+
+    fn sweep_block(
+        &self,
+        block: usize,
+        now: u32,
+        kept: &impl Fn(&Found<A>) -> bool,
+        ended: &mut impl FnMut(Expired<A>),
+    ) {
+        let first = (block * BLOCK) as u32;
+        let last = (first + BLOCK as u32).min(self.slab.capacity());
+        let mut over = 0u64;
+        let mut next = NEVER;
+        for slot in first..last {
+            let entry = self.slab.entry(slot);
+            let meta = entry.meta();
+            if !meta.alive() {
+                continue;
+            }
+            let deadline = deadline(meta, entry.stamp());
+            if deadline > now {
+                next = next.min(deadline);
+            } else if let Some(found) = entry.read(slot) {
+                if kept(&found) {
+                    next = next.min(now.saturating_add(1));
+                    continue;
+                }
+                over |= 1 << (slot - first);
+                self.fetch_keys(&found.connection);
+            }
+        }
+        while over != 0 {
+            let slot = first + over.trailing_zeros();
+            over &= over - 1;
+            match self.expire(slot, now) {
+                Some(expired) => ended(expired),
+                // It lives on, or another one has its place: look again in the next pass.
+                None => next = now,
+            }
+        }
+        self.due.lower(first, next);
+    }
+
+    /// Fetches what an end of the connection will change.
+    fn fetch_keys(&self, connection: &Connection<A>) {
+        self.index.prefetch(self.hash(&connection.forward_key()));
+        if let Some(key) = connection.reverse_key() {
+            self.index.prefetch(self.hash(&key));
+        }
+    }
+
+    /// Ends the connection in a slot if its time is over.
+    fn expire(&self, slot: u32, now: u32) -> Option<Expired<A>> {
+        let found = self.slab.entry(slot).read(slot)?;
+        let meta = self.take_if(&found, |meta, stamp| deadline(meta, stamp) <= now)?;
+        let Found { connection, stamp, hops, .. } = found;
+        Some(Expired { id: slot, connection, meta, stamp, hops })
+    }
+}
+
+/// The second in which an idle connection ends.
+fn deadline(meta: Meta, stamp: u32) -> u32 {
+    stamp.saturating_add(meta.timeout())
 }

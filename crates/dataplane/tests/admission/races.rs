@@ -67,6 +67,22 @@ fn round_robin_goes_round() {
     assert_eq!(opened, [200, 200, 200]);
 }
 
+/// Both workers get the same SYN at the same moment: one pick.
+#[test]
+fn a_packet_that_came_twice_is_scheduled_once() {
+    for _ in 0..5 {
+        let mut office = office(by(Kind::Rr), &[1, 2, 3]);
+        let now = office.now;
+        together(&mut office, |_, station| {
+            for n in 0..300 {
+                station.serve(tcp(1, 1000 + n, SYN), now);
+            }
+        });
+        let opened: Vec<u64> = (0..3).map(|id| office.counts(id).3).collect();
+        assert_eq!(opened, [100, 100, 100]);
+    }
+}
+
 /// Each client's first connections come to both workers at the same moment.
 #[test]
 fn a_client_has_one_server() {
