@@ -146,7 +146,7 @@ impl Breath<'_> {
     /// each packet (`set_tcp_state`, `udp_state_transition`, `set_sctp_state`); here it is done with the first one
     /// after a change, and with each change of state.
     fn take_timeout<A: Family>(&self, found: &Found<A>) {
-        // A datagram's own connection has a time of its own.
+        // What carries one packet does not last as long as a connection.
         if found.connection.keys != Keys::Both {
             return;
         }
