@@ -60,7 +60,7 @@ fn taken(model: &Model, rule: &MarkRule, topology: &Topology, sockets: &Sockets)
 
 #[cfg(test)]
 mod tests {
-    use dataplane::forward::{Endpoint, Protocol};
+    use dataplane::forward::Protocol;
 
     use super::*;
     use crate::load::read;
