@@ -57,7 +57,9 @@ fn answers_of_nat_servers() {
     let one_port: &[&str] = &["10.0.0.11:8080/tcp"];
     let all_ports: &[&str] = &["10.0.0.11:8080/tcp", "10.0.0.11:8080/udp", "10.0.0.11:8080/sctp"];
     let (plain, sticky) = (Policy::default, persistent);
-    let rows: [(&str, ServiceKey, Policy, u16, &[&str], &[Protocol]); 8] = [
+    // (what it is, service, policy, server's port, endpoints that answer, protocols on any port)
+    type Row<'a> = (&'a str, ServiceKey, Policy, u16, &'a [&'a str], &'a [Protocol]);
+    let rows: [Row<'_>; 8] = [
         ("one port", tcp(80), plain(), 8080, one_port, &[]),
         ("one port, persistent", tcp(80), sticky(), 8080, one_port, &[]),
         ("port 0", tcp(0), sticky(), 0, &[], &[Protocol::Tcp]),

@@ -101,7 +101,7 @@ impl Breath<'_> {
     ) -> Verdict {
         let services = &self.snapshot.services;
         let tcp = packet.tuple.protocol == Protocol::Tcp;
-        let ours = self.snapshot.topology.local.contains(&packet.tuple.dst.ip());
+        let ours = self.snapshot.topology.is_local(packet.tuple.dst.ip());
         if reason == Punt::NoConnection && tcp && !ours {
             return self.reset_stranger(frame, packet);
         }
@@ -141,7 +141,7 @@ impl Breath<'_> {
         }
         let topology = &*self.snapshot.topology;
         // As icmp_send: from the address that was talked to, if it is ours.
-        let source = if topology.local.contains(&addressed) {
+        let source = if topology.is_local(addressed) {
             Some(packet.tuple.dst)
         } else {
             source_towards(topology, sender).and_then(A::from_ip)

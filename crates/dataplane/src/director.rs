@@ -275,7 +275,7 @@ impl Director {
             let weighted = candidate.weight > 0 && !candidate.drained;
             record.set_standing(Standing { up: candidate.up, weighted });
             if let Some(Some(server)) = services.servers.get(candidate.id as usize) {
-                record.limit(server.upper, server.lower);
+                record.limit(server.upper, server.lower, services.settings.compat_lvs);
             }
             match service.policy.on_join {
                 OnJoin::ResetCounts if joined => record.reset_base(),

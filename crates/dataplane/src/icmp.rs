@@ -126,8 +126,7 @@ impl Breath<'_> {
         quote: &Quote<A>,
         tunnel: QuotedTunnel,
     ) -> Verdict {
-        if !self.snapshot.topology.local.contains(&quote.src.ip())
-            || !checksum_holds(error, frame.bytes())
+        if !self.snapshot.topology.is_local(quote.src.ip()) || !checksum_holds(error, frame.bytes())
         {
             return Verdict::Punt(Punt::Icmp);
         }

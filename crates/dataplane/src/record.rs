@@ -158,14 +158,19 @@ impl ServerRecord {
     }
 
     /// Sets the thresholds. A limit that was raised admits at once (`__ip_vs_update_dest`); one
-    /// that is reached holds at once.
-    pub(crate) fn limit(&self, upper: u32, lower: u32) {
+    /// that is reached holds at once, in the kernel (`lvs`) from the next connection on.
+    pub(crate) fn limit(&self, upper: u32, lower: u32, lvs: bool) {
         let word = u64::from(upper) << 32 | u64::from(lower);
         let (old, _) = halves(self.thresholds.swap(word, Relaxed));
         let resume = self.resume();
         self.change(|counts| {
-            let stays = counts.overloaded && upper <= old && counts.all >= resume;
-            counts.overloaded = upper > 0 && (counts.all >= upper || stays);
+            let raised = upper == 0 || upper > old;
+            counts.overloaded = if lvs {
+                counts.overloaded && !raised
+            } else {
+                let stays = counts.overloaded && !raised && counts.all >= resume;
+                upper > 0 && (counts.all >= upper || stays)
+            };
         });
     }
 
@@ -293,7 +298,7 @@ mod tests {
         ];
         for (upper, lower, steps, flags) in rows {
             let record = ServerRecord::default();
-            record.limit(upper, lower);
+            record.limit(upper, lower, false);
             for (step, flag) in steps.chars().zip(flags.chars()) {
                 if step == '+' {
                     open(&record)
@@ -310,7 +315,7 @@ mod tests {
     fn what_failed_to_open_fills_nothing() {
         for (there, overloaded) in [(3, false), (4, true)] {
             let record = ServerRecord::default();
-            record.limit(4, 1);
+            record.limit(4, 1, false);
             (0..there).for_each(|_| record.opens(true));
             record.fills();
             record.opens(true);
@@ -335,7 +340,7 @@ mod tests {
             (5, 2, true),
             (20, 2, false),
         ] {
-            record.limit(upper, lower);
+            record.limit(upper, lower, false);
             assert_eq!(record.overloaded(), overloaded, "{upper} {lower}");
         }
     }
