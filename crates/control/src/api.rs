@@ -18,7 +18,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::StatusCode,
     routing::{get, post},
 };
@@ -36,6 +36,9 @@ pub type Source = Arc<dyn Fn() -> Report + Send + Sync>;
 
 /// Where commands go, each with the way back of its answer.
 pub type Desk = mpsc::Sender<(Ask, oneshot::Sender<Answer>)>;
+
+/// Octets of the largest question: a restored table of 100,000 servers.
+const LARGEST: usize = 32 << 20;
 
 /// Owner and group may connect.
 const MODE: u32 = 0o660;
@@ -126,7 +129,9 @@ impl Endpoint {
 
 /// What may be changed, and who does it.
 pub fn commands(desk: Desk) -> Router {
-    Router::new().route("/v1/ipvsadm", post(ipvsadm)).with_state(desk)
+    Router::new()
+        .route("/v1/ipvsadm", post(ipvsadm).layer(DefaultBodyLimit::max(LARGEST)))
+        .with_state(desk)
 }
 
 async fn ipvsadm(

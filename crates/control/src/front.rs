@@ -18,7 +18,9 @@ pub use command_line::{Desk, Terminal, run};
 pub use connections::{Cursor, Filter, Page};
 pub use edit::{edit, edit_all, key};
 pub use rules::{RulesError, load, restore};
-pub use swallow::{Sockets, swallows};
+pub use swallow::swallows;
+
+pub use crate::sockets::Sockets;
 
 use crate::{model::Model, registry::Registry, traffic::Traffic};
 

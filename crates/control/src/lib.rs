@@ -25,5 +25,6 @@ pub mod netfilter;
 pub mod registry;
 pub mod report;
 pub mod resolve;
+pub mod sockets;
 pub mod topology;
 pub mod traffic;

@@ -120,8 +120,7 @@ pub fn surroundings() -> Result<Surroundings, LiveError> {
     Ok(Surroundings {
         interfaces: names.iter().filter_map(|known| link(known.name().to_str().ok()?)).collect(),
         addresses: addresses.filter_map(|known| ip(&known.address?)).collect(),
-        ephemeral: ephemeral_ports()?,
-        listening: sockets::bound().map_err(read("sockets"))?,
+        sockets: sockets()?,
         cores: process::cores().map_err(read("cores"))?,
     })
 }

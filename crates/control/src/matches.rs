@@ -175,11 +175,6 @@ fn slots(rule: &MarkRule, interface: Option<u32>) -> Vec<MarkSlot> {
     merged(&rule.ports).into_iter().map(|range| slot(Some(range))).collect()
 }
 
-/// How many slots these rules take in the match program, which has [`xsk::MARK_SLOTS`].
-pub fn slots_needed(rules: &[MarkRule]) -> usize {
-    rules.iter().map(|rule| merged(&rule.ports).len().max(1)).sum()
-}
-
 /// The same ports in as few ranges as possible, sorted.
 pub fn merged(ranges: &[RangeInclusive<u16>]) -> Vec<RangeInclusive<u16>> {
     let mut sorted: Vec<_> = ranges.iter().filter(|range| !range.is_empty()).cloned().collect();

@@ -28,7 +28,12 @@ fn all_load_and_compile() {
         assert_eq!(services.by_key.len(), model.services.len(), "{name}");
         let entries = match_entries(&services);
         for endpoint in model.services.iter().filter_map(|service| service.key.endpoint()) {
-            assert!(entries.endpoints[endpoint].service, "{name}");
+            let every =
+                entries.addresses[&endpoint.address].every_port.contains(&endpoint.protocol);
+            assert!(every || entries.endpoints[endpoint].service, "{name}: {endpoint}");
+        }
+        for mark in model.services.iter().filter_map(|service| service.key.mark()) {
+            assert!(entries.marks.iter().any(|(known, _)| *known == mark), "{name}: {mark}");
         }
         count += 1;
     }

@@ -9,6 +9,7 @@ use std::{
 use control::{
     load::{load, read},
     resolve::{Link, Surroundings},
+    sockets::Sockets,
 };
 use dataplane::forward::{Endpoint, Protocol};
 
@@ -292,15 +293,17 @@ fn box_of_the_table() -> Surroundings {
     Surroundings {
         interfaces: vec![link("eth0", 1500, 2), link("eth1", 3000, 1), link("eth2", 9000, 1)],
         addresses: ["10.0.2.1", "10.0.9.1"].map(|a| a.parse::<IpAddr>().expect("valid")).into(),
-        ephemeral: 32768..=60999,
-        listening: vec![
-            socket(Protocol::Tcp, "0.0.0.0:22"),
-            socket(Protocol::Tcp, "203.0.113.10:179"),
-            socket(Protocol::Tcp, "10.0.9.1:9100"),
-            socket(Protocol::Udp, "[::]:9200"),
-            socket(Protocol::Tcp, "10.0.9.9:9300"),
-            socket(Protocol::Udp, "0.0.0.0:40000"),
-        ],
+        sockets: Sockets {
+            ephemeral: 32768..=60999,
+            bound: vec![
+                socket(Protocol::Tcp, "0.0.0.0:22"),
+                socket(Protocol::Tcp, "203.0.113.10:179"),
+                socket(Protocol::Tcp, "10.0.9.1:9100"),
+                socket(Protocol::Udp, "[::]:9200"),
+                socket(Protocol::Tcp, "10.0.9.9:9300"),
+                socket(Protocol::Udp, "0.0.0.0:40000"),
+            ],
+        },
         cores: vec![0, 1, 2, 3],
     }
 }

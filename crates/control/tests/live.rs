@@ -68,12 +68,12 @@ fn surroundings_are_those_of_the_namespace() {
         }
         let listening = |protocol, socket: SocketAddr| {
             let (address, port) = (socket.ip(), socket.port());
-            around.listening.contains(&Endpoint { protocol, address, port })
+            around.sockets.bound.contains(&Endpoint { protocol, address, port })
         };
         assert!(listening(Protocol::Tcp, held.local_addr().unwrap()));
         assert!(listening(Protocol::Udp, udp.local_addr().unwrap()));
         assert!(!listening(Protocol::Tcp, tcp), "it is closed");
-        assert!(around.ephemeral.start() < around.ephemeral.end());
+        assert!(around.sockets.ephemeral.start() < around.sockets.ephemeral.end());
         assert!(!around.cores.is_empty());
     });
 }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, ops::RangeInclusive};
 
-use control::matches::{MatchEntries, mark_slots, match_entries, merged, slots_needed};
+use control::matches::{MatchEntries, mark_slots, match_entries, merged};
 use dataplane::{
     forward::{Endpoint, Forward, Protocol, ServiceKey, Tunnel},
     mark::MarkRule,
@@ -57,7 +57,9 @@ fn answers_of_nat_servers() {
     let one_port: &[&str] = &["10.0.0.11:8080/tcp"];
     let all_ports: &[&str] = &["10.0.0.11:8080/tcp", "10.0.0.11:8080/udp", "10.0.0.11:8080/sctp"];
     let (plain, sticky) = (Policy::default, persistent);
-    let rows: [(&str, ServiceKey, Policy, u16, &[&str], &[Protocol]); 8] = [
+    // (what it is, service, policy, server's port, endpoints that answer, protocols on any port)
+    type Row<'a> = (&'a str, ServiceKey, Policy, u16, &'a [&'a str], &'a [Protocol]);
+    let rows: [Row<'_>; 8] = [
         ("one port", tcp(80), plain(), 8080, one_port, &[]),
         ("one port, persistent", tcp(80), sticky(), 8080, one_port, &[]),
         ("port 0", tcp(0), sticky(), 0, &[], &[Protocol::Tcp]),
@@ -149,7 +151,7 @@ fn rules_become_slots() {
 
     assert!(slots(&[], &[rule(VIP, 32)]).is_empty(), "no mark service");
     assert!(slots(&[MARK], &[rule("2001:db8::1", 128)]).is_empty(), "none of the family");
-    let two = slots(&[MARK], &[ports.clone()]);
+    let two = slots(&[MARK], &[ports]);
     let ranges: Vec<Option<RangeInclusive<u16>>> = two.into_iter().map(|s| s.ports).collect();
     assert_eq!(ranges, [Some(80..=81), Some(8000..=8099)]);
     let index = |rule| slots(&[MARK], &[rule]).iter().map(|s| s.interface).collect::<Vec<_>>();
@@ -158,7 +160,6 @@ fn rules_become_slots() {
     assert_eq!(index(by(9)), [], "no interface at all");
     let slot = &slots(&[MARK], &[all])[0];
     assert_eq!((slot.destination, slot.protocol), ((ip("0.0.0.0"), 0), Some(132)));
-    assert_eq!(slots_needed(&[ports, rule(VIP, 32)]), 3);
 }
 
 #[test]

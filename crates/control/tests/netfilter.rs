@@ -3,7 +3,11 @@
 
 use std::process::Command;
 
-use control::netfilter::{import::import, read};
+use control::{
+    load,
+    netfilter::{import::import, read},
+};
+use dataplane::forward::Protocol;
 
 /// `iptables-save; ip6tables-save`
 const IPTABLES: &str = include_str!("netfilter/iptables.save");
@@ -144,6 +148,29 @@ fn rules_of_nft_as_text_and_as_json() {
     }
 }
 
+/// What is printed is what the file's own reader takes, with nothing lost.
+#[test]
+fn the_file_reads_what_is_printed() {
+    for text in [IPTABLES, IPTABLES_NFT, LVS, LVS_JSON] {
+        let yaml = yaml(text);
+        let file = format!(
+            "version: 1\ninterfaces: [eth0, eth1, lo]\n{yaml}services:\n  - {{name: web, mark: 10, \
+             family: ipv4, forward: dr, scheduler: rr, servers: [{{address: 10.0.0.1}}]}}\n"
+        );
+        let model = load::read("x.yaml".as_ref(), &file, None)
+            .unwrap_or_else(|faults| panic!("{file}{faults}"));
+        assert_eq!(model.marks.len(), entries(&yaml).len());
+        let web = &model.marks[0];
+        assert_eq!((web.mark, web.mask), (10, u32::MAX));
+        assert_eq!(web.destination.to_string(), "203.0.113.10/32");
+        assert_eq!(web.protocol, Some(Protocol::Tcp));
+        assert_eq!(web.ports, [80..=80, 443..=443, 8000..=8099]);
+        let dns = &model.marks[1];
+        assert_eq!((dns.mark, dns.mask, dns.interface), (1, 0xff, Some(0)));
+        assert_eq!(dns.source.map(|source| source.to_string()).as_deref(), Some("198.51.100.0/24"));
+    }
+}
+
 /// One rule each, as it would stand in `PREROUTING` of `mangle`.
 #[test]
 fn rules_of_iptables_one_by_one() {
@@ -195,6 +222,21 @@ fn rules_of_iptables_one_by_one() {
         assert!(yaml.contains(expected), "{rule}: {yaml}");
         assert_eq!(yaml.matches("mark: ").count() + refused(&yaml).len(), 2, "{rule}: {yaml}");
     }
+}
+
+#[test]
+fn a_set_of_many_ports() {
+    let ports: Vec<String> = (1..=31).map(|port| port.to_string()).collect();
+    let text = format!(
+        "table ip t {{\nchain c {{\ntype filter hook prerouting priority mangle; policy accept;\n\
+         ip daddr 192.0.2.1 tcp dport {{ {} }} meta mark set 1\n}}\n}}\n",
+        ports.join(", ")
+    );
+    let yaml = yaml(&text);
+    let lists = [&ports[..15], &ports[15..30], &ports[30..]].map(|part| part.join(", "));
+    let entry =
+        |list| format!("{{mark: 1, destination: 192.0.2.1/32, protocol: tcp, ports: [{list}]}}");
+    assert_eq!(entries(&yaml), lists.map(entry));
 }
 
 #[test]

@@ -113,7 +113,7 @@ pub struct Director {
 }
 
 /// A family that has a connection table.
-pub trait Family: Ip + crate::packet::Quoted {
+pub trait Family: Ip + crate::quote::Quoted {
     /// The director's table of this family.
     fn table(director: &Director) -> &Table<Self>;
     /// The director's persistence templates of this family.
@@ -275,7 +275,7 @@ impl Director {
             let weighted = candidate.weight > 0 && !candidate.drained;
             record.set_standing(Standing { up: candidate.up, weighted });
             if let Some(Some(server)) = services.servers.get(candidate.id as usize) {
-                record.limit((server.upper, server.lower), services.settings.compat_lvs);
+                record.limit(server.upper, server.lower, services.settings.compat_lvs);
             }
             match service.policy.on_join {
                 OnJoin::ResetCounts if joined => record.reset_base(),

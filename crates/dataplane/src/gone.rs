@@ -17,7 +17,7 @@ use crate::{
     state::State,
     table::{ConnectionRef, Found, Keys, Way},
     tcp,
-    verdict::Drop,
+    verdict::{Drop, Punt},
     wire::tcp as flag,
 };
 
@@ -95,6 +95,10 @@ impl Breath<'_> {
             (Gone::Reset, _, Protocol::Tcp) => reset(found),
             // What the server still says is translated as long as the connection lives.
             (_, Way::Reverse, _) => Standing::Stays,
+            // Without any service the kernel's hooks are gone, and the stack answers.
+            (Gone::Hold, ..) if self.snapshot.services.by_key.is_empty() => {
+                Standing::Refused(Refusal::Punt(Punt::NoConnection))
+            }
             (Gone::Hold, ..) => Standing::Refused(Refusal::Drop(Drop::ServerGone)),
             (Gone::Expire | Gone::Reset, ..) => Standing::Over,
         }
@@ -113,7 +117,7 @@ impl Breath<'_> {
             _ => false,
         };
         if found.direction == Way::Reverse {
-            return over;
+            return over && !self.snapshot.services.settings.compat_lvs;
         }
         let c = &found.connection;
         let lifecycle = self.snapshot.services.lifecycle(c.server_id);
@@ -185,7 +189,8 @@ fn opens<A>(packet: &Packet<A>, found: &Found<A>) -> bool {
 /// A packet that begins a connection (`is_new_conn`): a SYN, or SCTP's INIT.
 fn is_first<A>(packet: &Packet<A>) -> bool {
     match packet.tuple.protocol {
-        Protocol::Tcp => packet.flags & (flag::SYN | flag::RST) == flag::SYN,
+        // With RST too: what it ends is over, and it opens nothing.
+        Protocol::Tcp => packet.flags & flag::SYN != 0,
         Protocol::Udp => false,
         Protocol::Sctp => packet.flags == sctp::chunk::INIT,
     }

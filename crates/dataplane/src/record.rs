@@ -158,17 +158,19 @@ impl ServerRecord {
     }
 
     /// Sets the thresholds. A limit that was raised admits at once (`__ip_vs_update_dest`); one
-    /// that is reached holds at once, but with `lenient`: the kernel looks at the count only when
-    /// the next connection was made.
-    pub(crate) fn limit(&self, (upper, lower): (u32, u32), lenient: bool) {
+    /// that is reached holds at once, in the kernel (`lvs`) from the next connection on.
+    pub(crate) fn limit(&self, upper: u32, lower: u32, lvs: bool) {
         let word = u64::from(upper) << 32 | u64::from(lower);
         let (old, _) = halves(self.thresholds.swap(word, Relaxed));
         let resume = self.resume();
         self.change(|counts| {
-            let reached = counts.all >= upper && !lenient;
-            let left = counts.all < resume && !lenient;
-            let stays = counts.overloaded && upper <= old && !left;
-            counts.overloaded = upper > 0 && (reached || stays);
+            let raised = upper == 0 || upper > old;
+            counts.overloaded = if lvs {
+                counts.overloaded && !raised
+            } else {
+                let stays = counts.overloaded && !raised && counts.all >= resume;
+                upper > 0 && (counts.all >= upper || stays)
+            };
         });
     }
 
@@ -296,7 +298,7 @@ mod tests {
         ];
         for (upper, lower, steps, flags) in rows {
             let record = ServerRecord::default();
-            record.limit((upper, lower), false);
+            record.limit(upper, lower, false);
             for (step, flag) in steps.chars().zip(flags.chars()) {
                 if step == '+' {
                     open(&record)
@@ -313,7 +315,7 @@ mod tests {
     fn what_failed_to_open_fills_nothing() {
         for (there, overloaded) in [(3, false), (4, true)] {
             let record = ServerRecord::default();
-            record.limit((4, 1), false);
+            record.limit(4, 1, false);
             (0..there).for_each(|_| record.opens(true));
             record.fills();
             record.opens(true);
@@ -342,15 +344,15 @@ mod tests {
             (20, 2, false, false),
             (11, 10, false, false),
         ] {
-            record.limit((upper, lower), false);
-            lenient.limit((upper, lower), true);
+            record.limit(upper, lower, false);
+            lenient.limit(upper, lower, true);
             assert_eq!(record.overloaded(), overloaded, "{upper} {lower}");
             assert_eq!(lenient.overloaded(), kernels, "{upper} {lower}");
         }
         lenient.opens(true);
         lenient.fills();
         for (upper, lower, kernels) in [(11, 12, true), (4, 0, true), (5, 0, false)] {
-            lenient.limit((upper, lower), true);
+            lenient.limit(upper, lower, true);
             assert_eq!(lenient.overloaded(), kernels, "{upper} {lower}");
         }
     }

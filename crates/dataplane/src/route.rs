@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::{
     breath::Breath,
     director::{Director, Family, ResolveRequest},
+    forward::Protocol,
     state::State,
     table::{Found, Way},
     topology::{Hop, HopId, NO_HOP, NextHop, Route, RouteKind, Topology},
@@ -109,8 +110,11 @@ impl<'a> Breath<'a> {
         let destination = match found.direction {
             Way::Forward => self.server_address(&found),
             Way::Reverse => {
-                // The server's first packet comes here: its client is a real one.
-                A::templates(self.director).assure(c.template);
+                // The server's first datagram comes here: its client is a real one. Handshakes
+                // tell by themselves.
+                if c.protocol == Protocol::Udp {
+                    A::templates(self.director).assure(c.template);
+                }
                 c.client.ip()
             }
         };

@@ -1,5 +1,6 @@
 //! SCTP associations as a director sees them, with LVS's numbers, names and transitions
 //! (`net/netfilter/ipvs/ip_vs_proto_sctp.c`), and CRC32c where ports change (RFC 9260).
+//! Addresses that INIT and INIT ACK list for multi-homing are carried as they are, as by LVS.
 
 use State::{
     Closed as CL, CookieEchoed as CE, CookieReplied as CR, CookieSent as CS, CookieWait as CW,
@@ -25,6 +26,9 @@ pub mod chunk {
     pub const INIT_ACK: u8 = 2;
     /// Ends the association at once.
     pub const ABORT: u8 = 6;
+    /// No type of RFC 9260's: an ABORT behind another chunk. It ends an association as ABORT
+    /// does, but a sloppy service takes the packet by its first chunk.
+    pub const ABORT_BEHIND: u8 = 0xff;
     /// No more data from this side.
     pub const SHUTDOWN: u8 = 7;
     /// Answers SHUTDOWN.
@@ -164,14 +168,14 @@ pub const fn next(direction: Direction, state: State, event: u8) -> State {
         chunk::SHUTDOWN_ACK => 6,
         chunk::SHUTDOWN_COMPLETE => 7,
         chunk::ERROR => 8,
-        chunk::ABORT => 9,
+        chunk::ABORT | chunk::ABORT_BEHIND => 9,
         _ => 0,
     };
     TABLES[direction as usize][row][state as usize]
 }
 
 /// The type of the first chunk of a packet, which is all that LVS looks at; where it is a
-/// COOKIE ECHO or COOKIE ACK with an ABORT behind it, ABORT (`set_sctp_state`). `None` if there
+/// COOKIE ECHO or COOKIE ACK with an ABORT behind it, ABORT_BEHIND (`set_sctp_state`). `None` if there
 /// is no chunk.
 #[inline]
 pub fn event(segment: &[u8]) -> Option<u8> {
@@ -182,7 +186,7 @@ pub fn event(segment: &[u8]) -> Option<u8> {
     let length = usize::from(u16_at(first, 2));
     let second = segment.get(HEADER + length.next_multiple_of(4)..).unwrap_or_default();
     let aborts = length >= CHUNK && second.len() >= CHUNK && second[0] == chunk::ABORT;
-    Some(if aborts { chunk::ABORT } else { first[0] })
+    Some(if aborts { chunk::ABORT_BEHIND } else { first[0] })
 }
 
 /// Changes the ports of a whole packet. CRC32c covers them, but no address (RFC 9260 section

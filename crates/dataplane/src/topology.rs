@@ -166,6 +166,13 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// What is sent to `address` is this box's own: an address on an interface, or within a local
+    /// route (`ip route add local`), which VIPs may be too.
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        self.local.contains(&address)
+            || self.route(address).is_some_and(|route| matches!(route.kind, RouteKind::Local))
+    }
+
     /// The most specific route to `address`, of its family.
     pub fn route(&self, address: IpAddr) -> Option<&Route> {
         match address {

@@ -118,9 +118,14 @@ impl Daemon {
 
     /// `xlvs ipvsadm` with a line of words: exit code, standard output, standard error.
     fn ipvsadm(&self, line: &str) -> (Option<i32>, String, String) {
+        self.ipvsadm_from(line, Stdio::null())
+    }
+
+    /// The same, with something on its standard input.
+    fn ipvsadm_from(&self, line: &str, input: Stdio) -> (Option<i32>, String, String) {
         let mut command = Command::new(XLVS);
         command.arg("ipvsadm").args(line.split_whitespace());
-        command.env("XLVS_SOCKET", self.directory.join("sock")).stdin(Stdio::null());
+        command.env("XLVS_SOCKET", self.directory.join("sock")).stdin(input);
         let output = command.output().unwrap();
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
@@ -359,5 +364,29 @@ fn a_service_on_port_0_may_not_take_what_the_kernel_listens_to() {
         assert_eq!(refused.ended().code(), Some(1));
         assert!(refused.log().contains("rules:1: a service on port 0"), "{}", refused.log());
         drop(ssh);
+    });
+}
+
+/// 200 services with 60 servers each, at once and back.
+#[test]
+fn a_large_table_is_restored_at_once() {
+    in_namespace(|| {
+        let mut daemon = Daemon::start("large", "");
+        daemon.ipvsadm("-C");
+        let mut rules = String::new();
+        for port in 1000..1200 {
+            rules += &format!("-A -t 203.0.113.10:{port} -s wlc\n");
+            for server in 101..161 {
+                rules += &format!("-a -t 203.0.113.10:{port} -r 10.0.0.{server}:80 -m -w 1\n");
+            }
+        }
+        let file = daemon.directory.join("large");
+        fs::write(&file, &rules).unwrap();
+        let input = || fs::File::open(&file).unwrap().into();
+        assert_eq!(daemon.ipvsadm_from("-R", input()).2, "");
+        let (code, saved, _) = daemon.ipvsadm("-Sn");
+        assert_eq!(code, Some(0));
+        assert!(saved == rules, "{} lines of {}", saved.lines().count(), rules.lines().count());
+        daemon.stop();
     });
 }

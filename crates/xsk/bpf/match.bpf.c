@@ -1,7 +1,18 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only */
 /* "Is it ours?" An arriving frame goes to the AF_XDP socket of its queue if it belongs to a
  * virtual service, and to the kernel otherwise. The rules are ordered and numbered; the
- * table of tests in tests/contract has the same numbers. */
+ * table of tests in tests/contract has the same numbers.
+ *
+ * 1. To a service: taken. To its port; for FTP also to the ports of data connections; to any
+ *    port of its protocol, less up to 16 excepted ranges a VIP and protocol; or with a mark
+ *    that has a service (marks.h: 256 rules, each range of ports one). A mark rule for more
+ *    than one address never takes what goes to an address of the box.
+ * 2. To a FullNAT address and a port of its range: taken.
+ * 3. To any other address of the box: left to the kernel.
+ * 4. From a NAT server's port, or from any port of one that keeps the client's: taken.
+ * 5. A fragment without ports: by the addresses of 1, 2 and 4, unless the kernel got the
+ *    first one.
+ * 6. An ICMP error: 1 to 5 on the packet in it, reversed; or about a tunnel of ours. */
 #include "known.h"
 #include "marks.h"
 #include "packet.h"

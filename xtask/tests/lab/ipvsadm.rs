@@ -288,8 +288,8 @@ fn a_service_removed_and_added_again_under_load_revives_its_connections() {
     let director = Director::start_with_text(&lab, &empty(&lab, "compat: lvs\n")).unwrap();
     let vip = lab.topology().vips[0];
     front.add("-t", vip, 80, 0);
-    let mut download = long_download(&lab, vip, 6);
-    let mut asking = live(&lab, vip, 8, "revived");
+    let mut download = long_download(&lab, vip, 20);
+    let mut asking = live(&lab, vip, 18, "revived");
     for _ in 0..3 {
         thread::sleep(Duration::from_secs(1));
         front.run("ipvsadm -C");

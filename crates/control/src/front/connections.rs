@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use dataplane::{
     director::Family,
-    forward::{V4, V6},
+    forward::{Protocol, V4, V6},
     snapshot::Server,
     state::State,
     table::{Found, Keys, Table},
@@ -20,6 +20,7 @@ use super::{View, key, listing};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// The first one to look at; the beginning, or what the last answer said.
+    #[serde(default)]
     pub from: Cursor,
     /// Only those that fit.
     #[serde(default)]
@@ -122,7 +123,12 @@ fn connection<A: Family>(found: &Found<A>, record: Option<&Server>) -> Connectio
     Connection {
         protocol: Some(listing::protocol(c.protocol)),
         expires: 0,
-        state: State::from_number(found.meta.state()).map_or("NONE", State::name).to_owned(),
+        state: match (c.protocol, State::from_number(found.meta.state())) {
+            // It has one state only, whatever opened the connection.
+            (Protocol::Udp, _) => State::Udp.name(),
+            (_, state) => state.map_or("NONE", State::name),
+        }
+        .to_owned(),
         source: Endpoint { address: c.client.ip(), port: c.cport },
         virtual_service: Endpoint { address: c.vip.ip(), port: c.vport },
         destination: Endpoint { address: server(found, record), port: c.rport },

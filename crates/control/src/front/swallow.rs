@@ -1,23 +1,11 @@
 //! Services on port 0 beside what listens on this box: they would take its packets. The file
 //! can keep ports out (`except_ports`), a command line cannot.
 
-use std::{net::IpAddr, ops::RangeInclusive};
-
-use dataplane::forward::{Endpoint, Protocol};
+use dataplane::forward::Endpoint;
 use ipvsadm::{Command, Denial};
 
 use super::key;
-use crate::model::Model;
-
-/// The sockets of this box.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sockets {
-    /// Those that listen, or are bound.
-    pub bound: Vec<Endpoint>,
-    /// The ports that the kernel gives to its own connections
-    /// (`/proc/sys/net/ipv4/ip_local_port_range`).
-    pub ephemeral: RangeInclusive<u16>,
-}
+use crate::{model::Model, sockets::Sockets};
 
 /// The first command that adds a service on port 0 of a VIP, while a socket of the box gets
 /// packets to a port of that VIP which no other service has: its number, from 0, and a refusal
@@ -39,38 +27,12 @@ pub fn swallows<E>(
     let file = model.services.iter().filter_map(|service| service.key.endpoint());
     let exact: Vec<&Endpoint> = file.chain(added.iter().map(|(_, endpoint)| endpoint)).collect();
     Ok(added.iter().filter(|(_, endpoint)| endpoint.port == 0).find_map(|(at, wild)| {
-        let ports = sockets.taken_by(wild, &exact);
+        let ports = sockets.losing(wild.address, |socket| {
+            let same = Endpoint { port: socket.port, ..*wild };
+            socket.protocol == wild.protocol && !exact.contains(&&same)
+        });
         (!ports.is_empty()).then(|| (*at, Denial::Other(text(wild, &ports))))
     }))
-}
-
-impl Sockets {
-    /// The ports, in order, at which sockets would get nothing any more.
-    fn taken_by(&self, wild: &Endpoint, exact: &[&Endpoint]) -> Vec<u16> {
-        let taken = |socket: &&Endpoint| {
-            // A UDP socket on a port of that range asks, from an address that the kernel chose:
-            // it expects nothing at a VIP.
-            let asks = socket.protocol == Protocol::Udp && self.ephemeral.contains(&socket.port);
-            let elsewhere =
-                exact.iter().any(|known| **known == Endpoint { port: socket.port, ..*wild });
-            socket.protocol == wild.protocol && !asks && covers(socket, wild.address) && !elsewhere
-        };
-        let mut ports: Vec<u16> =
-            self.bound.iter().filter(taken).map(|socket| socket.port).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        ports
-    }
-}
-
-/// The socket gets what is sent to `address`. One that is bound to `::` gets IPv4 too, unless
-/// it was told otherwise, which cannot be seen.
-fn covers(socket: &Endpoint, address: IpAddr) -> bool {
-    match socket.address {
-        IpAddr::V6(any) if any.is_unspecified() => true,
-        IpAddr::V4(any) if any.is_unspecified() => address.is_ipv4(),
-        ip => ip.to_canonical() == address,
-    }
 }
 
 fn text(wild: &Endpoint, ports: &[u16]) -> String {

@@ -134,22 +134,28 @@ mod tests {
                 [lvs, "limit rate 10/second accept", "access: new_connections"],
             ],
         );
-        // By its port, in a chain that a rule jumps to; and by a network.
+        // By its port, and by a network.
         expect("203.0.113.99:443/tcp", LVS, &[[lvs, "192.0.2.0/24 reject", "access: deny"]]);
         expect("203.0.113.98:53/udp", LVS, &[[lvs, "203.0.113.0/24 udp dport 53", marks]]);
         expect("203.0.113.98:22/tcp", LVS, &[]);
         expect("192.0.2.99:8765/tcp", LVS, &[]);
-        let found = judge(&model("203.0.113.10:80/tcp"), &netfilter::read(IPTABLES).unwrap());
-        assert!(
-            found
-                .iter()
-                .any(|f| f.subject == "netfilter ip filter INPUT" || f.sentence.contains("drop"))
+        // In a chain that is called for the address.
+        expect("203.0.113.13:80/tcp", LVS, &[[lvs, "web", "tcp dport 80 meta mark set"]]);
+        expect("203.0.113.13:3868/tcp", IPTABLES, &[]);
+        expect(
+            "203.0.113.10:80/tcp",
+            IPTABLES,
+            &[
+                ["netfilter ip mangle PREROUTING", "meta mark set 0xa", marks],
+                ["netfilter ip filter INPUT", "203.0.113.10 tcp dport 80", "access: deny"],
+            ],
         );
     }
 
     #[test]
     fn many_rules_are_named_in_part() {
-        let drop = "ip daddr 203.0.113.10 tcp dport 80 drop\n".repeat(NAMED + 5);
+        let drop = |port| format!("ip daddr 203.0.113.10 tcp dport {{ 80, {port} }} drop\n");
+        let drop: String = (1..=NAMED + 5).map(drop).collect();
         let rules = format!(
             "table ip t {{\nchain c {{\ntype filter hook input priority 0; policy accept;\n{drop}}}\n}}\n"
         );

@@ -1,13 +1,9 @@
 //! Mark rules: whether they lead anywhere, and what of this box they take.
 
-use dataplane::{
-    forward::{Protocol, ServiceKey},
-    mark::MarkRule,
-    topology::Topology,
-};
+use dataplane::{forward::ServiceKey, mark::MarkRule, topology::Topology};
 
 use super::{Finding, Sockets};
-use crate::{model::Model, resolve::Surroundings};
+use crate::model::Model;
 
 pub(super) fn judge(model: &Model, topology: &Topology, sockets: &Sockets) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -57,21 +53,15 @@ fn taken(model: &Model, rule: &MarkRule, topology: &Topology, sockets: &Sockets)
         let mut ranges = rule.ports.iter();
         rule.ports.is_empty() || ranges.any(|r| r.contains(&port) && r.start() != r.end())
     };
-    let listening = sockets.bound.iter().filter(|socket| {
-        let asks = socket.protocol == Protocol::Udp && sockets.ephemeral.contains(&socket.port);
-        rule.protocol.is_none_or(|protocol| protocol == socket.protocol)
-            && !asks
-            && unnamed(socket.port)
-            && Surroundings::covers(socket, address)
-    });
-    let mut ports: Vec<u16> = listening.map(|socket| socket.port).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    ports
+    sockets.losing(address, |socket| {
+        rule.protocol.is_none_or(|protocol| protocol == socket.protocol) && unnamed(socket.port)
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use dataplane::forward::Protocol;
+
     use super::*;
     use crate::load::read;
 

@@ -81,19 +81,12 @@ fn marks(ruleset: &Ruleset, chain: &Chain, depth: usize) -> bool {
         Does::Other(words) => words.contains("MARK") || words.contains("mark"),
         Does::Jump(name) | Does::Goto(name) => {
             depth < DEPTH
-                && called(ruleset, chain, name).is_some_and(|c| marks(ruleset, c, depth + 1))
+                && chain.called(ruleset, name).is_some_and(|c| marks(ruleset, c, depth + 1))
         }
         _ => false,
     };
     let unread = |rule: &Rule| rule.unread.iter().any(|words| words.contains("target MARK"));
     chain.rules.iter().any(|rule| rule.does.iter().any(of_mark) || unread(rule))
-}
-
-fn called<'a>(ruleset: &'a Ruleset, from: &Chain, name: &str) -> Option<&'a Chain> {
-    let of = |chain: &&Chain| {
-        chain.table == from.table && chain.families == from.families && chain.name == name
-    };
-    ruleset.chains.iter().find(of)
 }
 
 fn refused(rule: &Rule, why: impl Into<String>) -> Line {
@@ -178,7 +171,7 @@ impl Walk<'_> {
             Does::Return if always => Some(Left::Here),
             Does::Accept | Does::Refuse if always => Some(Left::All),
             Does::Jump(name) | Does::Goto(name) if depth < DEPTH => {
-                let Some(target) = called(self.ruleset, chain, name) else {
+                let Some(target) = chain.called(self.ruleset, name) else {
                     lines.push(refused(rule, format!("there is no chain {name} in the text")));
                     return None;
                 };
@@ -231,15 +224,16 @@ impl Walk<'_> {
             for source in some(&when.sources.iter().filter(same).copied().collect::<Vec<_>>()) {
                 for protocol in some(&when.protocols) {
                     for interface in some(&when.interfaces) {
-                        lines.push(Line::Entry(Entry {
+                        let entry = Entry {
                             mark,
                             mask,
                             destination: *destination,
                             source,
                             protocol,
-                            ports: when.ports.clone(),
+                            ports: Vec::new(),
                             interface,
-                        }));
+                        };
+                        lines.extend(with_ports(&entry, &when.ports));
                     }
                 }
             }
@@ -249,6 +243,18 @@ impl Walk<'_> {
         }
         lines
     }
+}
+
+/// As many ranges of ports as an entry can have (those of iptables' multiport match); nft's
+/// sets are longer, and setting the same bits by another entry is the same.
+const PORTS_MOST: usize = 15;
+
+fn with_ports(entry: &Entry, ports: &[RangeInclusive<u16>]) -> Vec<Line> {
+    if ports.is_empty() {
+        return vec![Line::Entry(entry.clone())];
+    }
+    let part = |ports: &[RangeInclusive<u16>]| Entry { ports: ports.to_vec(), ..entry.clone() };
+    ports.chunks(PORTS_MOST).map(part).map(Line::Entry).collect()
 }
 
 /// Each of them, or none once.
@@ -267,7 +273,7 @@ fn ends(ruleset: &Ruleset, chain: &Chain, depth: usize) -> bool {
         Does::Accept | Does::Refuse | Does::Redirect => true,
         Does::Jump(name) | Does::Goto(name) => {
             depth >= DEPTH
-                || called(ruleset, chain, name).is_some_and(|c| ends(ruleset, c, depth + 1))
+                || chain.called(ruleset, name).is_some_and(|c| ends(ruleset, c, depth + 1))
         }
         _ => false,
     };

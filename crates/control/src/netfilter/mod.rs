@@ -136,6 +136,15 @@ pub fn read(text: &str) -> Result<Ruleset, ReadError> {
     Err(ReadError::Form)
 }
 
+impl Chain {
+    /// The chain to which this one jumps by that name.
+    fn called<'a>(&self, ruleset: &'a Ruleset, name: &str) -> Option<&'a Self> {
+        ruleset.chains.iter().find(|chain| {
+            chain.table == self.table && chain.families == self.families && chain.name == name
+        })
+    }
+}
+
 impl When {
     /// Both must hold; the word for what both name, which is left to nobody to work out.
     ///

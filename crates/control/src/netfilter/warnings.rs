@@ -1,11 +1,11 @@
 //! Netfilter rules that will not act: what belongs to a service is taken before netfilter
 //! sees it.
 
-use std::{collections::BTreeSet, net::IpAddr, ops::RangeInclusive};
+use std::{net::IpAddr, ops::RangeInclusive};
 
 use dataplane::{forward::Protocol, mark::MarkRule};
 
-use super::{Chain, Does, Hook, Rule, Ruleset};
+use super::{Chain, Does, Hook, Rule, Ruleset, When};
 
 /// What clients connect to: an address, a protocol, and its ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,49 +48,46 @@ pub struct Idle {
 /// How many rules are named; one more sentence says how many there are.
 pub const NAMED: usize = 20;
 
-/// The rules of the hooks prerouting, input and forward that name what is served: an address
-/// of it, or without any address a port of it. Rules that accept are left out: they let pass
-/// what passes.
-pub fn idle(ruleset: &Ruleset, served: &[Served]) -> Vec<Idle> {
-    let reached = reached(ruleset);
-    let chains = ruleset.chains.iter().enumerate().filter(|(at, _)| reached.contains(at));
-    let rules = chains.flat_map(|(_, chain)| chain.rules.iter().map(move |rule| (chain, rule)));
-    let of_service = rules.filter(|(_, rule)| served.iter().any(|served| names(rule, served)));
-    of_service
-        .filter_map(|(chain, rule)| {
-            let remedy = rule.does.iter().find_map(|does| remedy(does, rule))?;
-            let chain = format!("{} {}", chain.table, chain.name);
-            Some(Idle { chain, text: rule.text.clone(), remedy })
-        })
-        .collect()
-}
+/// How many rules are looked at, with those of a chain again for each jump to it.
+const LOOKS: usize = 100_000;
 
-/// Chains of the three hooks, and those that they call, by index.
-fn reached(ruleset: &Ruleset) -> BTreeSet<usize> {
-    let early = |chain: &Chain| {
+/// The rules of the hooks prerouting, input and forward, and of chains that these call, that
+/// name what is served: an address of it, or without any address a port of it. Rules that
+/// accept are left out: they let pass what passes.
+pub fn idle(ruleset: &Ruleset, served: &[Served]) -> Vec<Idle> {
+    let early = |chain: &&Chain| {
         let hook = chain.hook.map(|(hook, _)| hook);
         matches!(hook, Some(Hook::Prerouting | Hook::Input | Hook::Forward))
     };
-    let chains = || ruleset.chains.iter().enumerate();
-    let mut todo: Vec<usize> = chains().filter(|(_, c)| early(c)).map(|(at, _)| at).collect();
-    let mut reached = BTreeSet::new();
-    while let Some(at) = todo.pop() {
-        if !reached.insert(at) {
-            continue;
+    let mut todo: Vec<(&Chain, When)> =
+        ruleset.chains.iter().filter(early).map(|chain| (chain, When::default())).collect();
+    todo.reverse();
+    let mut idle: Vec<Idle> = Vec::new();
+    let mut looks = 0;
+    while let Some((chain, from)) = todo.pop() {
+        looks += 1 + chain.rules.len();
+        if looks > LOOKS {
+            break;
         }
-        let from = &ruleset.chains[at];
-        for does in from.rules.iter().flat_map(|rule| &rule.does) {
-            let (Does::Jump(name) | Does::Goto(name)) = does else { continue };
-            let called =
-                |c: &Chain| c.table == from.table && c.families == from.families && c.name == *name;
-            todo.extend(chains().filter(|(_, c)| called(c)).map(|(at, _)| at));
+        for rule in &chain.rules {
+            // Where both name the same thing the rule is the narrower one, or never reached.
+            let when = from.and(&rule.when).unwrap_or_else(|_| rule.when.clone());
+            for does in &rule.does {
+                if let Does::Jump(name) | Does::Goto(name) = does {
+                    todo.extend(chain.called(ruleset, name).map(|called| (called, when.clone())));
+                }
+            }
+            let named = served.iter().any(|served| names(&when, served));
+            let remedy = rule.does.iter().find_map(|does| remedy(does, rule)).filter(|_| named);
+            let chain = format!("{} {}", chain.table, chain.name);
+            let found = remedy.map(|remedy| Idle { chain, text: rule.text.clone(), remedy });
+            idle.extend(found.filter(|found| !idle.contains(found)));
         }
     }
-    reached
+    idle
 }
 
-fn names(rule: &Rule, served: &Served) -> bool {
-    let when = &rule.when;
+fn names(when: &When, served: &Served) -> bool {
     let overlap = |range: &RangeInclusive<u16>| {
         range.start() <= served.ports.end() && served.ports.start() <= range.end()
     };

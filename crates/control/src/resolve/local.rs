@@ -9,6 +9,7 @@ use super::{Names, Surroundings, twice};
 use crate::{
     fault::Fault,
     file::{File, LocalGroup, Put},
+    sockets::covers,
 };
 
 /// The addresses of all groups with their ports, in file order.
@@ -60,7 +61,7 @@ pub(super) fn check(
 /// Answers to ports that the kernel uses too would be taken from it.
 fn ports(group: &LocalGroup, around: &Surroundings, faults: &mut Vec<Fault>) {
     let Some(Put { value: ours, spot }) = &group.ports else { return };
-    let (low, high) = (around.ephemeral.start(), around.ephemeral.end());
+    let (low, high) = (around.sockets.ephemeral.start(), around.sockets.ephemeral.end());
     if ours.start() <= high && low <= ours.end() {
         faults.push(spot.fault(
             format!(
@@ -71,9 +72,8 @@ fn ports(group: &LocalGroup, around: &Surroundings, faults: &mut Vec<Fault>) {
         ));
     }
     for address in &group.addresses {
-        let taken = around.listening.iter();
-        let taken =
-            taken.filter(|s| ours.contains(&s.port) && Surroundings::covers(s, address.value));
+        let taken = around.sockets.bound.iter();
+        let taken = taken.filter(|s| ours.contains(&s.port) && covers(s, address.value));
         for socket in taken {
             faults.push(address.spot.fault(
                 format!("a socket of this box is bound to {socket}, within the ports"),

@@ -32,13 +32,13 @@ pub(super) fn rules(file: &File, faults: &mut Vec<Fault>) -> Vec<MarkRule> {
 
 fn rule(file: &File, mark: &Mark, faults: &mut Vec<Fault>) -> MarkRule {
     let to = mark.destination;
-    if let Some(source) = &mark.source {
-        if source.value.address().is_ipv4() != to.address().is_ipv4() {
-            faults.push(source.spot.fault(
-                format!("{} and the destination {to} are of different families", source.value),
-                "write one rule for each family",
-            ));
-        }
+    if let Some(source) = &mark.source
+        && source.value.address().is_ipv4() != to.address().is_ipv4()
+    {
+        faults.push(source.spot.fault(
+            format!("{} and the destination {to} are of different families", source.value),
+            "write one rule for each family",
+        ));
     }
     let interface = mark.interface.as_ref().and_then(|name| {
         let served = file.interfaces.iter().position(|i| i.name.value == name.value);

@@ -1,6 +1,6 @@
 //! Services on port 0 beside what listens on this box: they would swallow its packets.
 
-use dataplane::forward::{Endpoint, Protocol};
+use dataplane::forward::Endpoint;
 
 use super::Surroundings;
 use crate::{
@@ -15,20 +15,11 @@ pub(super) fn check(file: &File, around: &Surroundings, faults: &mut Vec<Fault>)
         let except = service.except_ports.as_ref().map(|put| put.value.as_slice());
         let except = except.unwrap_or_default();
         for Put { value: endpoint, spot } in listen.iter().filter(|put| put.value.port == 0) {
-            let swallowed = around.listening.iter().filter(|socket| {
-                // A UDP socket on a port of that range asks, from an address that the kernel
-                // chose: it expects nothing at a VIP.
-                let asks =
-                    socket.protocol == Protocol::Udp && around.ephemeral.contains(&socket.port);
+            let ports = around.sockets.losing(endpoint.address, |socket| {
                 socket.protocol == endpoint.protocol
-                    && !asks
-                    && Surroundings::covers(socket, endpoint.address)
                     && !except.iter().any(|range| range.contains(&socket.port))
                     && !listens(file, endpoint, socket.port)
             });
-            let mut ports: Vec<u16> = swallowed.map(|socket| socket.port).collect();
-            ports.sort_unstable();
-            ports.dedup();
             if ports.is_empty() {
                 continue;
             }

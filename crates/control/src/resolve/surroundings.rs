@@ -1,14 +1,14 @@
 //! The box that the configuration is for, as far as faults depend on it.
 
-use std::{net::IpAddr, ops::RangeInclusive};
+use std::net::IpAddr;
 
-use dataplane::forward::Endpoint;
 use hashbrown::HashSet;
 
 use crate::{
     fault::Fault,
     file::File,
     model::{CHUNK_RESERVE, Model},
+    sockets::Sockets,
 };
 
 /// What the live check reads from the box.
@@ -18,25 +18,10 @@ pub struct Surroundings {
     pub interfaces: Vec<Link>,
     /// All its addresses.
     pub addresses: HashSet<IpAddr>,
-    /// The ports that the kernel gives to its own connections
-    /// (`/proc/sys/net/ipv4/ip_local_port_range`).
-    pub ephemeral: RangeInclusive<u16>,
-    /// The TCP, UDP and SCTP sockets that listen or are bound.
-    pub listening: Vec<Endpoint>,
+    /// Its sockets.
+    pub sockets: Sockets,
     /// The cores that the process may run on.
     pub cores: Vec<usize>,
-}
-
-impl Surroundings {
-    /// True if the socket receives what is sent to `address`. One bound to `::` receives IPv4
-    /// too unless it was told otherwise.
-    pub(crate) fn covers(socket: &Endpoint, address: IpAddr) -> bool {
-        match socket.address {
-            IpAddr::V6(any) if any.is_unspecified() => true,
-            IpAddr::V4(any) if any.is_unspecified() => address.is_ipv4(),
-            ip => ip == address,
-        }
-    }
 }
 
 /// An interface of the box.

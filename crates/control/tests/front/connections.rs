@@ -7,6 +7,7 @@ use dataplane::{
     forward::{Address, Forward, Protocol, V4},
     table::{Connection, Keys, TemplateRef},
     tcp::{State, UDP_STATE},
+    template::Kind,
 };
 use ipvsadm::ServiceRef;
 
@@ -25,7 +26,7 @@ fn v4(text: &str) -> V4 {
 }
 
 /// Client number `number` to the VIP, by NAT.
-fn connection(number: u32, server_id: u32, server: &str) -> Connection<V4> {
+pub(crate) fn connection(number: u32, server_id: u32, server: &str) -> Connection<V4> {
     let client = V4::from_ip(Ipv4Addr::from(0x6440_0000 + number / 50_000).into()).unwrap();
     let cport = 1024 + (number % 50_000) as u16;
     Connection {
@@ -185,4 +186,48 @@ pro expire state       source             virtual            destination
 TCP 14:55  ESTABLISHED 100.64.0.0:1024    10.9.0.1:80        10.0.0.11:80
 ";
     assert_eq!(out, expected);
+}
+
+/// Rows as the kernel has them (lvs-semantics, A.1 and A.5): no port of the client's, for a mark
+/// the protocol IP and the mark as an address. The entry of a single packet is no connection.
+#[test]
+fn templates_are_listed_and_single_packets_are_not() {
+    let mut stage = Stage::new("services: []");
+    stage.done(&TABLE);
+    let web = stage.id("10.9.0.1:80/tcp", "10.0.0.12:80").unwrap();
+    let marked = stage.id("mark 7", "10.0.0.11:0").unwrap();
+    let single = Connection { keys: Keys::Answers, ..connection(0, web, "10.0.0.12") };
+    stage.director.v4.insert(&single, UDP_STATE, 300, 0).expect("room");
+    let of_web = Connection {
+        client: v4("198.18.0.0"),
+        cport: Kind::Endpoint as u16,
+        lport: 0,
+        forward: Forward::Dr,
+        ..connection(0, web, "10.0.0.12")
+    };
+    let of_mark = Connection {
+        cport: Kind::Mark as u16,
+        vip: v4("0.0.0.7"),
+        vport: 0,
+        rport: 0,
+        server_id: marked,
+        server: v4("10.0.0.11"),
+        ..of_web
+    };
+    for (template, state) in [(of_web, 1), (of_mark, 0)] {
+        stage.director.templates_v4.table().insert(&template, state, 60, 0).expect("room");
+    }
+    stage.now = 1;
+    let (_, out, _) = stage.run("-Lnc", "");
+    let mut rows: Vec<&str> = out.lines().skip(2).collect();
+    rows.sort_unstable();
+    let expected = [
+        "IP  00:59  NONE        198.18.0.0:0       0.0.0.7:0          10.0.0.11:0",
+        "TCP 00:59  ASSURED     198.18.0.0:0       10.9.0.1:80        10.0.0.12:80",
+    ];
+    assert_eq!(rows, expected);
+    let only = Filter { state: Some("ASSURED".to_owned()), ..Filter::default() };
+    let mut found = 0;
+    pages(&mut stage, &only, |page| found += page.len());
+    assert_eq!(found, 1);
 }

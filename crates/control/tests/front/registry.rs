@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dataplane::{policy::OnJoin, tcp::State};
 use ipvsadm::Counters;
 
-use crate::stage::Stage;
+use crate::{connections::connection as one, stage::Stage};
 
 const WEB: &str = "10.9.0.1:80/tcp";
 const TABLE: [&str; 3] = [
@@ -91,13 +91,13 @@ fn ids_are_free_120_seconds_after_the_last_connection() {
         free
     };
     assert!(!release(&mut stage, 1000), "it has a connection");
-    stage.director.closed(id, ESTABLISHED);
+    stage.director.ended(&one(0, id, "10.0.0.11"), ESTABLISHED);
     assert!(!release(&mut stage, 1001));
     assert!(!release(&mut stage, 1120));
     // A connection that comes meanwhile (a packet of one that was on its way) begins anew.
     stage.director.opened(id, ESTABLISHED);
     assert!(!release(&mut stage, 1121));
-    stage.director.closed(id, ESTABLISHED);
+    stage.director.ended(&one(0, id, "10.0.0.11"), ESTABLISHED);
     assert!(!release(&mut stage, 1122));
     assert!(!release(&mut stage, 1241));
     assert!(release(&mut stage, 1242));

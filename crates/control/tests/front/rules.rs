@@ -21,10 +21,13 @@ fn sockets(bound: &[&str]) -> Sockets {
     Sockets { bound: bound.iter().map(endpoint).collect(), ephemeral: 32768..=60999 }
 }
 
+/// Lines, the sockets of the box, and which line is refused because of which ports.
+type Row<'a> = (&'a [&'a str], &'a [&'a str], Option<(usize, &'a str)>);
+
 #[test]
 fn port_0_may_not_take_what_the_box_listens_to() {
     let wild = "-A -t 10.9.0.1:0 -p";
-    let rows: [(&[&str], &[&str], Option<(usize, &str)>); 13] = [
+    let rows: [Row<'_>; 13] = [
         (&[wild], &[], None),
         (&[wild], &["0.0.0.0:22/tcp"], Some((0, "22"))),
         (&[wild], &["[::]:179/tcp", "10.9.0.1:22/tcp", "0.0.0.0:22/tcp"], Some((0, "22, 179"))),

@@ -47,6 +47,8 @@ impl Stage {
         let limits = Limits {
             connections_v4: connections,
             connections_v6: 500,
+            templates_v4: 100,
+            templates_v6: 100,
             fragments: 16,
             services: model.limits.services as usize,
             servers: model.limits.servers as usize,
