@@ -60,6 +60,7 @@ fn place(server: &Server, service: ServiceKey, id: ServiceId, ids: &mut Ids) -> 
         upper: server.upper,
         lower: server.lower,
         mac: server.mac,
+        edition: server.edition,
         ..snapshot::Server::new(id, server.address, server.port, server.forward)
     };
     ids.server(ServerKey { service, address: server.address, port: server.port }, record)

@@ -273,4 +273,6 @@ pub struct Server {
     pub lower: u32,
     /// The MAC that replaces neighbour resolution.
     pub mac: Option<Mac>,
+    /// How often a command edited it.
+    pub edition: u32,
 }

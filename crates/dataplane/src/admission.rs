@@ -87,7 +87,8 @@ impl Admission {
     fn edit(&mut self, at: usize, new: Candidate) {
         let old = std::mem::replace(&mut self.candidates[at], new);
         // Schedulers see health and slow start in the list itself.
-        if (old.weight, old.drained) != (new.weight, new.drained) {
+        let edited = |server: &Candidate| (server.weight, server.drained, server.edition);
+        if edited(&old) != edited(&new) {
             self.scheduler.changed(&self.candidates, Change::Edited(at));
         }
     }

@@ -92,6 +92,20 @@ impl Breath<'_> {
         }
     }
 
+    /// True for a segment to a service's own endpoint whose VIP the kernel does not have: it would
+    /// not reset in that name, so we do, where the service lets us (`reset_idle`).
+    fn speaks_for<A: Family>(&self, packet: &Packet<A>) -> bool {
+        let Some(target) = self.target(packet) else { return false };
+        let (service, destination) = (target.service, packet.tuple.dst.ip());
+        let endpoint = service.key.endpoint().is_some_and(|e| e.port == packet.tuple.dport);
+        let ours = self.snapshot.topology.is_local(destination);
+        packet.tuple.protocol == Protocol::Tcp
+            && packet.flags & (flag::SYN | flag::RST) == 0
+            && service.policy.lifecycle.reset_idle
+            && endpoint
+            && !ours
+    }
+
     /// What nobody here takes is the kernel's, except where it would do wrong with it.
     fn unclaimed<A: Family, F: Frame>(
         &mut self,
@@ -99,12 +113,10 @@ impl Breath<'_> {
         packet: &Packet<A>,
         reason: Punt,
     ) -> Verdict {
-        let services = &self.snapshot.services;
-        let tcp = packet.tuple.protocol == Protocol::Tcp;
-        let ours = self.snapshot.topology.is_local(packet.tuple.dst.ip());
-        if reason == Punt::NoConnection && tcp && !ours {
+        if reason == Punt::NoConnection && self.speaks_for(packet) {
             return self.reset_stranger(frame, packet);
         }
+        let services = &self.snapshot.services;
         let source = Endpoint {
             protocol: packet.tuple.protocol,
             address: packet.tuple.src.ip(),

@@ -1,9 +1,12 @@
 //! What the box does against floods by itself (`update_defense_level` of LVS): once a second
 //! one worker looks how much room the connection table has, and what it finds holds for all.
 
-use std::sync::atomic::{
-    AtomicBool, AtomicU32,
-    Ordering::{AcqRel, Relaxed},
+use std::{
+    ops::Range,
+    sync::atomic::{
+        AtomicBool, AtomicU32,
+        Ordering::{AcqRel, Relaxed},
+    },
 };
 
 use crate::{
@@ -98,6 +101,14 @@ impl Breath<'_> {
             self.stats.dropped_entries.add(1);
         }
     }
+
+    /// Ends a template that no connection needs, and that none ever showed to be a real client's.
+    fn drop_template<A: Family>(&self, found: &Found<A>) {
+        if A::templates(self.director).is_idle(found) {
+            self.director.end_template(found);
+            self.stats.dropped_entries.add(1);
+        }
+    }
 }
 
 /// One worker's walk through its part of a table while `drop_entry` is in force: a 32nd of it
@@ -134,27 +145,39 @@ impl Patrol {
             return;
         }
         let table = A::table(breath.director);
-        let [first, end] =
-            [self.worker, self.worker + 1].map(|worker| table.capacity() * worker / self.workers);
-        let part = end - first;
-        if part == 0 {
-            return;
-        }
-        self.credit += part as u64 * elapsed_ms.min(1000);
-        let due = (self.credit / 32_000).min(Self::STRIDE).min(part as u64) as usize;
-        self.credit %= 32_000;
-        let from = first + self.next;
-        let to = (from + due).min(end);
-        self.next = if to == end { 0 } else { to - first };
-        table.for_each_in(from as u32..to as u32, &mut |found| {
+        table.for_each_in(self.due(table.capacity(), elapsed_ms), &mut |found| {
             if self.drops(&found, breath.now.seconds()) {
                 breath.drop_entry(&found);
             }
         });
     }
 
-    /// Which ones the kernel drops. Templates are not in this table; those that are not assured
-    /// belong here as well.
+    /// The same among the persistence templates.
+    pub(crate) fn walk_templates<A: Family>(&mut self, breath: &Breath<'_>, elapsed_ms: u64) {
+        if !breath.director.defences.drop_entry() {
+            return;
+        }
+        let table = A::templates(breath.director).table();
+        table.for_each_in(self.due(table.capacity(), elapsed_ms), &mut |found| {
+            breath.drop_template(&found);
+        });
+    }
+
+    /// The entries that are to be looked at now.
+    fn due(&mut self, capacity: usize, elapsed_ms: u64) -> Range<u32> {
+        let [first, end] =
+            [self.worker, self.worker + 1].map(|worker| capacity * worker / self.workers);
+        let part = end - first;
+        self.credit += part as u64 * elapsed_ms.min(1000);
+        let due = (self.credit / 32_000).min(Self::STRIDE).min(part as u64) as usize;
+        self.credit %= 32_000;
+        let from = first + self.next;
+        let to = (from + due).min(end);
+        self.next = if to == end { 0 } else { to - first };
+        from as u32..to as u32
+    }
+
+    /// Which ones the kernel drops.
     fn drops<A>(&mut self, found: &Found<A>, now: u32) -> bool {
         use sctp::State::{Init, Init1};
         use tcp::State::{Established, SynAck, SynRecv};

@@ -8,7 +8,7 @@ use crate::{
     answer::Message,
     breath::Breath,
     director::Family,
-    forward::{Endpoint, Forward, ServiceKey, Tuple, V4, V6},
+    forward::{Forward, Tuple, V4, V6},
     io::Frame,
     packet::{Fragment, IcmpError, Packet},
     policy::Gone,
@@ -71,13 +71,6 @@ impl Breath<'_> {
         error: &IcmpError<A>,
         about: Tuple<A>,
     ) -> Result<Found<A>, Verdict> {
-        let services = &self.snapshot.services;
-        let key = Endpoint { protocol: about.protocol, address: about.dst.ip(), port: about.dport };
-        let id = services.by_key.get(&ServiceKey::from(key));
-        let service = id.and_then(|id| services.services[*id as usize].as_ref());
-        if !service.is_some_and(|service| service.policy.lifecycle.schedule_icmp) {
-            return Err(Verdict::Punt(Punt::Icmp));
-        }
         // No segment or datagram: it opens a connection whatever its flags are.
         let packet = Packet {
             tuple: about,
@@ -89,6 +82,10 @@ impl Breath<'_> {
             fragment: Fragment::Later,
             id: 0,
         };
+        let target = self.target(&packet);
+        if !target.is_some_and(|target| target.service.policy.lifecycle.schedule_icmp) {
+            return Err(Verdict::Punt(Punt::Icmp));
+        }
         self.admit(&packet).map_err(|refusal| match refusal {
             Refusal::Punt(_) => Verdict::Punt(Punt::Icmp),
             Refusal::NoServer => Verdict::Drop(Drop::NoServer),
@@ -99,12 +96,11 @@ impl Breath<'_> {
 
     /// Nobody is there to be told: the connection is being reset, or its server is gone and it
     /// is not held for it. (The kernel asks for neither here, `ip_vs_in_icmp`.)
-    fn forsaken<A>(&self, found: &Found<A>) -> bool {
-        let services = &self.snapshot.services;
+    fn forsaken<A: Family>(&self, found: &Found<A>) -> bool {
         let server = found.connection.server_id;
         let to_nobody = found.direction == Way::Forward
-            && services.is_gone(server)
-            && services.lifecycle(server).gone != Gone::Hold;
+            && self.gone(found)
+            && self.snapshot.services.lifecycle(server).gone != Gone::Hold;
         to_nobody || found.meta.state() == tcp::RESETTING
     }
 

@@ -228,6 +228,7 @@ impl Server {
             upper: 0,
             lower: 0,
             mac: None,
+            edition: 0,
             up: true,
             drained: false,
             removed: false,
@@ -241,7 +242,7 @@ impl Server {
 
     /// Nothing for one that was removed.
     fn candidate(&self, id: ServerId) -> Option<sched::Candidate> {
-        let Self { address, port, weight, up, drained, share, .. } = *self;
+        let Self { address, port, weight, up, drained, share, edition, .. } = *self;
         (!self.removed).then_some(sched::Candidate {
             id,
             address,
@@ -250,6 +251,7 @@ impl Server {
             up,
             drained,
             share,
+            edition,
         })
     }
 }
@@ -277,6 +279,8 @@ pub struct Server {
     pub lower: u32,
     /// `mac:` of the file: overrides neighbour resolution.
     pub mac: Option<Mac>,
+    /// Rises with each edit by the operator, also with one that changes nothing.
+    pub edition: u32,
     /// Health: up servers are candidates.
     pub up: bool,
     /// Drained: keeps its connections, gets no new ones.

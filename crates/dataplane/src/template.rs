@@ -129,6 +129,11 @@ impl<A: Address> Templates<A> {
         }
     }
 
+    /// True if it controls nothing and is not assured.
+    pub(crate) fn is_idle(&self, found: &Found<A>) -> bool {
+        found.meta.state() == NONE && self.controlled(found.reference()) == 0
+    }
+
     /// True while its time is not over, or connections keep it alive.
     fn holds(&self, found: &Found<A>, now: u32) -> bool {
         now <= due(found) || self.controlled(found.reference()) > 0

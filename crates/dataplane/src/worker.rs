@@ -68,6 +68,8 @@ struct Sweep {
     last: Now,
     patrol_v4: Patrol,
     patrol_v6: Patrol,
+    patrol_templates_v4: Patrol,
+    patrol_templates_v6: Patrol,
 }
 
 impl<F: Frame> Worker<F> {
@@ -94,6 +96,8 @@ impl<F: Frame> Worker<F> {
                 last: Now::default(),
                 patrol_v4: Patrol::new(worker, workers),
                 patrol_v6: Patrol::new(worker, workers),
+                patrol_templates_v4: Patrol::new(worker, workers),
+                patrol_templates_v6: Patrol::new(worker, workers),
             },
         };
         Self { snapshot: Cache::new(snapshot), hands }
@@ -249,6 +253,8 @@ impl<F: Frame> Hands<F> {
         breath.raise_defences();
         self.sweep.patrol_v4.walk::<V4>(&breath, elapsed);
         self.sweep.patrol_v6.walk::<V6>(&breath, elapsed);
+        self.sweep.patrol_templates_v4.walk_templates::<V4>(&breath, elapsed);
+        self.sweep.patrol_templates_v6.walk_templates::<V6>(&breath, elapsed);
         let mut probes = PROBES;
         expire::<V4, I>(&mut breath, io, &mut self.sweep.v4, elapsed, &mut probes);
         expire::<V6, I>(&mut breath, io, &mut self.sweep.v6, elapsed, &mut probes);

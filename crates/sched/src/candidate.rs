@@ -23,12 +23,16 @@ pub struct Candidate {
     /// than 256 as 256. Followed by wrr, wlc, sed, nq, lblc, lblcr and twos, ignored by the
     /// others.
     pub share: u16,
+    /// Rises with each edit of the server by the operator, also with one that changes nothing:
+    /// the kernel's wrr starts a new pass then. Whoever raises it sends [`crate::Change::Edited`].
+    pub edition: u32,
 }
 
 impl Candidate {
     /// A healthy server, not drained, that takes its full share.
     pub const fn new(id: u32, address: IpAddr, port: u16, weight: u32) -> Self {
-        Self { id, address, port, weight, up: true, drained: false, share: Self::FULL }
+        let (up, drained, share) = (true, false, Self::FULL);
+        Self { id, address, port, weight, up, drained, share, edition: 0 }
     }
 
     /// The share of a server that is not in slow start.

@@ -38,9 +38,10 @@ pub fn edit(model: &mut Model, command: &Command) -> Result<(), Denial> {
         Command::AddServer(service, spec) => add_server(model, service, spec),
         Command::EditServer(service, spec) => {
             let (service, at) = find_server(model, service, spec.server())?;
-            let (name, mac) = (service.servers[at].name.clone(), service.servers[at].mac);
+            let old = &service.servers[at];
+            let (name, mac, edition) = (old.name.clone(), old.mac, old.edition + 1);
             let new = server(spec, service)?;
-            service.servers[at] = Server { name, mac, ..new };
+            service.servers[at] = Server { name, mac, edition, ..new };
             local_addresses(model)
         }
         Command::DeleteServer(service, server) => {
@@ -221,6 +222,7 @@ fn server(spec: &ServerSpec, service: &Service) -> Result<Server, Denial> {
         upper: spec.upper,
         lower: spec.lower,
         mac: None,
+        edition: 0,
     })
 }
 

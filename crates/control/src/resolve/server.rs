@@ -43,6 +43,7 @@ pub(super) fn servers(
             upper: server.max_connections,
             lower: server.resume_connections,
             mac: server.mac,
+            edition: 0,
         });
     }
     servers

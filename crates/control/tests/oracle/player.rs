@@ -72,7 +72,10 @@ impl Player {
         let worker =
             Worker::new((0, 1), Arc::clone(&director), Arc::clone(&snapshot), Arc::clone(&stats));
         let (io, now) = (MemoryIo::new(2, 256), Now::at_seconds(1));
-        Self { sysctl, marks, mtu, registry, director, snapshot, stats, worker, io, now }
+        let mut player =
+            Self { sysctl, marks, mtu, registry, director, snapshot, stats, worker, io, now };
+        player.settle();
+        player
     }
 
     /// Does a step; its lines are those of a transcript.
@@ -132,6 +135,12 @@ impl Player {
             let then = Now { millis: self.now.millis + 100 * ahead };
             self.worker.breathe(&mut self.io, then);
         }
+    }
+
+    /// Lets the look at the defences pass that is taken once a second.
+    fn settle(&mut self) {
+        self.now.millis += 1000;
+        self.worker.breathe(&mut self.io, self.now);
     }
 
     /// What the daemon does every two seconds.
@@ -223,6 +232,7 @@ impl Player {
         (model.lifecycle, model.defence) = (new.lifecycle, new.defence);
         model.services.iter_mut().for_each(|s| s.policy.lifecycle = new.lifecycle);
         self.publish();
+        self.settle();
     }
 }
 

@@ -327,8 +327,8 @@ fn snapshot(generation: u64, services: &Services, lost: &[u16]) -> Snapshot {
         hop_of: hop_of.into_iter().collect(),
         routes_v4: Routes::new(v4),
         routes_v6: Routes::new(v6),
+        local: [false, true].iter().flat_map(|v6| (1..=9).map(|n| at(*v6, Net::Vips, n))).collect(),
         route_generation: 1,
-        ..Topology::default()
     };
     Snapshot::new(generation, Arc::new(services.clone()), Arc::new(topology))
 }

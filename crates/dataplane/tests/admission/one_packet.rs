@@ -73,6 +73,8 @@ fn answers_come_from_the_vip() {
                     assert_eq!(answer, Outcome::Out { from: vip, to: client }, "{forward:?}");
                 }
             }
+            office.wait(14);
+            assert!(office.director.v4.is_empty() && office.director.v6.is_empty());
         }
     }
 }

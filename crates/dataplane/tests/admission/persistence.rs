@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use dataplane::{
     director::Limits,
-    forward::{Forward, Protocol, ServiceKey},
+    forward::{Address, Forward, Protocol, ServiceKey},
     mark::MarkRule,
-    policy::{Lifecycle, Persistence, Policy},
+    policy::{Defence, Lifecycle, Persistence, Policy},
     prefix::Prefix,
     template,
     verdict::Drop,
@@ -253,4 +253,24 @@ fn no_room_for_a_template_has_a_name() {
     assert!(office.send(tcp(1, 1001)).host().is_some());
     office.wait(200);
     assert!(office.send(tcp(3, 1001)).host().is_some(), "there is room again");
+}
+
+/// `drop_entry`: a flood's templates go after its connections, those of real clients stay.
+#[test]
+fn a_flood_leaves_no_templates() {
+    let mut office = office(persistent(1000, 32), 2);
+    office.services.settings.defence = Defence { drop_entry: 3, ..Defence::default() };
+    office.changed();
+    office.wait(2);
+    for client in 1..=40 {
+        office.send(tcp(client, 40_000));
+    }
+    office.send(Send { flags: ACK, ..tcp(1, 40_000) });
+    office.wait(70);
+    let mut left = Vec::new();
+    office.director.templates_v4.table().for_each(&mut |found| {
+        left.push((found.connection.client.ip(), template::state_name(found.meta.state())));
+    });
+    assert_eq!(left, [(at(false, Net::Clients, 1), "ASSURED")]);
+    assert_eq!((0..3).map(|id| office.counts(id).2).sum::<u32>(), 1);
 }
