@@ -1,4 +1,5 @@
-//! Clients that keep their server: FTP with a real vsftpd, persistence over two queues, marks.
+//! Clients that keep their server: FTP with a real vsftpd, persistence over two queues, marks;
+//! and destinations that keep theirs, in front of caches.
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -286,6 +287,48 @@ fn two_ports_of_one_mark_share_a_server_and_the_others_stay_with_the_kernel() {
         used.insert(own);
     }
     assert_eq!(used.len(), 3, "three clients in turns: {used:?}");
+    both_workers(&director);
+    director.settled_ledgers().unwrap();
+    director.stop().unwrap();
+}
+
+/// The numbers of the caches of 198.51.100.1 to .8. The kernel's slot of a destination is
+/// `hash_32(address, 8)` (`linux/hash.h`): the top octet of the low 32 bits of the address
+/// times 0x61C88647. Slots belong to the servers in turns (`ip_vs_dh.c`), here in the file's
+/// order: an even slot to the first. Computed by that formula, not taken from the product.
+const CACHES: [usize; 8] = [1, 1, 2, 2, 2, 2, 2, 1];
+
+/// Two caches that take eight addresses of a network which is routed to the director.
+#[test]
+fn dh_divides_the_destinations_between_two_caches() {
+    let lab = stage("dr", 2);
+    let addresses: Vec<String> = (1..=8).map(|host| format!("198.51.100.{host}")).collect();
+    let on_lo: Vec<String> =
+        addresses.iter().map(|address| format!("address add {address}/32 dev lo")).collect();
+    for name in ["server1", "server2"] {
+        lab.host(name).batch(&on_lo).unwrap();
+    }
+    let way = format!("route add 198.51.100.0/24 via {}", lab.topology().local[0]);
+    for name in ["client", "router"] {
+        lab.host(name).batch(std::slice::from_ref(&way)).unwrap();
+    }
+    let marks = "marks:\n  - {mark: 10, destination: 198.51.100.0/24, protocol: tcp, ports: 80, \
+                 interface: eth0}\n";
+    let service = format!(
+        "  - {{name: caches, mark: 10, forward: dr, scheduler: dh, servers: [{}]}}\n",
+        servers(&lab, 2, 0)
+    );
+    let director = Director::start_with_text(&lab, &yaml(&lab, marks, &service)).unwrap();
+    let caches: Vec<String> = addresses
+        .iter()
+        .map(|address| {
+            let cache = the_only(&fetch_as(&lab.host("client"), CLIENT[0], address, 10));
+            let other = the_only(&fetch_as(&lab.host("visitor"), VISITOR[0], address, 10));
+            assert_eq!(cache, other, "{address}: the client does not count");
+            cache
+        })
+        .collect();
+    assert_eq!(caches, CACHES.map(|number| format!("server{number}")));
     both_workers(&director);
     director.settled_ledgers().unwrap();
     director.stop().unwrap();
