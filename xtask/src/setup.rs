@@ -1,7 +1,7 @@
 //! Installing the Debian packages that the build, the lab and the guests need.
 //!
-//! It never asks and needs no terminal. nginx comes along as a program only: its service
-//! is neither started nor enabled, since the lab runs it with files of its own.
+//! It never asks and needs no terminal. nginx and vsftpd come along as programs only: their
+//! services are neither started nor enabled, since the lab runs them with files of its own.
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -41,6 +41,7 @@ const LAB: &[&str] = &[
     "iputils-ping",
     "arping",
     "dnsutils",
+    "vsftpd",
 ];
 
 /// What booting Debian's kernels in a guest takes.
@@ -67,11 +68,12 @@ pub fn run() -> Outcome {
     if !shell::is_root() {
         return fail(format!("needs root; as root: apt-get install {}", missing.join(" ")));
     }
-    let service_is_new = missing.contains(&"nginx-light");
     without_services(|| install(&missing))?;
-    if service_is_new {
-        // Fails where there is no systemd; then nothing would start it either.
-        let _ = shell::output(Command::new("systemctl").args(["disable", "--now", "nginx"]));
+    for (package, service) in [("nginx-light", "nginx"), ("vsftpd", "vsftpd")] {
+        if missing.contains(&package) {
+            // Fails where there is no systemd; then nothing would start it either.
+            let _ = shell::output(Command::new("systemctl").args(["disable", "--now", service]));
+        }
     }
     println!("setup: installed");
     Ok(())

@@ -15,6 +15,7 @@ mod kernel;
 mod limits;
 mod live;
 mod modes;
+mod persistence;
 mod realserver;
 mod refusals;
 mod stopping;
