@@ -95,13 +95,18 @@ impl Breath<'_> {
             (Gone::Reset, _, Protocol::Tcp) => reset(found),
             // What the server still says is translated as long as the connection lives.
             (_, Way::Reverse, _) => Standing::Stays,
-            // Without any service the kernel's hooks are gone, and the stack answers.
-            (Gone::Hold, ..) if self.snapshot.services.by_key.is_empty() => {
+            (Gone::Hold, ..) if self.no_service_left() => {
                 Standing::Refused(Refusal::Punt(Punt::NoConnection))
             }
             (Gone::Hold, ..) => Standing::Refused(Refusal::Drop(Drop::ServerGone)),
             (Gone::Expire | Gone::Reset, ..) => Standing::Over,
         }
+    }
+
+    /// In `compat: lvs`: the kernel's hooks go with the last service.
+    fn no_service_left(&self) -> bool {
+        let services = &self.snapshot.services;
+        services.settings.compat_lvs && services.by_key.is_empty()
     }
 
     /// A SYN on a connection that is over belongs to another one. The client's opens a new one,

@@ -180,8 +180,11 @@ pub const fn next(direction: Direction, state: State, event: u8) -> State {
 #[inline]
 pub fn event(segment: &[u8]) -> Option<u8> {
     let first: &[u8; CHUNK] = segment.get(HEADER..)?.first_chunk()?;
-    if !matches!(first[0], chunk::COOKIE_ECHO | chunk::COOKIE_ACK) {
-        return Some(first[0]);
+    match first[0] {
+        chunk::COOKIE_ECHO | chunk::COOKIE_ACK => {}
+        // An unknown type, as DATA: the number means something else here.
+        chunk::ABORT_BEHIND => return Some(chunk::DATA),
+        other => return Some(other),
     }
     let length = usize::from(u16_at(first, 2));
     let second = segment.get(HEADER + length.next_multiple_of(4)..).unwrap_or_default();
@@ -286,7 +289,7 @@ mod tests {
     #[test]
     fn other_chunks_count_as_data() {
         // SACK, HEARTBEAT and its answer, ECNE, CWR; AUTH, I-DATA, FORWARD TSN and unknown ones.
-        for chunk in [3, 4, 5, 12, 13, 15, 64, 192, 255] {
+        for chunk in [3, 4, 5, 12, 13, 15, 64, 192, 254] {
             for direction in [Input, Output, InputOnly] {
                 for state in State::ALL {
                     assert_eq!(next(direction, state, chunk), next(direction, state, chunk::DATA));
@@ -354,11 +357,12 @@ mod tests {
         let packet = |chunks: &[&[u8]]| [&[0; HEADER], &*chunks.concat()].concat();
         let (echo, ack): (&[u8], &[u8]) = (&[10, 0, 0, 7, 1, 2, 3, 0], &[11, 0, 0, 4]);
         let (abort, data): (&[u8], &[u8]) = (&[6, 0, 0, 4], &[0, 3, 0, 4]);
-        let cases: [(&[&[u8]], Option<u8>); 11] = [
+        let cases: [(&[&[u8]], Option<u8>); 12] = [
             (&[&[1, 0, 0, 20]], Some(1)),
             (&[echo, data], Some(10)),
-            (&[echo, abort], Some(6)),
-            (&[ack, abort], Some(6)),
+            (&[echo, abort], Some(chunk::ABORT_BEHIND)),
+            (&[ack, abort], Some(chunk::ABORT_BEHIND)),
+            (&[&[255, 0, 0, 4]], Some(chunk::DATA)),
             // Only what stands right behind counts, and only whole chunk headers.
             (&[ack, data, abort], Some(11)),
             (&[ack, &[6, 0, 0]], Some(11)),
