@@ -288,11 +288,13 @@ fn a_service_removed_and_added_again_under_load_revives_its_connections() {
     let director = Director::start_with_text(&lab, &empty(&lab, "compat: lvs\n")).unwrap();
     let vip = lab.topology().vips[0];
     front.add("-t", vip, 80, 0);
+    // With its last service the kernel's IPVS would leave the connections to the stack.
+    front.run(&format!("ipvsadm -A -t {vip}:8888 -s rr"));
     let mut download = long_download(&lab, vip, 20);
     let mut asking = live(&lab, vip, 18, "revived");
     for _ in 0..3 {
         thread::sleep(Duration::from_secs(1));
-        front.run("ipvsadm -C");
+        front.run(&format!("ipvsadm -D -t {vip}:80"));
         assert!(lab.client().fetch(vip, 1).is_err(), "new connections have nowhere to go");
         front.add("-t", vip, 80, 0);
     }
