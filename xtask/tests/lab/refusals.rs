@@ -84,7 +84,7 @@ const ROWS: &[Row] = &[
     file(
         "{address: \"10.0.4.11\"}",
         "{address: \"fd00:4::11\"}",
-        ["fd00:4::11 is IPv6 but the service listens on", "only tun can mix them"],
+        ["fd00:4::11 is IPv6 but the service takes", "only tun can mix them"],
     ),
     file(
         "{address: \"10.0.4.11\"}",
@@ -123,7 +123,7 @@ const ROWS: &[Row] = &[
     host(
         "ip link set eth1 mtu 1800",
         "ip link set eth1 mtu 1500",
-        ["eth1 has an MTU of 1800, more than 1738 fits in a chunk of 2048", "chunk_size: 4096"],
+        ["eth1 has an MTU of 1800, more than 1726 fits in a chunk of 2048", "chunk_size: 4096"],
     ),
     host(
         "ip link set dev eth1 xdp obj DIRECTORY/decap.bpf.o sec xdp",
