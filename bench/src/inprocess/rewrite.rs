@@ -51,8 +51,8 @@ fn turn<A: BenchFamily>(frames: &mut [ChunkFrame], mode: Forward, packet: &Packe
     let nat = Tuple { dst: A::SERVER, dport: 8080, ..packet.tuple };
     let full_nat = Tuple { src: A::LOCAL, sport: 10_000, ..nat };
     let ends = Ends::new(A::INSIDE.ip(), A::SERVER.ip()).expect("one family");
-    let path = Path::new(ends, Tunnel::Ipip);
-    let chosen = Chosen { id: 0, source_port: 0 };
+    let path = Path::new(ends, Tunnel::Ipip, true);
+    let chosen = Chosen { id: 0, dont_fragment: false, source_port: 0 };
     let start = Instant::now();
     for frame in frames {
         match mode {

@@ -65,11 +65,16 @@ impl Model {
         match kind {
             Kind::Lblc => plan.expiration = self.lblc_expiration,
             Kind::Lblcr => plan.expiration = self.lblcr_expiration,
+            Kind::Mh if matches!(self.compat, Compat::None) => plan.slots = MH_SLOTS,
             _ => {}
         }
         plan
     }
 }
+
+/// The slots of mh where the kernel's picks are not asked for: of ten equal servers any one may
+/// go, and half a percent of the others' clients moves, not 1.06 to 1.76 as with its 4093.
+const MH_SLOTS: u32 = 65_521;
 
 /// Octets of a chunk that a packet cannot use: the headroom that the kernel keeps in front
 /// (`XDP_PACKET_HEADROOM`, 256), room for the largest outer headers (IPv6 40, UDP 8, GUE 4) and the

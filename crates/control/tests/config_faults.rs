@@ -216,6 +216,13 @@ fn listen_and_service_words() {
                 ],
             ),
             (
+                "services:\n  - {name: a, listen: 203.0.113.10:80/tcp, forward: nat, scheduler: {name: mh, slots: 4096}}\n  - {name: b, listen: 203.0.113.10:81/tcp, forward: nat, scheduler: {name: sh, slots: 4093}}\n",
+                &[
+                    "x.yaml:4:87: services[0].scheduler.slots: \"4096\": not a number of slots that a kernel can have; write 251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521 or 131071",
+                    "x.yaml:5:80: services[1].scheduler.slots: sh has no such option, only mh has; remove it, or write name: mh",
+                ],
+            ),
+            (
                 "services:\n  - {name: a, listen: 203.0.113.10:80/tcp, forward: dr, scheduler: rr, mss_clamp: path}\n  - {name: b, listen: 203.0.113.10:81/tcp, forward: nat, scheduler: rr, mss_clamp: 40}\n  - {name: c, listen: 203.0.113.10:81/udp, forward: nat, scheduler: rr, mss_clamp: 1400, timeouts: {udp: 500ms, tcp: 1m}}\n",
                 &[
                     "x.yaml:4:83: services[0].mss_clamp: mss_clamp with forward: dr: the server's answers do not pass here; lower the MSS on the servers instead (ip route ... advmss)",

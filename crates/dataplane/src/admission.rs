@@ -64,6 +64,7 @@ impl Admission {
         if plan != self.scheduler.plan() {
             self.scheduler = Scheduler::new(plan, &self.candidates);
         }
+        self.scheduler.settle(&self.candidates);
     }
 
     /// After [`Admission::retire`] and after [`Admission::enlist`]: true if a server takes
@@ -103,6 +104,7 @@ impl Admission {
                 self.scheduler.changed(&self.candidates, Change::Added(end));
             }
         }
+        self.scheduler.settle(&self.candidates);
     }
 }
 

@@ -320,8 +320,7 @@ impl<'a> Breath<'a> {
                 return Err(Verdict::Drop(Drop::NoRoute));
             };
             way_out.tunnel = Some(path);
-            way_out.outer_df = packet.dont_fragment
-                && (A::IPV6 || self.snapshot.services.lifecycle(server).pmtu_disc);
+            way_out.outer_df = packet.dont_fragment && (A::IPV6 || path.pmtu_disc);
             mtu = mtu.min(self.director.server(server).path_mtu(self.now));
         }
         let overhead = way_out.tunnel.map_or(0, Path::overhead);
@@ -354,11 +353,11 @@ impl<'a> Breath<'a> {
         if let Some(path) = way_out.tunnel {
             let chosen = Chosen {
                 id: self.ids.short(),
+                dont_fragment: way_out.outer_df,
                 source_port: path
                     .source_port(|| A::table(self.director).hash(&found.connection.forward_key())),
             };
-            let inner = Packet { dont_fragment: way_out.outer_df, ..*packet };
-            end = match tunnel::encapsulate(frame.room(), &inner, path, chosen) {
+            end = match tunnel::encapsulate(frame.room(), packet, path, chosen) {
                 Ok(end) => end,
                 Err(reason) => return Verdict::Drop(reason),
             };

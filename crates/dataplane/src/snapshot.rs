@@ -47,10 +47,11 @@ impl Snapshot {
         let tunnels = services
             .servers
             .iter()
-            .map(|server| {
+            .zip(0..)
+            .map(|(server, id)| {
                 let server = server.as_ref().filter(|s| s.forward == Forward::Tun)?;
-                let source = source_towards(&topology, server.address)?;
-                Some(Path::new(Ends::new(source, server.address)?, server.tunnel))
+                let ends = Ends::new(source_towards(&topology, server.address)?, server.address)?;
+                Some(Path::new(ends, server.tunnel, services.lifecycle(id).pmtu_disc))
             })
             .collect();
         let risen = topology.route_generation.wrapping_add(services.liveness);

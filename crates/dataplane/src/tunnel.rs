@@ -59,6 +59,8 @@ pub struct Path {
     ends: Ends,
     kind: Tunnel,
     overhead: u16,
+    /// `pmtu_disc`: what may not be fragmented inside may not be outside, either.
+    pub pmtu_disc: bool,
 }
 
 /// What the sender of an outer packet may choose.
@@ -66,15 +68,17 @@ pub struct Path {
 pub struct Chosen {
     /// The identification of an outer IPv4 header, used where DF is not set.
     pub id: u16,
+    /// DF of an outer IPv4 header, which only IPv4 packets hand on.
+    pub dont_fragment: bool,
     /// GUE: the UDP source port ([`Path::source_port`]).
     pub source_port: u16,
 }
 
 impl Path {
     /// The tunnel of this kind between these ends.
-    pub const fn new(ends: Ends, kind: Tunnel) -> Self {
+    pub const fn new(ends: Ends, kind: Tunnel, pmtu_disc: bool) -> Self {
         let overhead = (ends.header() + kind_header(kind)) as u16;
-        Self { ends, kind, overhead }
+        Self { ends, kind, overhead, pmtu_disc }
     }
 
     /// Octets that the outer headers add.
@@ -153,8 +157,7 @@ pub fn encapsulate<A: Ip>(
     let header = Outer { protocol, tos, ttl: packet.ttl - 1, payload: payload.len() };
     let ethertype = match path.ends {
         Ends::V4(src, dst) => {
-            // The kernel copies DF from an inner IPv4 packet (`sysctl_pmtu_disc`).
-            let df = packet.dont_fragment && !A::IPV6;
+            let df = chosen.dont_fragment && !A::IPV6;
             header.write_ipv4(outer, [src, dst], (!df).then_some(chosen.id));
             ethernet::IPV4
         }
@@ -325,17 +328,18 @@ mod tests {
             (Tunnel::Gre { checksum: true }, 8),
         ];
         for (kind, more) in cases {
-            assert_eq!(Path::new(V4_ENDS, kind).overhead(), 20 + more, "{kind:?}");
-            assert_eq!(Path::new(V6_ENDS, kind).overhead(), 40 + more, "{kind:?}");
+            assert_eq!(Path::new(V4_ENDS, kind, true).overhead(), 20 + more, "{kind:?}");
+            assert_eq!(Path::new(V6_ENDS, kind, true).overhead(), 40 + more, "{kind:?}");
         }
     }
 
     #[test]
     fn source_ports_are_spread_over_the_ephemeral_range() {
-        let port = |hash| Path::new(V4_ENDS, GUE_PLAIN).source_port(|| hash);
+        let port = |hash| Path::new(V4_ENDS, GUE_PLAIN, true).source_port(|| hash);
         let hashes = [0, u64::from(u32::MAX), 1 << 63, u64::MAX];
         assert_eq!(hashes.map(port), [32_768, 32_768, 46_884, 60_999]);
-        let asked = Path::new(V4_ENDS, Tunnel::Ipip).source_port(|| panic!("no need of a hash"));
+        let asked =
+            Path::new(V4_ENDS, Tunnel::Ipip, true).source_port(|| panic!("no need of a hash"));
         assert_eq!(asked, 0);
     }
 

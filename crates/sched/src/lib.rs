@@ -29,7 +29,7 @@ use std::net::IpAddr;
 
 pub use self::{
     candidate::{Candidate, Load, Loads},
-    plan::{Kind, Plan},
+    plan::{KERNEL_SLOTS, Kind, Plan, SLOTS},
 };
 use self::{
     lblc::Locality, lblcr::Replicated, mh::Maglev, rr::RoundRobin, sh::SourceTable,
@@ -92,7 +92,7 @@ impl Scheduler {
             Kind::Lblc => State::Lblc(Locality::new(&plan, candidates)),
             Kind::Lblcr => State::Lblcr(Replicated::new(&plan, candidates)),
             Kind::Sh => State::Sh(SourceTable::new(candidates)),
-            Kind::Mh => State::Mh(Maglev::new(candidates)),
+            Kind::Mh => State::Mh(Maglev::new(&plan, candidates)),
             Kind::Lc
             | Kind::Wlc
             | Kind::Dh
@@ -125,7 +125,7 @@ impl Scheduler {
     }
 
     /// The position of the server for the next connection; `None` if there is no server for
-    /// it. Allocates nothing.
+    /// it. Allocates nothing, once settled.
     pub fn pick(
         &mut self,
         candidates: &[Candidate],
@@ -163,6 +163,13 @@ impl Scheduler {
             State::Lblcr(lblcr) => lblcr.changed(candidates, change),
             State::Sh(sh) => sh.fill(candidates),
             State::Mh(mh) => mh.changed(candidates, change),
+        }
+    }
+
+    /// Does what is costly once for all changes so far; otherwise the next pick does it.
+    pub fn settle(&mut self, candidates: &[Candidate]) {
+        if let State::Mh(mh) = &mut self.state {
+            mh.settle(candidates);
         }
     }
 }

@@ -16,9 +16,6 @@ use siphasher::sip::SipHasher13;
 
 use crate::{Candidate, Change, Loads, Plan, Request, key, wrr::gcd};
 
-/// The slots of a kernel built with `CONFIG_IP_VS_MH_TAB_INDEX=12`, as distributions do.
-const SLOTS: u32 = 4093;
-
 /// The bits of a weight that count.
 const WEIGHT_BITS: u32 = 6;
 
@@ -29,75 +26,73 @@ const STRIDE: u64 = 2_654_446_892;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Maglev {
-    /// Positions; empty if no server ever had a weight.
+    /// How many slots there are to be.
+    size: u32,
+    /// Positions of servers; empty if none ever had a weight.
     slots: Vec<u32>,
-    /// The servers in list order with their last weights above 0.
-    servers: Vec<Server>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Server {
-    id: u32,
-    weight: u32,
+    /// The servers' last weights above 0, in list order.
+    weights: Vec<u32>,
+    /// Whether the slots are those of an earlier list.
+    stale: bool,
 }
 
 impl Maglev {
-    pub(crate) fn new(candidates: &[Candidate]) -> Self {
-        let servers = candidates.iter().map(|c| Server { id: c.id, weight: c.weight }).collect();
-        let mut maglev = Self { slots: Vec::new(), servers };
-        maglev.fill(candidates);
+    pub(crate) fn new(plan: &Plan, candidates: &[Candidate]) -> Self {
+        let weights = candidates.iter().map(|server| server.weight).collect();
+        let mut maglev = Self { size: plan.slots, slots: Vec::new(), weights, stale: true };
+        maglev.settle(candidates);
         maglev
     }
 
     pub(crate) fn changed(&mut self, candidates: &[Candidate], change: Change) {
-        let known = std::mem::take(&mut self.servers);
-        let last = |id: u32| known.iter().find(|server| server.id == id).map_or(0, |s| s.weight);
-        let servers = candidates.iter().enumerate().map(|(at, server)| {
-            let keeps = server.weight == 0 && change != Change::Added(at);
-            let weight = if keeps { last(server.id) } else { server.weight };
-            Server { id: server.id, weight }
-        });
-        self.servers = servers.collect();
-        self.fill(candidates);
+        match change {
+            Change::Added(at) => self.weights.insert(at, candidates[at].weight),
+            Change::Removed(at) => drop(self.weights.remove(at)),
+            Change::Edited(at) if candidates[at].weight == 0 => return,
+            Change::Edited(at) => self.weights[at] = candidates[at].weight,
+        }
+        self.stale = true;
     }
 
-    /// Lets the servers take their slots.
-    fn fill(&mut self, candidates: &[Candidate]) {
+    /// Lets the servers take their slots, if they are others or their weights are.
+    pub(crate) fn settle(&mut self, candidates: &[Candidate]) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
         self.slots.clear();
-        let weights = || self.servers.iter().map(|server| server.weight);
-        let step = weights().fold(0, gcd);
+        let step = self.weights.iter().copied().fold(0, gcd);
         if step == 0 {
             return;
         }
-        let heaviest = weights().fold(0, u32::max) / step;
+        let heaviest = self.weights.iter().copied().fold(0, u32::max) / step;
         let shift = (u32::BITS - heaviest.leading_zeros()).saturating_sub(WEIGHT_BITS);
         let turns = |weight: u32| ((weight / step) >> shift).max(1);
-        let numbered = (0u32..).zip(&self.servers).zip(candidates);
+        let numbered = (0u32..).zip(&self.weights).zip(candidates);
         let mut rows: Vec<Row> = numbered
-            .filter(|((_, server), _)| server.weight > 0)
-            .map(|((at, server), candidate)| Row::new(at, turns(server.weight), candidate))
+            .filter(|((_, weight), _)| **weight > 0)
+            .map(|((at, weight), server)| Row::new(at, turns(*weight), server, self.size))
             .collect();
-        let mut slots = vec![u32::MAX; SLOTS as usize];
-        let mut free = SLOTS;
+        self.slots.resize(self.size as usize, u32::MAX);
+        let mut free = self.size;
         while free > 0 {
             for row in &mut rows {
                 let turns = row.turns.min(free);
-                (0..turns).for_each(|_| row.take(&mut slots));
+                (0..turns).for_each(|_| row.take(&mut self.slots));
                 free -= turns;
             }
         }
-        self.slots = slots;
     }
 
     pub(crate) fn pick(
-        &self,
+        &mut self,
         plan: &Plan,
         candidates: &[Candidate],
         request: &Request,
         loads: &impl Loads,
     ) -> Option<usize> {
+        self.settle(candidates);
         let port = if plan.port { request.client_port } else { 0 };
-        let slot = |offset: u32| place(PLACE, request.client, port, offset) % SLOTS;
+        let slot = |offset: u32| place(PLACE, request.client, port, offset) % self.size;
         let at = |slot: u32| self.slots.get(slot as usize).map(|&at| at as usize);
         let home = slot(0);
         let first = at(home)?;
@@ -108,7 +103,7 @@ impl Maglev {
         if server.up && !plan.fallback {
             return None;
         }
-        let offsets = (0..SLOTS).map(|step| (step + home) % SLOTS);
+        let offsets = (0..self.size).map(|step| (step + home) % self.size);
         let mut others = offsets.filter_map(|offset| at(slot(offset)));
         others.find(|&at| candidates.get(at).is_some_and(|server| server.eligible(loads)))
     }
@@ -123,16 +118,17 @@ struct Row {
 }
 
 impl Row {
-    fn new(position: u32, turns: u32, server: &Candidate) -> Self {
-        let next = place(PLACE, server.address, server.port, 0) % SLOTS;
-        let stride = place(STRIDE, server.address, server.port, 0) % (SLOTS - 1) + 1;
+    fn new(position: u32, turns: u32, server: &Candidate, slots: u32) -> Self {
+        let next = place(PLACE, server.address, server.port, 0) % slots;
+        let stride = place(STRIDE, server.address, server.port, 0) % (slots - 1) + 1;
         Self { position, turns, next, stride }
     }
 
     /// Takes its next slot that is free; one must be.
     fn take(&mut self, slots: &mut [u32]) {
+        let size = slots.len() as u32;
         while slots[self.next as usize] != u32::MAX {
-            self.next = (self.next + self.stride) % SLOTS;
+            self.next = (self.next + self.stride) % size;
         }
         slots[self.next as usize] = self.position;
     }
@@ -160,7 +156,11 @@ mod tests {
 
     /// The server of each slot.
     fn table(servers: &[Candidate]) -> Vec<u32> {
-        Maglev::new(servers).slots.iter().map(|&at| servers[at as usize].id).collect()
+        Maglev::new(&Plan::new(crate::Kind::Mh), servers)
+            .slots
+            .iter()
+            .map(|&at| servers[at as usize].id)
+            .collect()
     }
 
     /// The kernel's tables.

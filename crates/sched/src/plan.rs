@@ -93,12 +93,29 @@ pub struct Plan {
     pub expiration: u32,
     /// How many destinations lblc(r) remembers at most.
     pub destinations: u32,
+    /// How many slots mh has, one of [`SLOTS`]: with more of them fewer clients move when a
+    /// server goes, and each change of the list takes longer.
+    pub slots: u32,
 }
 
+/// The numbers of slots that mh may have: primes, those of `CONFIG_IP_VS_MH_TAB_INDEX` 8 to 17.
+pub const SLOTS: [u32; 10] = [251, 509, 1021, 2039, 4093, 8191, 16_381, 32_749, 65_521, 131_071];
+
+/// The slots of mh in the kernels of distributions (`CONFIG_IP_VS_MH_TAB_INDEX=12`).
+pub const KERNEL_SLOTS: u32 = 4093;
+
 impl Plan {
-    /// A scheduler without flags and with the kernel's limits: a day, 16384 destinations.
+    /// A scheduler without flags and with the kernel's limits: a day, 16384 destinations,
+    /// 4093 slots.
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, port: false, fallback: false, expiration: 86_400, destinations: 16_384 }
+        Self {
+            kind,
+            port: false,
+            fallback: false,
+            expiration: 86_400,
+            destinations: 16_384,
+            slots: KERNEL_SLOTS,
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! `scheduler:`, a name or a mapping with options.
 
-use sched::{Kind, Plan};
+use sched::{Kind, Plan, SLOTS};
 
 use super::{
-    cursor::{Cursor, Keys},
+    cursor::{Cursor, Keys, any_of},
     lvs::EXPIRATION_MOST,
     scalar::{self, Wrong},
 };
@@ -18,6 +18,7 @@ pub struct Scheduler {
     fallback: bool,
     expiration: Option<u32>,
     destinations: Option<u32>,
+    slots: Option<u32>,
 }
 
 impl Scheduler {
@@ -29,6 +30,7 @@ impl Scheduler {
             fallback: self.fallback,
             expiration: self.expiration.unwrap_or(base.expiration),
             destinations: self.destinations.unwrap_or(base.destinations),
+            slots: self.slots.unwrap_or(base.slots),
         }
     }
 }
@@ -82,7 +84,26 @@ fn options(kind: Kind, keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Schedule
             keys.refuse(key, &sentence, "remove it, or write name: lblc or lblcr", faults);
         }
     }
+    if kind == Kind::Mh {
+        let slots = keys.take("slots").and_then(|at| at.read(faults, slots));
+        scheduler.slots = slots.map(|put| put.value);
+    } else {
+        let sentence = format!("{} has no such option, only mh has", kind.name());
+        keys.refuse("slots", &sentence, "remove it, or write name: mh", faults);
+    }
     scheduler
+}
+
+fn slots(text: &str) -> Result<u32, Wrong> {
+    let known = text.parse().ok().filter(|slots| SLOTS.contains(slots));
+    known.ok_or_else(|| {
+        let all = SLOTS.map(|slots| slots.to_string());
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        Wrong::new(
+            "not a number of slots that a kernel can have",
+            format!("write {}", any_of(&all)),
+        )
+    })
 }
 
 fn kind(text: &str) -> Result<Kind, Wrong> {
@@ -93,5 +114,5 @@ fn kind(text: &str) -> Result<Kind, Wrong> {
         return Err(Wrong::new("not one of LVS's schedulers", format!("write {ours}")));
     }
     let names = Kind::ALL.map(Kind::name);
-    Err(Wrong::new("not a scheduler", format!("write {}", super::cursor::any_of(&names))))
+    Err(Wrong::new("not a scheduler", format!("write {}", any_of(&names))))
 }

@@ -160,10 +160,12 @@ fn take_options(model: &Model, policy: &mut Policy, spec: &ServiceSpec) -> Resul
         return Err(Denial::SchedulerNotFound);
     }
     let flag = |names: [SchedulerFlag; 2]| spec.flags.iter().any(|flag| names.contains(flag));
+    // What ipvsadm has no words for stays as it is in the file.
+    let same = policy.scheduler.kind == kind;
     policy.scheduler = Plan {
         port: flag([SchedulerFlag::ShPort, SchedulerFlag::MhPort]),
         fallback: flag([SchedulerFlag::ShFallback, SchedulerFlag::MhFallback]),
-        ..model.plan(kind)
+        ..if same { policy.scheduler } else { model.plan(kind) }
     };
     policy.persistence =
         spec.persistent.map(|timeout| Persistence { timeout, prefix: spec.netmask });

@@ -129,6 +129,7 @@ fn picks_allocate_nothing() {
             turmoil.servers.insert(0, server(id, 100));
             turmoil.scheduler.changed(&turmoil.servers, Change::Added(0));
         }
+        turmoil.scheduler.settle(&turmoil.servers);
         let allocations = allocation_counter::measure(|| {
             for _ in 0..2000 {
                 turmoil.now += 1;
