@@ -6,6 +6,7 @@
 //! whoever reads them judges.
 #![forbid(unsafe_code)]
 
+mod against;
 mod carousel;
 mod director;
 mod flows;
@@ -30,6 +31,8 @@ struct Arguments {
 enum Bench {
     /// Parse, find, admit, rewrite and parse-to-verdict in one pinned thread
     Inprocess(inprocess::Options),
+    /// `inprocess` in turns with that of another commit, and both by callgrind's count
+    Against(against::Options),
     /// xlvs against a bare AF_XDP forwarder on the same veth pairs; needs root
     Rig(rig::Options),
     /// The rig's bare forwarder
@@ -43,6 +46,7 @@ enum Bench {
 fn main() -> ExitCode {
     let outcome: Result<(), Box<dyn Error>> = match Arguments::parse().command {
         Bench::Inprocess(options) => inprocess::run(&options).map_err(Into::into),
+        Bench::Against(options) => against::run(&options).map_err(Into::into),
         Bench::Rig(options) => rig::run(&options).map_err(Into::into),
         Bench::L2fwd(options) => rig::l2fwd::run(&options),
         Bench::Generate(options) => rig::generate::run(&options),

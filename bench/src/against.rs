@@ -1,0 +1,159 @@
+//! This bench and that of another commit in turns: what a change costs.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde::Serialize;
+
+use crate::{machine::Machine, report};
+
+/// What to compare with, and what of it.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// The bench program of the other commit
+    other: PathBuf,
+    /// Which commit that is
+    #[arg(long, default_value = "unknown")]
+    commit: String,
+    /// Only benches of `inprocess` whose names contain every one of these words
+    filters: Vec<String>,
+    /// Pairs of runs
+    #[arg(long, default_value_t = 10)]
+    rounds: usize,
+}
+
+/// Numbers of windows between which instructions are counted, so that what a bench does
+/// before its windows cancels out.
+const WINDOWS: [u64; 2] = [9, 41];
+/// Packets in a window.
+const PACKETS: u64 = 8192;
+
+/// What one bench gave.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Row {
+    name: String,
+    /// The quickest window of each round in ns a packet: the other commit's, ours.
+    ns: Vec<[f64; 2]>,
+    /// Instructions a packet by callgrind, filling the frame included: the other's, ours.
+    instructions: [f64; 2],
+}
+
+impl Row {
+    /// Ours to the other's, of each round, sorted.
+    fn ratios(&self) -> Vec<f64> {
+        let mut ratios: Vec<f64> = self.ns.iter().map(|[other, ours]| ours / other).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios
+    }
+}
+
+#[derive(Serialize)]
+struct Comparison {
+    machine: Machine,
+    /// The other commit.
+    against: String,
+    rows: Vec<Row>,
+}
+
+/// Runs both in turns, then counts instructions; writes `against.json`.
+///
+/// # Errors
+/// A program cannot be run, or valgrind is missing; the report cannot be written.
+pub(crate) fn run(options: &Options) -> io::Result<()> {
+    let machine = Machine::here();
+    let both = [options.other.clone(), std::env::current_exe()?];
+    let mut rows: Vec<Row> = Vec::new();
+    for round in 0..options.rounds {
+        let mut figures = [Vec::new(), Vec::new()];
+        // Who begins changes, so that a machine that slows down is fair to both.
+        for turn in 0..2 {
+            let who = (round + turn) % 2;
+            figures[who] = table(&words(&both[who], &options.filters, None))?;
+        }
+        let [other, ours] = figures;
+        for (name, ns) in ours {
+            // A bench that the other commit has not cannot be compared.
+            let Some((_, before)) = other.iter().find(|(known, _)| *known == name) else {
+                continue;
+            };
+            let at = rows.iter().position(|row| row.name == name).unwrap_or_else(|| {
+                rows.push(Row { name, ..Row::default() });
+                rows.len() - 1
+            });
+            rows[at].ns.push([*before, ns]);
+        }
+    }
+    println!("ratio of the quickest windows (median of the pairs, least, most); instructions");
+    for row in &mut rows {
+        row.instructions = [instructions(&both[0], &row.name)?, instructions(&both[1], &row.name)?];
+        let ratios = row.ratios();
+        let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
+        let [before, now] = row.instructions;
+        println!(
+            "{:<36} {:.3} ({least:.3} {most:.3})  {before:.0} -> {now:.0} ({:.3})",
+            row.name,
+            ratios[ratios.len() / 2],
+            now / before
+        );
+    }
+    let comparison = Comparison { machine, against: options.commit.clone(), rows };
+    println!("{}", report::write(&comparison.machine, "against", &comparison)?.display());
+    Ok(())
+}
+
+/// The command line of one run of `inprocess`.
+fn words(program: &Path, filters: &[String], windows: Option<u64>) -> Vec<String> {
+    let mut words = vec![program.display().to_string(), "inprocess".into(), "--no-file".into()];
+    words.extend(filters.iter().cloned());
+    words.extend(windows.map(|windows| format!("--windows={windows}")));
+    words
+}
+
+/// The names and quickest windows that a run prints.
+fn table(words: &[String]) -> io::Result<Vec<(String, f64)>> {
+    let (printed, _) = output(words)?;
+    let row = |line: &str| {
+        // A name, and behind it least, median and spread.
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        let (name, figures) = cells.split_at_checked(cells.len().checked_sub(3)?)?;
+        figures.iter().all(|cell| cell.parse::<f64>().is_ok()).then_some(())?;
+        Some((name.join(" "), figures[0].parse().ok()?))
+    };
+    Ok(printed.lines().filter_map(row).collect())
+}
+
+/// Instructions a packet of the bench with this name.
+fn instructions(program: &Path, name: &str) -> io::Result<f64> {
+    let filters: Vec<String> = name.split(' ').map(str::to_owned).collect();
+    let mut counts = [0; 2];
+    for (count, windows) in counts.iter_mut().zip(WINDOWS) {
+        let callgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
+        let callgrind = callgrind.map(str::to_owned).into_iter();
+        let line: Vec<String> = callgrind.chain(words(program, &filters, Some(windows))).collect();
+        let (_, said) = output(&line)?;
+        let number =
+            said.split("Collected : ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        *count = number
+            .and_then(|number| number.parse::<u64>().ok())
+            .ok_or_else(|| io::Error::other(format!("no count from valgrind: {said}")))?;
+    }
+    let packets = (WINDOWS[1] - WINDOWS[0]) * PACKETS;
+    Ok((counts[1] - counts[0]) as f64 / packets as f64)
+}
+
+/// What a program prints to its standard output and to its standard error.
+fn output(words: &[String]) -> io::Result<(String, String)> {
+    let output = Command::new(&words[0])
+        .args(&words[1..])
+        .output()
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", words[0])))?;
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+    let said = text(&output.stderr);
+    if !output.status.success() {
+        return Err(io::Error::other(format!("{}: {}\n{said}", words.join(" "), output.status)));
+    }
+    Ok((text(&output.stdout), said))
+}
