@@ -110,8 +110,10 @@ impl Default for Timeouts {
 /// service, and what we do instead where we differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifecycle {
-    /// What becomes of a connection whose server is gone.
+    /// What becomes of a connection whose server was removed.
     pub gone: Gone,
+    /// What becomes of a connection whose server is down.
+    pub down: Gone,
     /// An idle TCP connection that expires is reset (NAT and FullNAT).
     pub reset_idle: bool,
     /// Templates send no new connections to a server of weight 0
@@ -153,6 +155,7 @@ impl Default for Lifecycle {
     fn default() -> Self {
         Self {
             gone: Gone::Reset,
+            down: Gone::Reset,
             reset_idle: true,
             expire_quiescent_template: true,
             conn_reuse_mode: 3,
@@ -172,6 +175,7 @@ impl Lifecycle {
     pub const fn lvs() -> Self {
         Self {
             gone: Gone::Hold,
+            down: Gone::Hold,
             reset_idle: false,
             expire_quiescent_template: false,
             conn_reuse_mode: 1,

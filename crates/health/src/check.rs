@@ -72,7 +72,14 @@ impl Default for Timing {
     /// Every 2 s, twice up, three times down, the first one at any time within an interval.
     fn default() -> Self {
         let interval = Duration::from_secs(2);
-        Self { interval, retry: interval, rise: 2, fall: 3, spread: interval, initial: Initial::Wait }
+        Self {
+            interval,
+            retry: interval,
+            rise: 2,
+            fall: 3,
+            spread: interval,
+            initial: Initial::Wait,
+        }
     }
 }
 

@@ -22,7 +22,8 @@ pub trait ServicePath: Send + Sync {
     ///
     /// # Errors
     /// No probe source of that family, no free port; the kernel's own.
-    fn socket(&self, server: ServerId, target: SocketAddr, kind: Type) -> io::Result<(Socket, Pin)>;
+    fn socket(&self, server: ServerId, target: SocketAddr, kind: Type)
+    -> io::Result<(Socket, Pin)>;
 }
 
 /// What probes make their sockets with.

@@ -6,7 +6,12 @@ use crate::{
     outcome::{Bad, Good, Kind},
 };
 
-pub(super) async fn ask(net: &Net, target: &Target, user: &str, database: Option<&str>) -> Result<Good, Bad> {
+pub(super) async fn ask(
+    net: &Net,
+    target: &Target,
+    user: &str,
+    database: Option<&str>,
+) -> Result<Good, Bad> {
     let _ = (net, target, user, database);
     Err(Bad::new(Kind::Local, "not written yet"))
 }
