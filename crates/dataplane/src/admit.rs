@@ -167,9 +167,7 @@ impl<'a> Breath<'a> {
         if service.policy.lifecycle.cache_bypass && service.key.mark().is_some() && elsewhere() {
             let server = Server::new(target.id, destination, 0, Forward::Dr);
             let chosen = Chosen { id: self.director.bypass(), server: &server, template: None };
-            let opened = self.open(packet, target, &chosen, None).map_err(Refusal::Drop);
-            self.stats.bypassed.add(opened.is_ok().into());
-            return opened;
+            return self.open(packet, target, &chosen, None).map_err(Refusal::Drop);
         }
         Err(if ftp_data { Refusal::Punt(Punt::NoConnection) } else { Refusal::NoServer })
     }
