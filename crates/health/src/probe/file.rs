@@ -11,9 +11,8 @@ use crate::{
 const MOST: u64 = 4096;
 
 pub(super) async fn ask(probe: &File) -> Result<Good, Bad> {
-    let failed = |error: std::io::Error| {
-        Bad::new(Kind::Local, format!("{}: {error}", probe.path.display()))
-    };
+    let failed =
+        |error: std::io::Error| Bad::new(Kind::Local, format!("{}: {error}", probe.path.display()));
     let file = tokio::fs::File::open(&probe.path).await.map_err(failed)?;
     let mut octets = Vec::new();
     file.take(MOST).read_to_end(&mut octets).await.map_err(failed)?;
@@ -60,7 +59,8 @@ mod tests {
             word: word.map(str::to_owned),
             weight,
         };
-        let weight = |text: &str| parse(text.as_bytes(), &probe(None, true)).map(|good| good.weight);
+        let weight =
+            |text: &str| parse(text.as_bytes(), &probe(None, true)).map(|good| good.weight);
         assert_eq!(weight("70\n"), Ok(Some(70)));
         assert_eq!(weight(" 99999999 x"), Ok(Some(65_535)));
         assert!(weight("-1").is_err() && weight("").is_err() && weight("up").is_err());

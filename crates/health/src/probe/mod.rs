@@ -2,12 +2,13 @@
 //! there in time, and nothing is left behind.
 //!
 //! Each kind of probe has a module with one function; [`net`] makes their sockets. What a server
-//! sends is read by functions without I/O ([`parse`] below each), which the fuzz targets call.
+//! sends is read by functions without I/O, all of which [`parse`] lists.
 
 mod dns;
 mod exec;
 mod file;
 mod http;
+mod lines;
 mod mysql;
 mod net;
 mod ping;
@@ -31,16 +32,16 @@ use crate::{
 ///
 /// # Errors
 /// What is wrong with it, in one line.
-pub fn check_regex(_text: &str) -> Result<(), String> {
-    Ok(())
+pub fn check_regex(text: &str) -> Result<(), String> {
+    http::compiled(text).map(drop)
 }
 
 /// Why a file is none of certificates.
 ///
 /// # Errors
 /// What is wrong with it, in one line.
-pub fn check_ca(_path: &std::path::Path) -> Result<(), String> {
-    Ok(())
+pub fn check_ca(path: &std::path::Path) -> Result<(), String> {
+    tls::read(path).map(drop)
 }
 
 /// Asks.
@@ -63,7 +64,7 @@ async fn dispatch(net: &Net, question: &Question) -> Result<Good, Bad> {
         Probe::Http(probe) => http::ask(net, target, probe).await,
         Probe::Tls(probe) => tls::ask(net, target, probe).await,
         Probe::Dns(probe) => dns::ask(net, target, probe).await,
-        Probe::Udp(probe) => udp::ask(net, target, probe).await,
+        Probe::Udp(probe) => udp::ask(net, target, probe, question.timeout).await,
         Probe::Ping => ping::ask(net, target).await,
         Probe::Smtp { helo } => smtp::ask(net, target, helo).await,
         Probe::Redis { password } => redis::ask(net, target, password.as_deref()).await,
@@ -74,4 +75,22 @@ async fn dispatch(net: &Net, question: &Question) -> Result<Good, Bad> {
         Probe::Exec(probe) => exec::ask(target, probe, question.timeout).await,
         Probe::File(probe) => file::ask(probe).await,
     }
+}
+
+/// What reads the answers of servers, without I/O: for tests and fuzzing.
+#[doc(hidden)]
+pub mod parse {
+    pub use super::{
+        dns::parse as dns, file::parse as file, http::agrees as body, mysql::parse as mysql,
+        ping::answers as ping, postgres::parse as postgres, redis::parse as redis,
+        smtp::parse as smtp, udp::judge as udp,
+    };
+}
+
+/// The beginning of what a server said, in one line for a listing.
+fn shown(octets: &[u8]) -> String {
+    const MOST: usize = 100;
+    let text = String::from_utf8_lossy(&octets[..octets.len().min(4 * MOST)]);
+    let printable = |c: char| if c.is_control() { '.' } else { c };
+    text.trim_end().chars().take(MOST).map(printable).collect()
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use socket2::{Protocol, Socket, Type};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::net::UdpSocket;
 
 use super::net::{Net, direct, local, unreached};
 use crate::{
@@ -35,18 +35,13 @@ pub(super) async fn ask(_: &Net, target: &Target) -> Result<Good, Bad> {
     let raw = socket.as_raw_fd();
     let id = (raw as u16) ^ (std::process::id() as u16);
     let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-    let socket = AsyncFd::new(socket).map_err(local)?;
+    // Whatever its protocol, it sends and receives datagrams.
+    let socket = UdpSocket::from_std(socket.into()).map_err(local)?;
     let request = request(to.is_ipv6(), id, sequence);
-    socket
-        .async_io(Interest::WRITABLE, |socket| socket.send(&request))
-        .await
-        .map_err(|error| unreached(&error))?;
+    socket.send(&request).await.map_err(|error| unreached(&error))?;
     loop {
         let mut packet = [0; 2048];
-        let length = socket
-            .async_io(Interest::READABLE, |socket| io::Read::read(&mut &*socket, &mut packet))
-            .await
-            .map_err(|error| unreached(&error))?;
+        let length = socket.recv(&mut packet).await.map_err(|error| unreached(&error))?;
         // A raw socket hears everybody's replies, and our own requests on lo.
         if answers(&packet[..length], to.is_ipv6(), sequence) {
             return Ok(Good::new("echo reply"));

@@ -61,7 +61,9 @@ pub fn parse(line: &[u8]) -> Result<Reply, Bad> {
             let last = separator == " ";
             Ok(Reply { code, last, text: text.get(4..).unwrap_or_default().to_owned() })
         }
-        _ => Err(Bad::new(Kind::Malformed, format!("not an answer of SMTP: {}", super::shown(line)))),
+        _ => {
+            Err(Bad::new(Kind::Malformed, format!("not an answer of SMTP: {}", super::shown(line))))
+        }
     }
 }
 
