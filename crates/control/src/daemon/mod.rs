@@ -8,7 +8,9 @@
 //! backwards.
 
 mod change;
+mod health;
 mod matched;
+mod memory;
 mod pins;
 mod ports;
 mod publish;
@@ -25,6 +27,7 @@ use dataplane::{
     director::{Director, Limits, ResolveRequest},
     snapshot::Services,
 };
+use ::health::{event::Event, probe::Net, runner::Runner};
 use ipvsadm::Resolver;
 use tokio::sync::mpsc;
 
@@ -146,18 +149,23 @@ struct Daemon {
     ports: ports::Ports,
     matched: matched::Matched,
     vips: Addresses,
+    /// Asks the servers.
+    health: Runner,
+    /// What it finds, until it is published.
+    found: mpsc::UnboundedReceiver<Event>,
+    memory: memory::Memory,
 }
 
 async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), StartError> {
     let signals = signals::Signals::listen().map_err(StartError::Runtime)?;
-    let mut services = registry.compile(&Services::default());
+    let memory = memory::Memory::beside(endpoint.path());
+    registry.board.recall(memory.read());
+    let services = registry.compile(&Services::default());
+    let (health, found) = Runner::start(Net::default()).map_err(StartError::Thread)?;
     let model = &registry.model;
     let tap = Arc::new(open_tap(model)?);
     let (resolve, resolve_requests) = crossbeam_channel::bounded(256);
     let director = Arc::new(director(model, resolve)?);
-    for event in health::always_up(0..services.servers.len() as u32) {
-        take_in(&mut services, &event);
-    }
     director.prepare(&services);
 
     let settings = topology::Settings {
@@ -191,7 +199,11 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
         ports,
         matched,
         vips,
+        health,
+        found,
+        memory,
     };
+    daemon.ask_servers();
     let added = daemon.add_vips().await;
     bridge(resolve_requests, ask)?;
     let result = match added {
@@ -229,14 +241,6 @@ impl Daemon {
         self.ports.detach_all();
         self.crew.stop();
         log::info!("stopped");
-    }
-}
-
-/// Overlays what health says of a server; to be published after [`Services::derive`].
-fn take_in(services: &mut Services, event: &health::Event) {
-    if let Some(server) = &mut services.servers[event.server as usize] {
-        log::debug!("{}: {} ({})", server.address, if event.up { "up" } else { "down" }, event.why);
-        server.up = event.up;
     }
 }
 

@@ -81,6 +81,7 @@ impl Daemon {
                     // Who asked may be gone by now.
                     let _ = answer.send(self.answer(&ask).await);
                 }
+                Some(event) = self.found.recv() => self.hear(event).await,
                 _ = measure.tick() => self.measure(),
                 _ = ramp.tick(), if self.registry.ramps() => self.publish().await,
                 _ = upkeep.tick() => {

@@ -108,7 +108,7 @@ pub(super) fn check(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Check {
     let nothing = Check { probe: None, terms: Terms::default() };
     let Some(mut keys) = at.keys(faults) else { return nothing };
     let kind = keys.need("type", faults, "write type: tcp, http, https or another one");
-    let kind = kind.and_then(|at| at.read(faults, kind)).map(|put| put.value);
+    let kind = kind.and_then(|at| at.read(faults, self::kind)).map(|put| put.value);
     let probe = kind.and_then(|kind| probe(kind, &mut keys, faults));
     let terms = terms(&mut keys, faults);
     if kind.is_some() {

@@ -13,7 +13,7 @@ use sched::{Kind, Plan};
 
 use crate::{
     compile::ServerKey,
-    model::{Model, Server, Service},
+    model::{Health, Model, Server, Service},
     registry::Room,
 };
 
@@ -40,8 +40,9 @@ pub fn edit(model: &mut Model, command: &Command) -> Result<(), Denial> {
             let (service, at) = find_server(model, service, spec.server())?;
             let old = &service.servers[at];
             let (name, mac, edition) = (old.name.clone(), old.mac, old.edition + 1);
+            let (tier, checks) = (old.tier, old.checks.clone());
             let new = server(spec, service)?;
-            service.servers[at] = Server { name, mac, edition, ..new };
+            service.servers[at] = Server { name, mac, edition, tier, checks, ..new };
             local_addresses(model)
         }
         Command::DeleteServer(service, server) => {
@@ -141,6 +142,7 @@ fn add_service(model: &mut Model, spec: &ServiceSpec) -> Result<(), Denial> {
         forward: Forward::Dr,
         policy,
         servers: Vec::new(),
+        health: Health::default(),
     });
     Ok(())
 }
@@ -225,6 +227,8 @@ fn server(spec: &ServerSpec, service: &Service) -> Result<Server, Denial> {
         lower: spec.lower,
         mac: None,
         edition: 0,
+        tier: 0,
+        checks: Vec::new(),
     })
 }
 
