@@ -69,6 +69,7 @@ impl Daemon {
         self.director.enlist(&snapshot.services);
         self.matched.follow(&snapshot);
         self.tell_turns();
+        self.follow_quorums().await;
         self.ask_servers();
         let _ = self.ask.send(self.servers()).await;
     }

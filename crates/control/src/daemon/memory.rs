@@ -30,10 +30,11 @@ impl Memory {
                 return HashMap::new();
             }
         };
-        let words: HashMap<String, String> = serde_json::from_slice(&text).unwrap_or_else(|error| {
-            log::warn!("{}: {error}; all checks begin anew", self.path.display());
-            HashMap::new()
-        });
+        let words: HashMap<String, String> =
+            serde_json::from_slice(&text).unwrap_or_else(|error| {
+                log::warn!("{}: {error}; all checks begin anew", self.path.display());
+                HashMap::new()
+            });
         let known = [Health::Up, Health::Down];
         let health = |word: String| known.into_iter().find(|health| health.name() == word);
         words.into_iter().filter_map(|(name, word)| Some((name, health(word)?))).collect()

@@ -20,14 +20,20 @@ mod workers;
 
 pub(crate) use pins::PINS;
 
-use std::{io, path::PathBuf, sync::Arc, time::Instant};
+use std::{io, net::IpAddr, path::PathBuf, sync::Arc, time::Instant};
 
+use ::health::{
+    event::Event,
+    probe::Net,
+    runner::{Report, Runner},
+};
+use arc_swap::ArcSwap;
 use dataplane::{
     clock::Clock,
     director::{Director, Limits, ResolveRequest},
     snapshot::Services,
 };
-use ::health::{event::Event, probe::Net, runner::Runner};
+use hashbrown::HashSet;
 use ipvsadm::Resolver;
 use tokio::sync::mpsc;
 
@@ -41,7 +47,7 @@ use crate::{
     },
     live::{self, LiveError, Severity},
     load,
-    model::Model,
+    model::{Model, Vip},
     registry::Registry,
     topology::{self, Mirror, MirrorError, Request},
 };
@@ -154,6 +160,10 @@ struct Daemon {
     /// What it finds, until it is published.
     found: mpsc::UnboundedReceiver<Event>,
     memory: memory::Memory,
+    /// Managed VIPs that are taken away for want of servers.
+    withdrawn: HashSet<IpAddr>,
+    /// What the checks knew when they were asked last.
+    checked: Arc<ArcSwap<Report>>,
 }
 
 async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), StartError> {
@@ -202,6 +212,8 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
         health,
         found,
         memory,
+        withdrawn: HashSet::new(),
+        checked: Arc::default(),
     };
     daemon.ask_servers();
     let added = daemon.add_vips().await;
@@ -221,8 +233,7 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
 impl Daemon {
     async fn add_vips(&mut self) -> Result<(), StartError> {
         for vip in self.registry.model.vips.iter().filter(|vip| vip.managed) {
-            let interface = vip.interface.clone().expect("resolve: a managed vip has one");
-            let wanted = ManagedAddress { address: vip.address, length: vip.prefix, interface };
+            let wanted = managed(vip);
             self.vips.add(&wanted).await?;
             log::info!("vip {}/{} on {}", wanted.address, wanted.length, wanted.interface);
         }
@@ -242,6 +253,12 @@ impl Daemon {
         self.crew.stop();
         log::info!("stopped");
     }
+}
+
+/// A managed VIP as an address of the box.
+fn managed(vip: &Vip) -> ManagedAddress {
+    let interface = vip.interface.clone().expect("resolve: a managed vip has one");
+    ManagedAddress { address: vip.address, length: vip.prefix, interface }
 }
 
 /// Server addresses with a `mac:`.

@@ -183,11 +183,7 @@ fn port(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Option<Put<u16>> {
     Some(Put { value: put.value as u16, spot: put.spot })
 }
 
-fn time(
-    keys: &mut Keys<'_>,
-    key: &'static str,
-    faults: &mut Vec<Fault>,
-) -> Option<Put<Duration>> {
+fn time(keys: &mut Keys<'_>, key: &'static str, faults: &mut Vec<Fault>) -> Option<Put<Duration>> {
     let put = keys.take(key).and_then(|at| at.read(faults, scalar::duration))?;
     // Without a spread all begin at once.
     let least = if key == "spread" { Duration::ZERO } else { SHORTEST };
@@ -210,10 +206,7 @@ fn probe(kind: &str, keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Option<Pro
             let tls = tls(keys, faults);
             Probe::Http(http(keys, Some(tls), faults))
         }
-        "tls" => Probe::Tls(Tls {
-            alpn: words(keys, "alpn", faults),
-            ..tls(keys, faults)
-        }),
+        "tls" => Probe::Tls(Tls { alpn: words(keys, "alpn", faults), ..tls(keys, faults) }),
         "dns" => dns(keys, faults)?,
         "udp" => udp(keys, faults),
         "ping" => Probe::Ping,
@@ -365,12 +358,7 @@ fn tls(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Tls {
     if let Some(ca) = ca.as_ref().filter(|_| !verify) {
         faults.push(ca.spot.fault("ca without verify would do nothing", "add verify: true"));
     }
-    Tls {
-        name: text(keys, "sni", faults),
-        verify,
-        ca: ca.map(|put| put.value),
-        alpn: Vec::new(),
-    }
+    Tls { name: text(keys, "sni", faults), verify, ca: ca.map(|put| put.value), alpn: Vec::new() }
 }
 
 fn ca(text: &str) -> Result<PathBuf, Wrong> {
@@ -420,7 +408,8 @@ fn dns(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Option<Probe> {
 fn udp(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Probe {
     let hex = keys.take("send_hex").and_then(|at| at.read(faults, hexadecimal));
     let send = text(keys, "send", faults).map(|text| octets(&text));
-    let send = hex.map(|put| put.value.into_iter().map(Option::unwrap_or_default).collect()).or(send);
+    let send =
+        hex.map(|put| put.value.into_iter().map(Option::unwrap_or_default).collect()).or(send);
     let pattern = keys.take("expect_hex").and_then(|at| at.read(faults, hexadecimal));
     let expect = text(keys, "expect", faults).map(|text| octets(&text));
     let expect = expect.map(|octets| octets.into_iter().map(Some).collect());
@@ -482,6 +471,8 @@ mod tests {
     fn octets_in_a_text() {
         assert_eq!(octets(r"a\r\n\x00\\\q"), b"a\r\n\x00\\\\q");
         assert_eq!(hexadecimal("00 XX ff").unwrap(), [Some(0), None, Some(255)]);
-        assert!(hexadecimal("0").is_err() && hexadecimal("").is_err() && hexadecimal("0g").is_err());
+        assert!(
+            hexadecimal("0").is_err() && hexadecimal("").is_err() && hexadecimal("0g").is_err()
+        );
     }
 }

@@ -41,11 +41,8 @@ pub struct Health {
 const QUORUM_MOST: u32 = 1 << 30;
 
 pub(super) fn health(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Health {
-    let all_down = [
-        ("refuse", AllDown::Refuse),
-        ("keep_last", AllDown::KeepLast),
-        ("all_up", AllDown::AllUp),
-    ];
+    let all_down =
+        [("refuse", AllDown::Refuse), ("keep_last", AllDown::KeepLast), ("all_up", AllDown::AllUp)];
     let on_down =
         [("leave", OnDown::Leave), ("weight0", OnDown::Weight0), ("remove", OnDown::Remove)];
     Health {

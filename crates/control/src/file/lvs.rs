@@ -204,7 +204,8 @@ fn events(keys: &mut Keys<'_>, written: &mut Lifecycle, faults: &mut Vec<Fault>)
         written.gone = at.word(faults, &ends).map(|put| put.value);
     }
     // `keep` is no end: `health` knows it.
-    let existing = [("reset", Some(Gone::Reset)), ("reschedule", Some(Gone::Expire)), ("keep", None)];
+    let existing =
+        [("reset", Some(Gone::Reset)), ("reschedule", Some(Gone::Expire)), ("keep", None)];
     let existing = keys.take("existing").and_then(|at| at.word(faults, &existing));
     written.down = existing.as_ref().and_then(|put| put.value);
     written.keeps = existing.map(|put| put.value.is_none());

@@ -1,7 +1,7 @@
 //! What health knows of servers, and what their services make of it: which of them take new
 //! connections, which lose their old ones, whether the sorry server is needed.
 
-use std::time::SystemTime;
+use std::{net::IpAddr, time::SystemTime};
 
 use dataplane::snapshot::{self, ServerId, ServiceId, Services};
 use hashbrown::HashMap;
@@ -12,7 +12,7 @@ use health::{
     pool::{Decision, Pool, Seat},
 };
 
-use crate::model::{Model, OnDown, Server, Service};
+use crate::model::{Model, OnDown, Server, Service, Vip};
 
 /// Everything that is known.
 #[derive(Default)]
@@ -101,6 +101,40 @@ impl Board {
         members
     }
 
+    /// Whether a managed VIP is to be taken away: all of its services that say `withdraw` are
+    /// below their quorum, or any of them.
+    pub fn withdraws(&self, model: &Model, services: &Services, vip: &Vip) -> bool {
+        let own = model.services.iter().filter(|service| {
+            service.health.withdraw
+                && service.key.endpoint().is_some_and(|endpoint| endpoint.address == vip.address)
+        });
+        let mut below = own.map(|service| {
+            let decision = services.by_key.get(&service.key).and_then(|id| self.decision(*id));
+            decision.is_some_and(|decision| !decision.quorum)
+        });
+        match vip.withdraw_any {
+            true => below.any(|below| below),
+            false => {
+                let all: Vec<bool> = below.collect();
+                !all.is_empty() && !all.contains(&false)
+            }
+        }
+    }
+
+    /// The servers of services whose checks pause, since their VIP is elsewhere.
+    pub fn paused(
+        &self,
+        model: &Model,
+        services: &Services,
+        elsewhere: impl Fn(IpAddr) -> bool,
+    ) -> Vec<ServerId> {
+        let paused = model.services.iter().filter(|service| {
+            service.health.pause_without_vip
+                && service.key.endpoint().is_some_and(|endpoint| elsewhere(endpoint.address))
+        });
+        paused.flat_map(|service| seated(service, services)).map(|(_, id)| id).collect()
+    }
+
     /// What would be worth knowing after a restart.
     pub fn memory(&self, model: &Model, services: &Services) -> HashMap<String, Health> {
         let mut memory = HashMap::new();
@@ -126,7 +160,8 @@ impl Board {
             let (pool, decision) = self.pools.entry(id).or_default();
             let before = std::mem::replace(decision, pool.decide(&service.health.pool, &seats));
             let first = before.uses.is_empty() && before.tiers == 0;
-            let (was, is) = ((before.quorum || first, before.sorry), (decision.quorum, decision.sorry));
+            let (was, is) =
+                ((before.quorum || first, before.sorry), (decision.quorum, decision.sorry));
             if was != is {
                 let (name, (quorum, sorry)) = (service.name.clone(), is);
                 turns.push(Turn { service: id, name, quorum, sorry });
@@ -176,9 +211,10 @@ fn seated<'s>(
         .flat_map(|compiled| &compiled.servers)
         .filter_map(|&id| Some(((services.server(id)?.address, services.server(id)?.port), id)))
         .collect();
-    service.servers.iter().filter_map(move |server| {
-        ids.get(&(server.address, server.port)).map(|id| (server, *id))
-    })
+    service
+        .servers
+        .iter()
+        .filter_map(move |server| ids.get(&(server.address, server.port)).map(|id| (server, *id)))
 }
 
 /// The id of the service's sorry server.

@@ -54,7 +54,13 @@ impl<'a> Checks<'a> {
     pub(super) fn names(&self, named: &[Named], faults: &mut Vec<Fault>) {
         let mut seen = HashMap::new();
         for Named { name, terms } in named {
-            super::twice(&mut seen, &name.value, &format!("check {}", name.value), &name.spot, faults);
+            super::twice(
+                &mut seen,
+                &name.value,
+                &format!("check {}", name.value),
+                &name.spot,
+                faults,
+            );
             match self.by_name.get(name.value.as_str()) {
                 Some((_, base)) => times(terms, base, &name.value, faults),
                 None => {
@@ -95,6 +101,8 @@ impl<'a> Checks<'a> {
         };
         let family = if asked.service.is_ipv6() { "IPv6" } else { "IPv4" };
         let mut sources = self.sources.iter().map(|source| source.value);
+        let later = "not supported yet, it comes with a later release";
+        faults.push(put.fault(format!("via: service: {later}"), "write via: direct"));
         if !probe.may_go_via_service() {
             let sentence = format!("via: service with {}, which has no port", probe.name());
             faults.push(put.fault(sentence, "write via: direct"));

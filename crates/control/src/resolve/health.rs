@@ -23,7 +23,8 @@ pub(super) fn names(
     for own in members.iter().filter_map(|server| server.checks.as_ref()) {
         names.checks.names(own, faults);
     }
-    let checked = members.iter().any(|server| server.checks.as_ref().is_some_and(|c| !c.is_empty()));
+    let checked =
+        members.iter().any(|server| server.checks.as_ref().is_some_and(|c| !c.is_empty()));
     if checked || !written.checks.is_empty() {
         return;
     }
@@ -60,7 +61,8 @@ pub(super) fn of(
         let sentence = "withdraw in a service of a mark, which has no VIP of its own";
         faults.push(put.spot.fault(sentence, "remove it"));
     }
-    let value = |put: &Option<Put<u32>>, default: u32| put.as_ref().map_or(default, |put| put.value);
+    let value =
+        |put: &Option<Put<u32>>, default: u32| put.as_ref().map_or(default, |put| put.value);
     Health {
         require: written.require.as_ref().map(|put| put.value).unwrap_or_default(),
         pool: pool::Policy {
@@ -97,7 +99,8 @@ fn quorum(service: &file::Service, servers: &[Server], faults: &mut Vec<Fault>) 
     }
     let Some(hysteresis) = &service.health.hysteresis else { return };
     if hysteresis.value >= quorum.value {
-        let sentence = format!("{} is not less than the quorum, {}", hysteresis.value, quorum.value);
+        let sentence =
+            format!("{} is not less than the quorum, {}", hysteresis.value, quorum.value);
         faults.push(hysteresis.spot.fault(sentence, "write a smaller number"));
     } else if u64::from(quorum.value) + u64::from(hysteresis.value) > total {
         faults.push(hysteresis.spot.fault(
