@@ -5,6 +5,7 @@
 //!   why: A.14                           # where it is described
 //!   sysctl: {sloppy_tcp: 1}             # of net.ipv4.vs, before the first step
 //!   marks: [{mark: 10, destination: 10.9.0.2/32, protocol: tcp, ports: [80, 443]}]
+//!   local: [198.18.0.0/15]              # delivered to the director, though no address of its own
 //!   steps: [ipvsadm -A -t 10.9.0.1:80 -s rr, open 3 10.9.0.1:80]
 //!   departs: {why: a reset is kinder, steps: {3: [front gw 4500…]}}
 //! ```
@@ -29,6 +30,10 @@ pub struct Scenario {
     pub sysctl: BTreeMap<String, String>,
     /// What gives packets their marks.
     pub marks: Vec<Mark>,
+    /// Prefixes beside [`crate::ground::LOCAL`] that are delivered to the director when they come
+    /// in at the front, and go on being others' addresses: IPVS takes only what is delivered. xlvs
+    /// has no need of it.
+    pub local: Vec<String>,
     /// What to do, in order.
     pub steps: Vec<Step>,
     /// Where xlvs differs on purpose.
@@ -72,6 +77,8 @@ struct Entry {
     sysctl: BTreeMap<String, Scalar>,
     #[serde(default)]
     marks: Vec<Mark>,
+    #[serde(default)]
+    local: Vec<String>,
     #[serde(default)]
     steps: Vec<String>,
     sequences: Option<Sequences>,
@@ -132,6 +139,7 @@ fn spell_out(entry: Entry) -> Result<Vec<Scenario>, Fault> {
             why: entry.why.clone(),
             sysctl: sysctl.clone(),
             marks: entry.marks.clone(),
+            local: entry.local.clone(),
             steps,
             departs: entry.departs.clone(),
         })

@@ -52,6 +52,8 @@ pub(super) struct Director {
     guest: Guest,
     /// Of the last scenario: setting them takes time.
     marks: Vec<Mark>,
+    /// What the last scenario has had delivered to the director.
+    local: Vec<String>,
     /// Whether the last scenario's ICMP errors may have taught the kernel an MTU.
     taught: bool,
     /// Number of the last fence.
@@ -68,7 +70,7 @@ impl Director {
         let nics = Port::ALL.map(|port| Nic::new(mac_text(port.mac()))).to_vec();
         let mut guest = Guest::boot(kernel, &root, &Plan { nics, lifetime, ..Plan::default() })?;
         guest.run(&ground::commands())?;
-        Ok(Self { guest, marks: Vec::new(), taught: false, fence: 0 })
+        Ok(Self { guest, marks: Vec::new(), local: Vec::new(), taught: false, fence: 0 })
     }
 
     /// What kernel and ipvsadm call themselves.
@@ -140,6 +142,10 @@ impl Director {
         if self.marks != scenario.marks {
             script += &ground::marks(&scenario.marks);
             self.marks.clone_from(&scenario.marks);
+        }
+        if self.local != scenario.local {
+            script += &ground::delivered(&scenario.local);
+            self.local.clone_from(&scenario.local);
         }
         self.guest.run(&script)?;
         // What the scenario before has left behind: errors about unanswered ARP, say.
