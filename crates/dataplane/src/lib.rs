@@ -37,6 +37,7 @@ pub mod policy;
 pub mod prefix;
 pub mod pressure;
 pub mod punt;
+mod purge;
 pub mod quote;
 pub mod record;
 pub mod reset;
