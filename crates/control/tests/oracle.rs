@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use oracle::{Recording, Scenario, difference, scenario};
+use oracle::{Recording, Scenario, scenario};
 use player::Player;
 
 /// Seconds by which expiry times may differ: a kernel is asked a moment later, and xlvs counts
@@ -70,7 +70,7 @@ fn compare(scenario: &Scenario, recording: &Recording) -> Result<(), String> {
         let departure = scenario.departs.as_ref().and_then(|d| d.steps.get(&(at + 1)));
         let expected = departure.unwrap_or(recorded);
         let actual = player.step(step);
-        if let Some(difference) = difference(text, expected, &actual, SLACK) {
+        if let Some(difference) = scenario.difference(text, expected, &actual, SLACK) {
             let actual = actual.join("\n    ");
             return Err(format!("step {}: {difference}\n  all of it:\n    {actual}", at + 1));
         }
@@ -145,6 +145,7 @@ topics! {
     picks_rr,
     picks_sed,
     picks_sh,
+    picks_twos,
     picks_wlc,
     picks_wrr,
     services,

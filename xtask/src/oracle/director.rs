@@ -16,9 +16,10 @@ use super::ground;
 use crate::failure::{Outcome, fail};
 use crate::guest::{Guest, Initramfs, Kernel, Nic, Plan};
 
-/// Those of Debian's 6.1, which has no twos.
-const SCHEDULERS: &[&str] =
-    &["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"];
+/// All there are; Debian's 6.1 has no twos.
+const SCHEDULERS: &[&str] = &[
+    "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos",
+];
 const MODULES: &[&str] = &["ip_vs", "ip_vs_pe_sip", "nf_tables", "nft_dup_ipv4", "nft_dup_ipv6"];
 
 /// An emulated kernel answers within milliseconds; the machine may be busy with others.
@@ -63,9 +64,12 @@ pub(super) struct Director {
 impl Director {
     /// Boots it and lays its network.
     pub(super) fn boot(kernel: &Kernel, lifetime: Duration) -> Outcome<Self> {
-        let schedulers = SCHEDULERS.iter().map(|name| format!("ip_vs_{name}"));
-        let modules: Vec<String> =
-            MODULES.iter().map(|name| (*name).to_owned()).chain(schedulers).collect();
+        let mut modules: Vec<String> = MODULES.iter().map(|name| (*name).to_owned()).collect();
+        for module in SCHEDULERS.iter().map(|name| format!("ip_vs_{name}")) {
+            if kernel.offers(&module)? {
+                modules.push(module);
+            }
+        }
         let root = Initramfs::default().modules(&modules).programs(&["ipvsadm", "nft", "ethtool"]);
         let nics = Port::ALL.map(|port| Nic::new(mac_text(port.mac()))).to_vec();
         let mut guest = Guest::boot(kernel, &root, &Plan { nics, lifetime, ..Plan::default() })?;
@@ -126,12 +130,12 @@ impl Director {
     /// IPVS is unloaded and loaded: no service, connection or setting outlives it.
     fn reset(&mut self, scenario: &Scenario) -> Outcome {
         let mut script = UNLOAD.to_owned();
-        // What modprobe would do, which takes ten times as long.
+        // What modprobe would do, which takes ten times as long, but also unpacks.
         let wanted = SCHEDULERS.iter().filter(|name| names(scenario, name));
         for module in
             std::iter::once("ip_vs".to_owned()).chain(wanted.map(|name| format!("ip_vs_{name}")))
         {
-            script += &format!("insmod $home/{module}.ko\n");
+            script += &format!("insmod $home/{module}.ko 2>/dev/null || modprobe {module}\n");
         }
         if std::mem::replace(&mut self.taught, has_errors(scenario)) {
             script += "ip route flush cache\nip -6 route flush cache\n";

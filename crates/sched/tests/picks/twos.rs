@@ -1,5 +1,5 @@
-//! twos for every pair of numbers that the kernel may draw, against its rule in plain words. No
-//! kernel of Debian's has it, so this is in place of a recording.
+//! twos for every pair of numbers that the kernel may draw, against its rule in plain words. What a
+//! kernel's draws come to is in `tests/oracle/recorded/picks_twos.txt`.
 
 use sched::{Candidate, Kind, Load, Plan, Request, Scheduler};
 
