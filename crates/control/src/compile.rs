@@ -6,7 +6,7 @@ mod ids;
 pub use ids::{Ids, ServerKey};
 
 use dataplane::{
-    forward::ServiceKey,
+    forward::{Forward, ServiceKey},
     snapshot::{self, ServerId, ServiceId, Services, Settings},
 };
 
@@ -45,16 +45,25 @@ pub fn compile(model: &Model, ids: &mut Ids) -> Services {
 /// Gives the service's servers their ids and returns these in scheduling order: that of the
 /// file, or, as in the kernel, of addition with the newest first.
 fn candidates(service: &Service, id: ServiceId, compat: Compat, ids: &mut Ids) -> Vec<ServerId> {
-    let mut order: Vec<ServerId> =
-        service.servers.iter().map(|server| place(server, service.key, id, ids)).collect();
+    let mut order: Vec<ServerId> = service
+        .servers
+        .iter()
+        .map(|server| place(server, (service.key, id), compat, ids))
+        .collect();
     if compat == Compat::Lvs {
         order.reverse();
     }
     order
 }
 
-fn place(server: &Server, service: ServiceKey, id: ServiceId, ids: &mut Ids) -> ServerId {
-    let record = snapshot::Server {
+fn place(
+    server: &Server,
+    (service, id): (ServiceKey, ServiceId),
+    compat: Compat,
+    ids: &mut Ids,
+) -> ServerId {
+    let key = ServerKey { service, address: server.address, port: server.port };
+    let mut record = snapshot::Server {
         weight: server.weight,
         tunnel: server.tunnel,
         upper: server.upper,
@@ -63,7 +72,15 @@ fn place(server: &Server, service: ServiceKey, id: ServiceId, ids: &mut Ids) -> 
         edition: server.edition,
         ..snapshot::Server::new(id, server.address, server.port, server.forward)
     };
-    ids.server(ServerKey { service, address: server.address, port: server.port }, record)
+    if let Some(before) = ids.record(&key) {
+        record.former = before.former.and(before.forward);
+        // The kernel has one tunnel for a server: an edit to another method makes it IP in IP,
+        // for live connections, too (`__ip_vs_update_dest`).
+        if record.forward != Forward::Tun && compat != Compat::Lvs {
+            record.tunnel = before.tunnel;
+        }
+    }
+    ids.server(key, record)
 }
 
 fn record(service: &Service, servers: Vec<ServerId>) -> snapshot::Service {

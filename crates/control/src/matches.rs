@@ -8,7 +8,7 @@ use std::{
 };
 
 use dataplane::{
-    forward::{Endpoint, Forward, Protocol, ServiceKey, Tunnel},
+    forward::{Endpoint, Protocol, ServiceKey, Tunnel},
     mark::MarkRule,
     snapshot::{Server, Service, Services},
     topology::Topology,
@@ -59,7 +59,7 @@ pub struct MatchEntries {
 }
 
 /// Lists what the match maps must hold for these services; removed ones that still have
-/// connections are among them. FullNAT servers need no entry (their answers come to a local
+/// connections are among them, and what servers need that once had another method. FullNAT servers need no entry (their answers come to a local
 /// address), nor do DR servers (their answers do not come).
 pub fn match_entries(services: &Services) -> MatchEntries {
     let mut entries = MatchEntries::default();
@@ -74,10 +74,11 @@ pub fn match_entries(services: &Services) -> MatchEntries {
     }
     for server in services.servers.iter().flatten() {
         let Some(Some(service)) = services.services.get(server.service as usize) else { continue };
-        match server.forward {
-            Forward::Nat => entries.add_nat_server(server, service),
-            Forward::Tun => entries.add_tunnel_server(server),
-            Forward::FullNat | Forward::Dr => {}
+        if server.answers_by_nat() {
+            entries.add_nat_server(server, service);
+        }
+        if let Some(tunnel) = server.tunnel() {
+            entries.add_tunnel_server(server.address, tunnel);
         }
     }
     entries
@@ -121,10 +122,10 @@ impl MatchEntries {
         }
     }
 
-    fn add_tunnel_server(&mut self, server: &Server) {
-        self.addresses.entry(server.address).or_default().tunnel_server = true;
-        if let Tunnel::Gue { port, .. } = server.tunnel {
-            let key = Endpoint { protocol: Protocol::Udp, address: server.address, port };
+    fn add_tunnel_server(&mut self, address: IpAddr, tunnel: Tunnel) {
+        self.addresses.entry(address).or_default().tunnel_server = true;
+        if let Tunnel::Gue { port, .. } = tunnel {
+            let key = Endpoint { protocol: Protocol::Udp, address, port };
             self.endpoints.entry(key).or_default().gue = true;
         }
     }

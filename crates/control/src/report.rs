@@ -265,6 +265,10 @@ pub struct Totals {
     pub answers: BTreeMap<String, u64>,
     /// NAT connections whose source port was moved to keep two VIPs apart.
     pub moved_ports: u64,
+    /// What went to its own destination, for want of a server (`cache_bypass`).
+    pub bypassed: Counts,
+    /// Connections and persistence templates that `drop_entry` ended.
+    pub dropped_entries: u64,
     /// Connections made.
     pub opened: u64,
 }

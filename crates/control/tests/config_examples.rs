@@ -6,7 +6,7 @@ use control::{
     compile::{Ids, compile},
     load::{load, read},
     matches::match_entries,
-    model::Model,
+    model::{Compat, Model},
 };
 use dataplane::forward::Forward;
 
@@ -37,7 +37,7 @@ fn all_load_and_compile() {
         }
         count += 1;
     }
-    assert_eq!(count, 7, "minimal, full and five demos");
+    assert_eq!(count, 8, "minimal, full, compat-lvs and five demos");
 }
 
 /// (file, method, VIPs, first server of each family)
@@ -110,4 +110,37 @@ fn full_example_states_the_defaults() {
     }
     assert_eq!(of("caches").policy.scheduler, full.plan(sched::Kind::Lblcr));
     assert_eq!(full.services[0].servers.iter().map(|s| s.weight).collect::<Vec<_>>(), [10, 30]);
+}
+
+/// What must be alike at both directors for them to pick alike.
+#[test]
+fn the_example_beside_a_kernel_director_picks_as_it_does() {
+    use sched::Kind;
+    let model = example("compat-lvs.yaml");
+    assert_eq!(model.compat, Compat::Lvs);
+    let services = compile(&model, &mut Ids::default());
+    let of = |name: &str| {
+        let found = services.services.iter().flatten().find(|service| service.name == name);
+        let service = found.expect(name);
+        assert!(service.policy.lifecycle.sloppy_tcp, "{name}");
+        let servers = service.servers.iter().filter_map(|id| services.server(*id));
+        let rows: Vec<_> = servers.map(|s| (s.address.to_string(), s.port, s.weight)).collect();
+        (service.policy.scheduler, rows)
+    };
+    // The list as the kernel has it: newest first, with the service's port.
+    let newest_first = |port| {
+        [("10.0.2.13", 1), ("10.0.2.12", 3), ("10.0.2.11", 3)]
+            .map(|(address, weight)| (address.to_owned(), port, weight))
+            .to_vec()
+    };
+    let rows = [
+        ("web", Kind::Mh, true, true, 80),
+        ("quic", Kind::Sh, false, true, 443),
+        ("shop", Kind::Sh, false, false, 0),
+    ];
+    for (name, kind, port, fallback, service_port) in rows {
+        let (plan, servers) = of(name);
+        assert_eq!((plan.kind, plan.port, plan.fallback), (kind, port, fallback), "{name}");
+        assert_eq!(servers, newest_first(service_port), "{name}");
+    }
 }

@@ -136,6 +136,11 @@ fn filled() -> (Director, Services, Vec<Arc<Stats>>) {
     stats[1].answer(Answer::PacketTooBig);
     stats[1].moved_ports.add(4);
     stats[1].opened.add(6);
+    stats[0].dropped_entries.add(5);
+    let bypass = director.bypass();
+    director.opened(bypass, UDP_STATE);
+    stats[1].server(bypass).in_packets.add(7);
+    stats[1].server(bypass).in_bytes.add(700);
     (director, services, stats.to_vec())
 }
 
@@ -242,7 +247,10 @@ fn the_box_is_summed_over_its_workers() {
     assert_eq!((totals.drops["table_full"], totals.drops["no_route"]), (2, 0));
     assert_eq!(totals.drops.len(), Drop::COUNT);
     assert_eq!((totals.punts["alien"], totals.answers["packet_too_big"]), (2, 1));
-    assert_eq!((totals.moved_ports, totals.opened), (4, 6));
+    assert_eq!((totals.moved_ports, totals.opened, totals.dropped_entries), (4, 6, 5));
+    let bypassed =
+        Counts { inactive: 1, connections: 1, in_packets: 7, in_bytes: 700, ..Counts::default() };
+    assert_eq!(totals.bypassed, bypassed);
     let tables = report.tables;
     assert_eq!(tables.ipv4, Table { connections: 1, capacity: 1000 });
     assert_eq!(tables.ipv6, Table { connections: 0, capacity: 500 });

@@ -84,9 +84,7 @@ impl<'a> Breath<'a> {
             return Err(Refusal::Drop(Drop::BadSource));
         }
         self.screen(source, target.id).map_err(Refusal::Drop)?;
-        let defence = &self.snapshot.services.settings.defence;
-        let table = A::table(self.director);
-        if self.director.pressure.drops(defence, A::IPV6, self.now, || table.free()) {
+        if self.director.defences.drops_packet(A::IPV6) {
             return Err(Refusal::Drop(Drop::DropPacket));
         }
         // `ip_vs_schedule`: data connections of FTP servers are none of ours, and ports beside
@@ -169,9 +167,7 @@ impl<'a> Breath<'a> {
         if service.policy.lifecycle.cache_bypass && service.key.mark().is_some() && elsewhere() {
             let server = Server::new(target.id, destination, 0, Forward::Dr);
             let chosen = Chosen { id: self.director.bypass(), server: &server, template: None };
-            let opened = self.open(packet, target, &chosen, None).map_err(Refusal::Drop);
-            self.stats.bypassed.add(opened.is_ok().into());
-            return opened;
+            return self.open(packet, target, &chosen, None).map_err(Refusal::Drop);
         }
         Err(if ftp_data { Refusal::Punt(Punt::NoConnection) } else { Refusal::NoServer })
     }
@@ -185,7 +181,7 @@ impl<'a> Breath<'a> {
         cursor: Option<&mut u32>,
     ) -> Result<Found<A>, Drop> {
         let Chosen { id: server_id, server, template } = *chosen;
-        let secure = self.director.defences.secure_tcp();
+        let secure = self.director.defences.secure_tcp(A::IPV6);
         let (keys, idle) = one_packet::keys(packet, target.service, server.forward);
         let (state, timeout) = match keys {
             Keys::Both => first_state(packet, target.service, server.forward, secure),

@@ -264,7 +264,7 @@ impl<'a> Breath<'a> {
         direction: tcp::Direction,
     ) {
         let server = found.connection.server_id;
-        let secure = self.director.defences.secure_tcp();
+        let secure = self.director.defences.secure_tcp(A::IPV6);
         while let Some(state) = State::from_number(found.meta.state()) {
             let next = state.next(direction, packet.flags, secure);
             if next == state {

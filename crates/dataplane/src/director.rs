@@ -20,7 +20,6 @@ use crate::{
     fragment::FragmentTable,
     limiter::{self, Limiter},
     policy::OnJoin,
-    pressure::Pressure,
     record::Standing,
     snapshot::{ServerId, Service, ServiceId, Services},
     state::State,
@@ -103,8 +102,6 @@ pub struct Director {
     pub limiter: Limiter,
     /// How many connections each source opened lately.
     pub sources: Sources,
-    /// What `drop_packet` drops next.
-    pub pressure: Pressure,
     limits: Limits,
     servers: Box<[ServerRecord]>,
     services: Box<[Mutex<Option<Admission>>]>,
@@ -172,7 +169,6 @@ impl Director {
             defences: Defences::default(),
             limiter: Limiter::new(limits.icmp_rate),
             sources: Sources::new(limits.sources),
-            pressure: Pressure::default(),
             // The last one is no server's: see `Director::bypass`.
             servers: (0..=limits.servers).map(|_| ServerRecord::default()).collect(),
             services: (0..limits.services).map(|_| Mutex::new(None)).collect(),

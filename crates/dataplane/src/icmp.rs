@@ -13,7 +13,7 @@ use crate::{
     packet::{Fragment, IcmpError, Packet},
     policy::Gone,
     quote::{Quote, parse_quoted},
-    snapshot::ServerId,
+    snapshot::{Server, ServerId},
     table::{Found, Way},
     tcp,
     tunnel::QuotedTunnel,
@@ -110,7 +110,11 @@ impl Breath<'_> {
         let servers = services.tunnel_servers.get(&quote.dst.ip())?;
         let tunnel = QuotedTunnel::read(quote.protocol, behind).filter(|_| !quote.later)?;
         let server = |id: &ServerId| services.servers[*id as usize].as_ref();
-        let ours = servers.iter().filter_map(server).any(|server| tunnel.is_of(server.tunnel));
+        let ours = servers
+            .iter()
+            .filter_map(server)
+            .filter_map(Server::tunnel)
+            .any(|known| tunnel.is_of(known));
         ours.then_some(tunnel)
     }
 

@@ -3,12 +3,12 @@
 //! Read it along the walk of a packet. A [`worker`] breathes: it receives a burst from each
 //! port, [`packet`] parses each frame once, the [`table`] is asked in two stages so that
 //! its memory comes in time, and [`breath`] decides: a connection is found, or [`admit`]
-//! makes one: which service ([`lookup`]), who may ([`access`], [`pressure`]), which server
+//! makes one: which service ([`lookup`]), who may ([`access`]), which server
 //! ([`template`], [`admission`]). The packet is observed ([`tcp`]), its way out found ([`route`] over the
 //! mirrored [`topology`]), its headers changed ([`rewrite`], [`tunnel`], [`split`]). ICMP
 //! errors go through [`icmp`], our own come from [`answer`], fragments follow their first
 //! one by [`fragment`]; [`gone`] tells which connections are over, [`reset`] ends TCP ones. Every packet ends in one [`verdict`]. The worker sees one
-//! [`snapshot`] a breath; what outlives it is in the [`director`], what is done against floods in [`defence`]; where frames come
+//! [`snapshot`] a breath; what outlives it is in the [`director`], what is done against floods in [`defence`] and [`patrol`]; where frames come
 //! from and go to is behind [`io`].
 #![forbid(unsafe_code)]
 
@@ -33,9 +33,9 @@ pub mod mark;
 pub mod memory;
 mod one_packet;
 pub mod packet;
+pub mod patrol;
 pub mod policy;
 pub mod prefix;
-pub mod pressure;
 pub mod punt;
 mod purge;
 pub mod quote;

@@ -199,7 +199,7 @@ pub struct Defence {
     pub secure_tcp: u8,
     /// `drop_packet: 3` drops one of so many (`am_droprate`).
     pub am_droprate: u32,
-    /// "Memory is short": fewer free entries in the connection table than this. The kernel
+    /// "Memory is short": fewer free entries in a family's connection table than this. The kernel
     /// counts free pages (`amemthresh`); our table has its memory from the start.
     pub amemthresh: u32,
 }

@@ -49,9 +49,10 @@ impl Snapshot {
             .iter()
             .zip(0..)
             .map(|(server, id)| {
-                let server = server.as_ref().filter(|s| s.forward == Forward::Tun)?;
+                let server = server.as_ref()?;
+                let tunnel = server.tunnel()?;
                 let ends = Ends::new(source_towards(&topology, server.address)?, server.address)?;
-                Some(Path::new(ends, server.tunnel, services.lifecycle(id).pmtu_disc))
+                Some(Path::new(ends, tunnel, services.lifecycle(id).pmtu_disc))
             })
             .collect();
         let risen = topology.route_generation.wrapping_add(services.liveness);
@@ -146,7 +147,7 @@ impl Services {
             }
         }
         for (id, server) in self.servers.iter().enumerate() {
-            if let Some(server) = server.as_ref().filter(|s| s.forward == Forward::Tun) {
+            if let Some(server) = server.as_ref().filter(|s| s.tunnel().is_some()) {
                 self.tunnel_servers.entry(server.address).or_default().push(id as ServerId);
             }
         }
@@ -226,6 +227,7 @@ impl Server {
             share: 256,
             forward,
             tunnel: Tunnel::Ipip,
+            former: Former::NONE,
             upper: 0,
             lower: 0,
             mac: None,
@@ -234,6 +236,16 @@ impl Server {
             drained: false,
             removed: false,
         }
+    }
+
+    /// The tunnel of its connections, if they may have one.
+    pub fn tunnel(&self) -> Option<Tunnel> {
+        (self.forward == Forward::Tun || self.former.tun).then_some(self.tunnel)
+    }
+
+    /// Its answers may belong to connections by NAT.
+    pub fn answers_by_nat(&self) -> bool {
+        self.forward == Forward::Nat || self.former.nat
     }
 
     /// Removed or down: what becomes of its connections is the service's lifecycle's.
@@ -257,6 +269,29 @@ impl Server {
     }
 }
 
+/// By which methods packets reached a server before edits, of those that need more than its
+/// address: a live connection keeps the method that it began with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Former {
+    /// By NAT: its answers pass here.
+    pub nat: bool,
+    /// Through [`Server::tunnel`].
+    pub tun: bool,
+}
+
+impl Former {
+    /// It never had another method.
+    pub const NONE: Self = Self { nat: false, tun: false };
+
+    /// With one method more.
+    pub const fn and(self, forward: Forward) -> Self {
+        Self {
+            nat: self.nat || matches!(forward, Forward::Nat),
+            tun: self.tun || matches!(forward, Forward::Tun),
+        }
+    }
+}
+
 /// One real server of one service.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -272,8 +307,10 @@ pub struct Server {
     pub share: u16,
     /// How packets reach it.
     pub forward: Forward,
-    /// In TUN: what the outer header is.
+    /// In TUN, and of connections from when it was in TUN: what the outer header is.
     pub tunnel: Tunnel,
+    /// How packets reached it before.
+    pub former: Former,
     /// Connections at which it gets no new ones; 0: any number.
     pub upper: u32,
     /// Below so many it gets new ones again; 0: three quarters of `upper`.

@@ -71,9 +71,7 @@ pub struct Stats {
     pub moved_ports: Counter,
     /// Connections made.
     pub opened: Counter,
-    /// Connections made to their own destination, for want of a server (`cache_bypass`).
-    pub bypassed: Counter,
-    /// Connections that `drop_entry` ended.
+    /// Connections and persistence templates that `drop_entry` ended.
     pub dropped_entries: Counter,
     /// Frames held for a neighbour or a first fragment now (a gauge).
     pub waiting: Counter,
@@ -99,7 +97,6 @@ impl Stats {
             tx_packets: Counter::default(),
             moved_ports: Counter::default(),
             opened: Counter::default(),
-            bypassed: Counter::default(),
             dropped_entries: Counter::default(),
             waiting: Counter::default(),
             ledger: std::array::from_fn(|_| Counter::default()),

@@ -11,12 +11,12 @@ use arc_swap::{ArcSwap, Cache};
 use crate::{
     breath::Breath,
     clock::Now,
-    defence::Patrol,
     director::{Director, Family},
     forward::{V4, V6},
     ids::Ids,
     io::{Frame, Io},
     packet::{Fragment, Packet, Parsed, parse},
+    patrol::Patrol,
     purge::Purge,
     snapshot::Snapshot,
     stats::Stats,

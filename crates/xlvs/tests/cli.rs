@@ -161,7 +161,9 @@ const REPORT: &str = r#"{
      "breaths": 9, "busy_breaths": 8, "waiting": 1,
      "ledger": {"total": 10, "pool": 10, "rx_lent": 0, "tx_lent": 0, "held": 0}}],
   "totals": {"drops": {"malformed": 0, "no_route": 3, "table_full": 12}, "punts": {"alien": 0},
-    "answers": {"time_exceeded": 1}, "moved_ports": 2, "opened": 123456},
+    "answers": {"time_exceeded": 1}, "moved_ports": 2, "dropped_entries": 5, "opened": 123456,
+    "bypassed": {"active": 1, "inactive": 2, "connections": 7, "in_packets": 99, "in_bytes": 9900,
+      "out_packets": 0, "out_bytes": 0}},
   "tables": {"ipv4": {"connections": 19, "capacity": 1000}, "ipv6": {"connections": 0,
     "capacity": 250}, "half_open": {"now": 3, "limit": 250}},
   "rings": [
@@ -193,6 +195,8 @@ Originated or held back
   time_exceeded 1
 
 Source ports moved: 2
+Past the servers: 7 connections, 3 now, 99 packets
+Ended to make room: 5
 
 eth0 queue 1: dropped by the kernel 4, receive ring full 6
 ";

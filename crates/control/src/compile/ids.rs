@@ -59,6 +59,11 @@ impl Ids {
         self.server_of.get(key).copied()
     }
 
+    /// What a server was when it was last compiled, if it still has its id.
+    pub(super) fn record(&self, key: &ServerKey) -> Option<&Server> {
+        self.servers.items[self.server_id(key)? as usize].as_ref()
+    }
+
     /// The services and servers that have ids, removed ones among them.
     pub fn keys(&self) -> (HashSet<ServiceKey>, HashSet<ServerKey>) {
         (self.service_of.keys().copied().collect(), self.server_of.keys().copied().collect())

@@ -56,7 +56,7 @@ pub fn build(
         interfaces: interfaces(snapshot, facts),
         services: services(director, &snapshot.services, stats),
         workers: stats.iter().enumerate().map(|(at, stats)| worker(at, stats, facts)).collect(),
-        totals: totals(stats),
+        totals: totals(director, stats),
         tables: tables(director),
         rings: facts.rings.clone(),
     }
@@ -186,7 +186,7 @@ fn worker(at: usize, stats: &Stats, facts: &Facts) -> Worker {
     }
 }
 
-fn totals(stats: &[Arc<Stats>]) -> Totals {
+fn totals(director: &Director, stats: &[Arc<Stats>]) -> Totals {
     let sum = |pick: &dyn Fn(&Stats) -> &Counter| -> u64 {
         stats.iter().map(|stats| pick(stats).value()).sum()
     };
@@ -205,6 +205,8 @@ fn totals(stats: &[Arc<Stats>]) -> Totals {
             .map(|&kind| by(kind.name(), sum(&|stats| &stats.answers[kind as usize])))
             .collect(),
         moved_ports: sum(&|stats| &stats.moved_ports),
+        bypassed: counts(director, director.bypass(), stats),
+        dropped_entries: sum(&|stats| &stats.dropped_entries),
         opened: sum(&|stats| &stats.opened),
     }
 }

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use dataplane::{policy::OnJoin, tcp::State};
+use control::matches::match_entries;
+use dataplane::{
+    forward::{Forward, Tunnel},
+    policy::OnJoin,
+    tcp::State,
+};
 use ipvsadm::Counters;
 
 use crate::{connections::connection as one, stage::Stage};
@@ -237,4 +242,39 @@ fn without_slow_start_nothing_ramps() {
     let mut stage = stage();
     stage.done(&["-a -t 10.9.0.1:80 -r 10.0.0.13:80 -m"]);
     assert_eq!((share(&stage, "10.0.0.13:80"), stage.registry.ramps()), (256, false));
+}
+
+/// Live connections keep the method that they began with, so what it needs stays: the tunnel,
+/// and the answers that the XDP program takes.
+#[test]
+fn a_server_that_gets_another_method_keeps_what_its_connections_need() {
+    let gue = Tunnel::Gue { port: 6080, checksum: false };
+    let add = "-a -t 10.9.0.1:80 -r 10.0.0.11:80 -i --tun-type gue --tun-port 6080";
+    for (compat, kept) in [("none", gue), ("lvs", Tunnel::Ipip)] {
+        let mut stage = Stage::new(&format!("compat: {compat}\nservices: []"));
+        stage.done(&[TABLE[0], add, TABLE[2]]);
+        let [tun, nat] = ["10.0.0.11:80", "10.0.0.12:80"].map(|at| stage.id(WEB, at).unwrap());
+        // (by a tunnel, the port from which answers of a NAT server are taken)
+        let takes = |stage: &Stage| {
+            let entries = match_entries(&stage.services);
+            let of = |id| &entries.addresses[&stage.server(id).address];
+            let answers = entries.endpoints.iter().filter(|(_, roles)| roles.server);
+            let answers: Vec<_> = answers.map(|(end, _)| end.to_string()).collect();
+            (of(tun).tunnel_server, of(nat).nat_server, answers.join(" "))
+        };
+        let before = takes(&stage);
+        assert_eq!(before, (true, true, "10.0.0.12:80/tcp".to_owned()));
+        assert_eq!(stage.server(tun).tunnel(), Some(gue));
+        assert_eq!(stage.server(nat).tunnel(), None);
+        for id in ["10.0.0.11:80", "10.0.0.12:80"] {
+            stage.done(&[&format!("-e -t 10.9.0.1:80 -r {id} -g")]);
+        }
+        // Also when something else is changed after that.
+        stage.done(&["-e -t 10.9.0.1:80 -r 10.0.0.11:80 -g -w 5"]);
+        assert_eq!(takes(&stage), before, "{compat}");
+        assert_eq!(stage.server(tun).tunnel(), Some(kept), "{compat}");
+        assert!([tun, nat].iter().all(|id| stage.server(*id).forward == Forward::Dr));
+        stage.done(&["-e -t 10.9.0.1:80 -r 10.0.0.11:80 -i"]);
+        assert_eq!(stage.server(tun).tunnel(), Some(Tunnel::Ipip), "an edit to another tunnel");
+    }
 }

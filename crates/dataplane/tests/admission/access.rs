@@ -97,6 +97,8 @@ fn drop_packet_counts_as_the_kernel() {
     let mut services = one(key, by(Kind::Rr), Forward::Dr, (&[12, 11], 80));
     services.settings.defence = Defence { drop_packet: 3, am_droprate: 4, ..Defence::default() };
     let mut office = Office::new(services, 2);
+    // It is decided once a second.
+    office.wait(1);
     let picks: Vec<Option<u16>> = (0..12)
         .map(|n| office.at_worker(n % 2, send(false, 1, 1000 + n as u16, 80)).host())
         .collect();

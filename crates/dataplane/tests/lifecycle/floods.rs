@@ -43,14 +43,16 @@ fn memory_is_short_below_the_threshold() {
     let defence = Defence { secure_tcp: 1, amemthresh: 16, ..Defence::default() };
     let mut bench = bench(Protocol::Udp, Forward::Dr, defence);
     for n in 0..49 {
-        assert!(!bench.director.defences.secure_tcp(), "{n} of 64");
+        assert!(!bench.director.defences.secure_tcp(false), "{n} of 64");
         bench.serve(&datagram(client(n), VIP, 1));
         bench.wait(1);
     }
     bench.wait(1);
-    assert!(bench.director.defences.secure_tcp() && bench.director.defences.memory_short());
+    assert!(
+        bench.director.defences.secure_tcp(false) && bench.director.defences.memory_short(false)
+    );
     bench.wait(320);
-    assert!(!bench.director.defences.memory_short(), "all are gone");
+    assert!(!bench.director.defences.memory_short(false), "all are gone");
 }
 
 /// A part of a 32nd in each second: after 33 seconds each one was looked at once.

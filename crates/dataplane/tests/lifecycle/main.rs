@@ -3,6 +3,7 @@
 //! `ip_vs_core.c` and `ip_vs_proto_tcp.c` of Linux 6.1, as LVS's users know them.
 
 mod bench;
+mod edits;
 mod floods;
 mod gone;
 mod idle;

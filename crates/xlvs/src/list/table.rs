@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use control::report::{Counts, Report, Ring, Server, ServerState, Service};
+use control::report::{Counts, Report, Ring, Server, ServerState, Service, Totals};
 
 /// Columns to the left edge; the others are numbers, to the right one.
 const LEFT: usize = 4;
@@ -33,9 +33,7 @@ pub(crate) fn render(report: &Report, colours: bool) -> String {
     reasons(&mut text, "Dropped", &totals.drops);
     reasons(&mut text, "Given to the kernel", &totals.punts);
     reasons(&mut text, "Originated or held back", &totals.answers);
-    if totals.moved_ports > 0 {
-        line(&mut text, &format!("\nSource ports moved: {}", totals.moved_ports));
-    }
+    happenings(&mut text, totals);
     rings(&mut text, &report.rings);
     text
 }
@@ -164,6 +162,25 @@ fn reasons(text: &mut String, title: &str, counts: &BTreeMap<String, u64>) {
     let width = came.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, count) in came {
         line(text, &format!("  {name:width$} {count}"));
+    }
+}
+
+/// What was done to connections beside forwarding them.
+fn happenings(text: &mut String, totals: &Totals) {
+    let Totals { moved_ports, bypassed, dropped_entries, .. } = totals;
+    let Counts { connections, active, inactive, in_packets, .. } = *bypassed;
+    let now = active + inactive;
+    let all = [
+        (*moved_ports, format!("Source ports moved: {moved_ports}")),
+        (
+            connections,
+            format!("Past the servers: {connections} connections, {now} now, {in_packets} packets"),
+        ),
+        (*dropped_entries, format!("Ended to make room: {dropped_entries}")),
+    ];
+    let came: Vec<String> = all.into_iter().filter(|(n, _)| *n > 0).map(|(_, said)| said).collect();
+    if !came.is_empty() {
+        line(text, &format!("\n{}", came.join("\n")));
     }
 }
 
