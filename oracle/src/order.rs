@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! tcp FROM:PORT > TO:PORT FLAGS [WORD…]       flags: letters of SAFRPU, or . for none
-//! udp FROM:PORT > TO:PORT [WORD…]
+//! udp FROM:PORT > TO:PORT [WORD…] [of PACKET]   GUE: a header of four octets, then that packet
 //! sctp FROM:PORT > TO:PORT CHUNK[+CHUNK…] [WORD…]
 //! icmp TYPE/CODE FROM > TO [WORD…] [about PACKET]
-//! ip PROTOCOL FROM > TO [WORD…] [of PACKET]   a tunnel's outer packet, or anything else
+//! ip PROTOCOL FROM > TO [WORD…] [of PACKET]   a tunnel's outer packet (47: with GRE's four octets), or anything else
 //! ```
 //! Words: `ttl=64 tos=0 id=1 len=0 seq=1000 ack=2000 mtu=0` with their defaults, `df`, `options` (an IPv4
 //! router alert, or IPv6 hop-by-hop padding), `checksum=bad` or `zero`, `header=bad` (the IPv4 header checksum),
@@ -62,6 +62,8 @@ pub enum Content {
     Tcp(u8),
     /// A datagram.
     Udp,
+    /// A packet in GUE (draft-ietf-intarea-gue), version 0, without flags.
+    Gue(Box<Packet>),
     /// A packet with chunks, by their types.
     Sctp(Vec<u8>),
     /// A message; an error quotes a packet.
@@ -150,7 +152,7 @@ impl Packet {
         };
         let (content, rest) = match (*protocol, rest) {
             ("tcp", [flags, rest @ ..]) => (Content::Tcp(tcp_flags(flags)?), rest),
-            ("udp", rest) => (Content::Udp, rest),
+            ("udp", rest) => (inner.map_or(Content::Udp, Content::Gue), rest),
             ("sctp", [chunks, rest @ ..]) => (Content::Sctp(sctp_chunks(chunks)?), rest),
             ("icmp", rest) => (icmp(kind, inner)?, rest),
             ("ip", rest) => (Content::Other(number(kind)?, inner), rest),

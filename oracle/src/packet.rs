@@ -1,6 +1,6 @@
 //! Packets in octets: building those that arrive, reading those that leave.
 //!
-//! Written out by hand from RFC 791, 8200, 9293, 768, 9260, 792 and 4443: neither the kernel
+//! Written out by hand from RFC 791, 8200, 9293, 768, 9260, 792, 4443 and 2784: neither the kernel
 //! nor xlvs has a part in it.
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,6 +10,7 @@ use crate::order::{Checksum, Content, Packet};
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const GRE: u8 = 47;
 const FRAGMENT: u8 = 44;
 const ICMP6: u8 = 58;
 const SCTP: u8 = 132;
@@ -109,7 +110,7 @@ fn ipv6(packet: &Packet, payload: &[u8], offset: usize, more: bool) -> Vec<u8> {
 fn protocol(packet: &Packet) -> u8 {
     match packet.content {
         Content::Tcp(_) => TCP,
-        Content::Udp => UDP,
+        Content::Udp | Content::Gue(_) => UDP,
         Content::Sctp(_) => SCTP,
         Content::Icmp { .. } if packet.from.is_ipv4() => ICMP,
         Content::Icmp { .. } => ICMP6,
@@ -129,6 +130,14 @@ fn payload(packet: &Packet) -> Vec<u8> {
             // An error is no longer than 576 octets (RFC 1812), or 1280 (RFC 4443).
             about.truncate(if packet.from.is_ipv4() { 548 } else { 1232 });
             icmp(packet, [*kind, *code], &[about, data].concat())
+        }
+        Content::Gue(inner) => {
+            let kind = if inner.from.is_ipv4() { 4 } else { 41 };
+            udp(packet, &[vec![0, kind, 0, 0], quote(inner)].concat())
+        }
+        Content::Other(GRE, Some(inner)) => {
+            let kind = if inner.from.is_ipv4() { 0x0800 } else { 0x86dd };
+            [vec![0, 0], word(kind).to_vec(), quote(inner)].concat()
         }
         Content::Other(_, Some(inner)) => quote(inner),
         Content::Other(_, None) => data,

@@ -20,6 +20,7 @@
 //! - picks: for each packet the server that got it, `X` for an ICMP error to the client, `S` for the stack, `-` for nothing.
 //!   The compact form has one character each, `1` for server 11 and so on to `j` for server 29.
 //! - connections: `SECONDS PROTOCOL STATE SOURCE VIRTUAL DESTINATION`, the seconds until it expires.
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::ground::{self, Port};
@@ -306,6 +307,41 @@ pub fn difference(
     None
 }
 
+/// Whether random picks are shared out as they were recorded: `None`, or the server of which one
+/// has far more. Far is five standard deviations of the difference between two samples, which
+/// one comparison in a million exceeds by chance.
+pub fn drift(step: &str, recorded: &[String], actual: &[String]) -> Option<String> {
+    let (was, is) = (shares(recorded), shares(actual));
+    let total: u32 = was.values().sum();
+    if total != is.values().sum() {
+        return Some(format!("> {step}\n  recorded: {was:?}\n  actual:   {is:?}"));
+    }
+    let far = |pick: &&String| {
+        let [was, is] = [&was, &is].map(|all| f64::from(all.get(*pick).copied().unwrap_or(0)));
+        let total = f64::from(total);
+        let share = (was + is) / 2.0 / total;
+        (was - is).abs() > 5.0 * (2.0 * total * share * (1.0 - share)).sqrt()
+    };
+    let pick = was.keys().chain(is.keys()).find(far)?;
+    Some(format!("> {step}\n  {pick} is drawn far too often or seldom: {was:?} and {is:?}"))
+}
+
+/// How often each pick comes.
+fn shares(lines: &[String]) -> BTreeMap<String, u32> {
+    let mut shares = BTreeMap::new();
+    for line in lines {
+        let words: Vec<String> = if line.contains(' ') {
+            line.split(' ').map(str::to_owned).collect()
+        } else {
+            line.chars().map(String::from).collect()
+        };
+        for word in words {
+            *shares.entry(word).or_default() += 1;
+        }
+    }
+    shares
+}
+
 /// Lines of connections sorted, whose order in a kernel is that of a keyed hash.
 fn in_order(lines: &[String]) -> Vec<String> {
     let is_connection =
@@ -360,7 +396,7 @@ fn same_octets(was: &str, is: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        Exit, Recording, Transcript, connection_lines, difference, exit_lines, pick_lines,
+        Exit, Recording, Transcript, connection_lines, difference, drift, exit_lines, pick_lines,
     };
     use crate::ground::Port;
     use crate::order::Packet;
@@ -397,6 +433,21 @@ mod tests {
             ("tcp a", "stack", "front gw 45", true),
         ] {
             assert_eq!(differ(step, was, is), differs, "{step}: {was} / {is}");
+        }
+    }
+
+    #[test]
+    fn random_picks_may_differ_as_chance_has_it() {
+        let lines = |ones: usize, twos: usize| vec!["1".repeat(ones) + &"2".repeat(twos)];
+        for (was, is, drifts) in [
+            ((500, 500), (500, 500), false),
+            ((500, 500), (550, 450), false),
+            ((500, 500), (650, 350), true),
+            ((500, 500), (500, 499), true),
+            ((1000, 0), (900, 100), true),
+        ] {
+            let found = drift("open 1000 a", &lines(was.0, was.1), &lines(is.0, is.1));
+            assert_eq!(found.is_some(), drifts, "{was:?} {is:?}: {found:?}");
         }
     }
 

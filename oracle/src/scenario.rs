@@ -5,7 +5,10 @@
 //!   why: A.14                           # where it is described
 //!   sysctl: {sloppy_tcp: 1}             # of net.ipv4.vs, before the first step
 //!   marks: [{mark: 10, destination: 10.9.0.2/32, protocol: tcp, ports: [80, 443]}]
+//!   local: [198.18.0.0/15]              # delivered to the director, though no address of its own
 //!   steps: [ipvsadm -A -t 10.9.0.1:80 -s rr, open 3 10.9.0.1:80]
+//!   kernel: trixie-backports            # if it is not bookworm's
+//!   random: true                        # picks are compared by how many each server gets
 //!   departs: {why: a reset is kinder, steps: {3: [front gw 4500…]}}
 //! ```
 //! Instead of `steps`, `sequences` or `states` describes many scenarios, which [`read`] spells out.
@@ -16,7 +19,7 @@ use serde::Deserialize;
 use crate::sequences::Sequences;
 use crate::states::States;
 use crate::step::Cast;
-use crate::{Fault, Step, fault};
+use crate::{Fault, Step, fault, recording};
 
 /// A scenario, ready to be played to a director that has just come up.
 #[derive(Clone, Debug)]
@@ -29,6 +32,14 @@ pub struct Scenario {
     pub sysctl: BTreeMap<String, String>,
     /// What gives packets their marks.
     pub marks: Vec<Mark>,
+    /// Prefixes beside [`crate::ground::LOCAL`] that are delivered to the director when they come
+    /// in at the front, and go on being others' addresses: IPVS takes only what is delivered. xlvs
+    /// has no need of it.
+    pub local: Vec<String>,
+    /// Which of Debian's kernels is asked, if not bookworm's; the same for all of a file.
+    pub kernel: Option<String>,
+    /// The scheduler draws lots: only how many connections each server gets is compared.
+    pub random: bool,
     /// What to do, in order.
     pub steps: Vec<Step>,
     /// Where xlvs differs on purpose.
@@ -73,6 +84,11 @@ struct Entry {
     #[serde(default)]
     marks: Vec<Mark>,
     #[serde(default)]
+    local: Vec<String>,
+    kernel: Option<String>,
+    #[serde(default)]
+    random: bool,
+    #[serde(default)]
     steps: Vec<String>,
     sequences: Option<Sequences>,
     states: Option<States>,
@@ -85,6 +101,24 @@ struct Entry {
 enum Scalar {
     Number(i64),
     Text(String),
+}
+
+impl Scenario {
+    /// [`recording::difference`] of one of its steps; where picks are random, [`recording::drift`].
+    pub fn difference(
+        &self,
+        step: &str,
+        recorded: &[String],
+        actual: &[String],
+        slack: i64,
+    ) -> Option<String> {
+        let picks = ["open ", "strangers "].iter().any(|verb| step.starts_with(verb));
+        if self.random && picks {
+            recording::drift(step, recorded, actual)
+        } else {
+            recording::difference(step, recorded, actual, slack)
+        }
+    }
 }
 
 /// Reads a scenario file, and spells out what it only describes. The same text gives the same
@@ -132,6 +166,9 @@ fn spell_out(entry: Entry) -> Result<Vec<Scenario>, Fault> {
             why: entry.why.clone(),
             sysctl: sysctl.clone(),
             marks: entry.marks.clone(),
+            local: entry.local.clone(),
+            kernel: entry.kernel.clone(),
+            random: entry.random,
             steps,
             departs: entry.departs.clone(),
         })

@@ -12,12 +12,13 @@
 //! | `fin CLIENT`, `ack CLIENT`, `rst CLIENT` (a number, or `3..7`) | where that segment of theirs goes |
 //! | `strangers COUNT VIP:PORT seed=N [ports]` | where the SYNs of random clients go, one character each |
 //! | `destinations COUNT PREFIX:PORT seed=N` | where one client's SYNs to random addresses of 10.64.0.0/14 go |
+//! | `returns COUNT PORT seed=N [ipv6]` | where the gateway's SYNs to the addresses of `strangers COUNT … seed=N` go |
 //! | `connections` | what `ipvsadm -Lnc` lists, in order of the text |
 //!
 //! Clients of `open` are numbered from 1 in each scenario ([`Client`]).
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::ground::Port;
+use crate::ground::{Port, neighbours};
 use crate::order::{Content, Packet, endpoint, number};
 use crate::{Chance, Client, Fault, fault, strangers};
 
@@ -127,6 +128,14 @@ impl Cast {
             ("destinations", [count, port, seed]) => {
                 visit_destinations(number(count)?, number(port)?, seed_of(seed)?)
             }
+            ("returns", [count, port, seed, family @ ..]) => {
+                let ipv6 = match family {
+                    [] => false,
+                    ["ipv6"] => true,
+                    _ => return fault("not `ipv6`"),
+                };
+                return_to_strangers(number(count)?, number(port)?, seed_of(seed)?, ipv6)
+            }
             _ => Ok(Deed::Packet(Box::new(Packet::parse(line)?))),
         }
     }
@@ -186,6 +195,19 @@ fn visit_destinations(count: u16, port: u16, seed: u64) -> Result<Deed, Fault> {
         Packet::new(from, SocketAddr::new(to, port), Content::Tcp(SYN))
     };
     Ok(Deed::Picks { packets: (0..count).map(syn).collect(), compact: true })
+}
+
+/// The source ports tell them apart: 64,000 at most.
+fn return_to_strangers(count: u16, port: u16, seed: u64, ipv6: bool) -> Result<Deed, Fault> {
+    let gateway = neighbours().into_iter().find(|neighbour| neighbour.name == "gw");
+    let Some(gateway) = gateway else { return fault("there is no gateway") };
+    let host = if ipv6 { gateway.address6.into() } else { gateway.address4.into() };
+    let all = strangers(seed, count.into(), ipv6, false);
+    let syn = |(number, to): (u16, SocketAddr)| {
+        let from = SocketAddr::new(host, number);
+        Packet::new(from, SocketAddr::new(to.ip(), port), Content::Tcp(SYN))
+    };
+    Ok(Deed::Picks { packets: (1024..).zip(all).map(syn).collect(), compact: true })
 }
 
 #[cfg(test)]

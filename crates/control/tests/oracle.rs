@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use oracle::{Recording, Scenario, difference, scenario};
+use oracle::{Recording, Scenario, scenario};
 use player::Player;
 
 /// Seconds by which expiry times may differ: a kernel is asked a moment later, and xlvs counts
@@ -70,13 +70,34 @@ fn compare(scenario: &Scenario, recording: &Recording) -> Result<(), String> {
         let departure = scenario.departs.as_ref().and_then(|d| d.steps.get(&(at + 1)));
         let expected = departure.unwrap_or(recorded);
         let actual = player.step(step);
-        if let Some(difference) = difference(text, expected, &actual, SLACK) {
+        if let Some(difference) = scenario.difference(text, expected, &actual, SLACK) {
             let actual = actual.join("\n    ");
             return Err(format!("step {}: {difference}\n  all of it:\n    {actual}", at + 1));
         }
     }
     player.settled();
     Ok(())
+}
+
+/// A firewall between two directors sees both directions of a connection: what one picks by the
+/// source, the other picks by the destination. Not with weights, which dh does not count.
+#[test]
+fn sh_out_and_dh_back_choose_the_same_firewall() {
+    let place =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/oracle/recorded/firewalls.txt");
+    let recording =
+        Recording::read(&fs::read_to_string(place).expect("recorded")).expect("legible");
+    let picks = |name: String| {
+        let transcript = recording.transcript(&name).expect("recorded");
+        transcript.steps.last().expect("picks").1.concat()
+    };
+    for (case, same) in
+        [("two", true), ("three", true), ("seven", true), ("ipv6", true), ("weights", false)]
+    {
+        let (out, back) = (picks(format!("out_{case}")), picks(format!("back_{case}")));
+        assert_eq!(out.chars().filter(char::is_ascii_digit).count(), 4000, "{case}: {out}");
+        assert_eq!(out == back, same, "{case}");
+    }
 }
 
 /// A test for each file, so that one that has none here is noticed.
@@ -104,6 +125,7 @@ macro_rules! topics {
 topics! {
     defence,
     errors,
+    firewalls,
     forwarding,
     fragments,
     golden_picks,
@@ -123,6 +145,7 @@ topics! {
     picks_rr,
     picks_sed,
     picks_sh,
+    picks_twos,
     picks_wlc,
     picks_wrr,
     services,

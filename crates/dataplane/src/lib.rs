@@ -37,6 +37,7 @@ pub mod patrol;
 pub mod policy;
 pub mod prefix;
 pub mod punt;
+mod purge;
 pub mod quote;
 pub mod record;
 pub mod reset;

@@ -147,7 +147,8 @@ pub enum Gone {
     Reset,
     /// Dropped in silence, without refreshing the timer (`expire_nodest_conn` 0).
     Hold,
-    /// Ended, and the packet looked at as if there had never been one (`expire_nodest_conn` 1).
+    /// Ended within a second, and a packet that comes before is looked at as if there had never
+    /// been one (`expire_nodest_conn` 1).
     Expire,
 }
 

@@ -17,6 +17,7 @@ use crate::{
     io::{Frame, Io},
     packet::{Fragment, Packet, Parsed, parse},
     patrol::Patrol,
+    purge::Purge,
     snapshot::Snapshot,
     stats::Stats,
     table::{Probe, SweepCursor},
@@ -59,7 +60,7 @@ struct Staged {
     probe: Option<Probe>,
 }
 
-/// Where this worker is in the two tables, and when it was there.
+/// Where this worker is in its walks through the tables, and when it was there.
 struct Sweep {
     v4: SweepCursor,
     v6: SweepCursor,
@@ -70,6 +71,8 @@ struct Sweep {
     patrol_v6: Patrol,
     patrol_templates_v4: Patrol,
     patrol_templates_v6: Patrol,
+    purge_v4: Purge,
+    purge_v6: Purge,
 }
 
 impl<F: Frame> Worker<F> {
@@ -98,6 +101,8 @@ impl<F: Frame> Worker<F> {
                 patrol_v6: Patrol::new(worker, workers),
                 patrol_templates_v4: Patrol::new(worker, workers),
                 patrol_templates_v6: Patrol::new(worker, workers),
+                purge_v4: Purge::new(worker, workers),
+                purge_v6: Purge::new(worker, workers),
             },
         };
         Self { snapshot: Cache::new(snapshot), hands }
@@ -255,6 +260,8 @@ impl<F: Frame> Hands<F> {
         self.sweep.patrol_v6.walk::<V6>(&breath, elapsed);
         self.sweep.patrol_templates_v4.walk_templates::<V4>(&breath, elapsed);
         self.sweep.patrol_templates_v6.walk_templates::<V6>(&breath, elapsed);
+        self.sweep.purge_v4.walk::<V4>(&breath, elapsed);
+        self.sweep.purge_v6.walk::<V6>(&breath, elapsed);
         let mut probes = PROBES;
         expire::<V4, I>(&mut breath, io, &mut self.sweep.v4, elapsed, &mut probes);
         expire::<V6, I>(&mut breath, io, &mut self.sweep.v6, elapsed, &mut probes);

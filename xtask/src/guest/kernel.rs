@@ -87,6 +87,15 @@ impl Release {
 }
 
 impl Kernel {
+    /// Whether it has this module.
+    ///
+    /// # Errors
+    /// When it has no modules.dep.
+    pub fn offers(&self, module: &str) -> Outcome<bool> {
+        let modules = fs::read_to_string(self.modules.join("modules.dep"))?;
+        Ok(modules.lines().any(|line| line.contains(&format!("/{module}.ko"))))
+    }
+
     /// Finds it in an unpacked package. Newer ones keep the image beside the modules, and
     /// both below /usr.
     fn below(root: &Path) -> Outcome<Self> {

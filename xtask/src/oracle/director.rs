@@ -16,9 +16,10 @@ use super::ground;
 use crate::failure::{Outcome, fail};
 use crate::guest::{Guest, Initramfs, Kernel, Nic, Plan};
 
-/// Those of Debian's 6.1, which has no twos.
-const SCHEDULERS: &[&str] =
-    &["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"];
+/// All there are; Debian's 6.1 has no twos.
+const SCHEDULERS: &[&str] = &[
+    "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos",
+];
 const MODULES: &[&str] = &["ip_vs", "ip_vs_pe_sip", "nf_tables", "nft_dup_ipv4", "nft_dup_ipv6"];
 
 /// An emulated kernel answers within milliseconds; the machine may be busy with others.
@@ -52,6 +53,8 @@ pub(super) struct Director {
     guest: Guest,
     /// Of the last scenario: setting them takes time.
     marks: Vec<Mark>,
+    /// What the last scenario has had delivered to the director.
+    local: Vec<String>,
     /// Whether the last scenario's ICMP errors may have taught the kernel an MTU.
     taught: bool,
     /// Number of the last fence.
@@ -61,14 +64,17 @@ pub(super) struct Director {
 impl Director {
     /// Boots it and lays its network.
     pub(super) fn boot(kernel: &Kernel, lifetime: Duration) -> Outcome<Self> {
-        let schedulers = SCHEDULERS.iter().map(|name| format!("ip_vs_{name}"));
-        let modules: Vec<String> =
-            MODULES.iter().map(|name| (*name).to_owned()).chain(schedulers).collect();
+        let mut modules: Vec<String> = MODULES.iter().map(|name| (*name).to_owned()).collect();
+        for module in SCHEDULERS.iter().map(|name| format!("ip_vs_{name}")) {
+            if kernel.offers(&module)? {
+                modules.push(module);
+            }
+        }
         let root = Initramfs::default().modules(&modules).programs(&["ipvsadm", "nft", "ethtool"]);
         let nics = Port::ALL.map(|port| Nic::new(mac_text(port.mac()))).to_vec();
         let mut guest = Guest::boot(kernel, &root, &Plan { nics, lifetime, ..Plan::default() })?;
         guest.run(&ground::commands())?;
-        Ok(Self { guest, marks: Vec::new(), taught: false, fence: 0 })
+        Ok(Self { guest, marks: Vec::new(), local: Vec::new(), taught: false, fence: 0 })
     }
 
     /// What kernel and ipvsadm call themselves.
@@ -124,12 +130,12 @@ impl Director {
     /// IPVS is unloaded and loaded: no service, connection or setting outlives it.
     fn reset(&mut self, scenario: &Scenario) -> Outcome {
         let mut script = UNLOAD.to_owned();
-        // What modprobe would do, which takes ten times as long.
+        // What modprobe would do, which takes ten times as long, but also unpacks.
         let wanted = SCHEDULERS.iter().filter(|name| names(scenario, name));
         for module in
             std::iter::once("ip_vs".to_owned()).chain(wanted.map(|name| format!("ip_vs_{name}")))
         {
-            script += &format!("insmod $home/{module}.ko\n");
+            script += &format!("insmod $home/{module}.ko 2>/dev/null || modprobe {module}\n");
         }
         if std::mem::replace(&mut self.taught, has_errors(scenario)) {
             script += "ip route flush cache\nip -6 route flush cache\n";
@@ -140,6 +146,10 @@ impl Director {
         if self.marks != scenario.marks {
             script += &ground::marks(&scenario.marks);
             self.marks.clone_from(&scenario.marks);
+        }
+        if self.local != scenario.local {
+            script += &ground::delivered(&scenario.local);
+            self.local.clone_from(&scenario.local);
         }
         self.guest.run(&script)?;
         // What the scenario before has left behind: errors about unanswered ARP, say.

@@ -97,7 +97,25 @@ pub(super) fn marks(marks: &[Mark]) -> String {
             "add rule {family} oracle marks {family} daddr {destination} {matched} meta mark set {mark}"
         ));
     }
-    format!("nft -f - <<END\n{}\nEND", lines.join("\n"))
+    format!("nft -f - <<END\n{}\nEND\n", lines.join("\n"))
+}
+
+/// What has the scenario's prefixes delivered, and those of the one before no more: a rule for what
+/// comes in, as transparent proxies have it. The addresses remain others' for the director itself.
+pub(super) fn delivered(prefixes: &[String]) -> String {
+    let mut lines = String::new();
+    for family in ["-4", "-6"] {
+        // Of the first scenario there is nothing to take away.
+        lines += &format!("ip {family} rule del iif eth0 lookup 9 2>/dev/null || :\n");
+        lines += &format!("ip {family} route flush table 9 2>/dev/null || :\n");
+        for prefix in prefixes.iter().filter(|prefix| prefix.contains(':') == (family == "-6")) {
+            lines += &format!("ip {family} route add local {prefix} dev lo table 9\n");
+        }
+    }
+    for family in ["-4", "-6"] {
+        lines += &format!("ip {family} rule add iif eth0 lookup 9\n");
+    }
+    lines
 }
 
 /// The guest has no /etc/protocols.

@@ -9,9 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use oracle::recording::{Recording, Transcript};
-use oracle::{Scenario, difference, scenario};
+use oracle::{Scenario, scenario};
 
 use crate::failure::{Failure, Outcome, fail};
 use crate::guest::Release;
@@ -29,10 +29,11 @@ pub struct Options {
     /// Only scenarios whose names contain this; prints what they do, and records nothing
     #[arg(long, conflicts_with = "record")]
     only: Option<String>,
-    /// Which of Debian's kernels. Recordings are of bookworm's
-    #[arg(long, value_enum, default_value = "bookworm")]
-    kernel: Release,
-    /// Seconds after which the guest is ended
+    /// Which of Debian's kernels, instead of the one that scenarios ask for: bookworm's if they
+    /// name none
+    #[arg(long, value_enum)]
+    kernel: Option<Release>,
+    /// Seconds after which a guest is ended
     #[arg(long, default_value_t = 3600)]
     seconds: u64,
 }
@@ -49,7 +50,7 @@ pub fn run(options: &Options) -> Outcome {
     setup::run()?;
     let topics = topics(&options.topics)?;
     let lifetime = Duration::from_secs(options.seconds);
-    let mut director = Director::boot(&options.kernel.kernel()?, lifetime)?;
+    let mut running: Option<(Release, Director)> = None;
     let mut differing = 0;
     for topic in &topics {
         let started = Instant::now();
@@ -57,7 +58,13 @@ pub fn run(options: &Options) -> Outcome {
         if let Some(only) = &options.only {
             scenarios.retain(|scenario| scenario.name.contains(only));
         }
+        let wanted = options.kernel.map_or_else(|| release(&scenarios), Ok)?;
+        let mut director = match running.take() {
+            Some((release, director)) if release == wanted => director,
+            _ => Director::boot(&wanted.kernel()?, lifetime)?,
+        };
         let played = play(&mut director, &scenarios)?;
+        running = Some((wanted, director));
         let (name, count) = (&topic.name, scenarios.len());
         println!("oracle: {name}: {count} scenarios in {:.0} s", started.elapsed().as_secs_f32());
         if options.record {
@@ -65,7 +72,7 @@ pub fn run(options: &Options) -> Outcome {
         } else if options.only.is_some() {
             print!("{}", played.write());
         } else {
-            differing += compare(topic, &played)?;
+            differing += compare(topic, &scenarios, &played)?;
         }
     }
     match differing {
@@ -123,6 +130,14 @@ fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// The kernel that a file's scenarios ask for.
+fn release(scenarios: &[Scenario]) -> Outcome<Release> {
+    match scenarios.iter().find_map(|scenario| scenario.kernel.as_deref()) {
+        None => Ok(Release::Bookworm),
+        Some(name) => Release::from_str(name, false).map_err(Failure::from),
+    }
+}
+
 fn play(director: &mut Director, scenarios: &[Scenario]) -> Outcome<Recording> {
     let mut transcripts = Vec::new();
     for scenario in scenarios {
@@ -136,9 +151,9 @@ fn play(director: &mut Director, scenarios: &[Scenario]) -> Outcome<Recording> {
 }
 
 /// How many scenarios differ; each is shown with its first difference.
-fn compare(topic: &Topic, played: &Recording) -> Outcome<usize> {
+fn compare(topic: &Topic, scenarios: &[Scenario], played: &Recording) -> Outcome<usize> {
     let recording = topic.recording()?;
-    let differs = |transcript: &&Transcript| {
+    let differs = |(scenario, transcript): &(&Scenario, &Transcript)| {
         let Some(recorded) = recording.transcript(&transcript.name) else {
             println!("oracle: {}: not recorded", transcript.name);
             return true;
@@ -146,7 +161,7 @@ fn compare(topic: &Topic, played: &Recording) -> Outcome<usize> {
         let mut both = recorded.steps.iter().zip(&transcript.steps);
         let found = both.find_map(|((was, lines), (step, actual))| {
             if was == step {
-                difference(step, lines, actual, SLACK)
+                scenario.difference(step, lines, actual, SLACK)
             } else {
                 Some(format!("the step was `{was}` and is `{step}`"))
             }
@@ -160,5 +175,5 @@ fn compare(topic: &Topic, played: &Recording) -> Outcome<usize> {
         }
         found.is_some()
     };
-    Ok(played.transcripts.iter().filter(differs).count())
+    Ok(scenarios.iter().zip(&played.transcripts).filter(differs).count())
 }

@@ -1,7 +1,7 @@
 //! Connections in pages. A page reads a part of the tables as workers do, without a lock, so a
 //! listing of any length costs them nothing; what comes and goes meanwhile may be missing.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dataplane::{
     director::Family,
@@ -109,7 +109,10 @@ impl Part<'_> {
             }
             let end = found.stamp.saturating_add(found.meta.timeout());
             let expires = end.saturating_sub(self.view.now);
-            let row = Connection { expires, ..row(&found, record) };
+            let mut row = Connection { expires, ..row(&found, record) };
+            if found.connection.server_id == self.view.director.bypass() {
+                row.destination = nowhere(row.destination.address);
+            }
             if self.only.fits(&row) {
                 rows.push(row);
             }
@@ -153,6 +156,15 @@ fn template<A: Family>(found: &Found<A>, record: Option<&Server>) -> Connection 
 /// In a tunnel the server's address is not in the entry: it may be of the other family.
 fn server<A: Family>(found: &Found<A>, record: Option<&Server>) -> IpAddr {
     record.map_or_else(|| found.connection.server.ip(), |server| server.address)
+}
+
+/// As the kernel shows it for what goes past the servers (`cache_bypass`).
+fn nowhere(address: IpAddr) -> Endpoint {
+    let unspecified = match address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    Endpoint { address: unspecified, port: 0 }
 }
 
 impl Filter {

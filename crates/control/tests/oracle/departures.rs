@@ -13,7 +13,7 @@ const DEPARTURES: [(&str, &[&str]); 14] = [
     (
         "the kernel's IPVS lowers the TTL before it answers that a packet is too big, and quotes \
          it so; we quote what arrived (RFC 792)",
-        &["mtu_of_the_way", "mtu_of_a_tunnel", "mtu_ipv6", "nat_icmp_send"],
+        &["mtu_of_the_way", "mtu_of_a_tunnel", "mtu_ipv6", "nat_icmp_send", "nat_icmp_send_ipv6"],
     ),
     (
         "two VIPs, one server, one client port: the kernel crosses the answers, we move the second \

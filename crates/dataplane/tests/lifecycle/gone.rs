@@ -152,6 +152,24 @@ fn held_connections_take_the_servers_packets_only_and_their_timer_runs() {
     }
 }
 
+/// `ip_vs_expire_nodest_conn_flush`: a second later; not those of a server that only drains.
+#[test]
+fn expired_connections_end_without_a_packet() {
+    for (gone, ends) in [(Gone::Expire, true), (Gone::Hold, false), (Gone::Reset, false)] {
+        for goes in WAYS {
+            let mut bench = bench(Protocol::Tcp, Forward::Nat, gone);
+            bench.establish();
+            bench.server(0, |server| server.drained = true);
+            bench.wait(2);
+            assert!(bench.state().is_some());
+            bench.publish(goes);
+            bench.wait(2);
+            assert_eq!(bench.state().is_none(), ends, "{gone:?}");
+            assert_eq!(bench.director.server(0).active(), u32::from(!ends), "{gone:?}");
+        }
+    }
+}
+
 #[test]
 fn expired_connections_end_with_the_clients_next_packet() {
     let mut bench = bench(Protocol::Tcp, Forward::Nat, Gone::Expire);

@@ -206,8 +206,12 @@ impl World {
     fn died(&mut self, before: &Before, line: &Line) {
         let reopened = self.has(&before.notes, line, |flags| flags & SYN != 0);
         let gone = self.ground.is_gone(line.server_id)
-            && self.ground.lifecycle.gone != Gone::Hold
-            && (before.unclear || self.has(&before.notes, line, |_| true));
+            && match self.ground.lifecycle.gone {
+                Gone::Hold => false,
+                Gone::Reset => before.unclear || self.has(&before.notes, line, |_| true),
+                // Within a second, also without a packet.
+                Gone::Expire => true,
+            };
         if gone {
             self.count("a connection ended with its server");
         }

@@ -9,3 +9,4 @@ mod random;
 mod service;
 mod shares;
 mod slow_start;
+mod twos;
