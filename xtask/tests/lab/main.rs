@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod changes;
+mod checks;
 mod churn;
 mod faults;
 mod ground;

@@ -18,7 +18,8 @@ impl Daemon {
                 let endpoint = std::net::SocketAddr::new(server.address, server.port);
                 let level = match event.health {
                     Health::Down => log::Level::Warn,
-                    Health::Up | Health::Waiting => log::Level::Info,
+                    Health::Up => log::Level::Info,
+                    Health::Waiting => log::Level::Debug,
                 };
                 log::log!(level, "{name}: {endpoint} is {} ({})", event.health.name(), event.why);
             }
@@ -26,6 +27,8 @@ impl Daemon {
             next = self.found.try_recv().ok();
         }
         if changed {
+            // Listings tell the reason together with the state.
+            self.look_at_checks().await;
             self.publish().await;
             self.memory.write(&self.registry.board.memory(&self.registry.model, &services));
         }
