@@ -1,6 +1,8 @@
 //! One command of ipvsadm, done to the model. The refusals are the kernel's (`ip_vs_ctl.c`,
 //! `do_ip_vs_set_ctl` and `ip_vs_genl_set_cmd`); the model is then as it was.
 
+use std::net::IpAddr;
+
 use dataplane::{
     forward::{self, Forward, Tunnel},
     policy::{Persistence, Policy, Timeouts},
@@ -211,7 +213,8 @@ fn server(spec: &ServerSpec, service: &Service) -> Result<Server, Denial> {
     if spec.lower > spec.upper {
         return Err(Denial::OutOfRange);
     }
-    if spec.address.is_ipv6() != service.key.is_ipv6() && forward != Forward::Tun {
+    let fits = spec.address.is_ipv6() == service.key.is_ipv6() || forward == Forward::Tun;
+    if !fits || !is_unicast(spec.address) {
         return Err(Denial::Invalid);
     }
     Ok(Server {
@@ -226,6 +229,20 @@ fn server(spec: &ServerSpec, service: &Service) -> Result<Server, Denial> {
         mac: None,
         edition: 0,
     })
+}
+
+/// As the kernel has it (`ip_vs_new_dest`: `inet_addr_type`, `ipv6_addr_type`). That it refuses
+/// the broadcast addresses of the box's own networks, too, takes its routes to know.
+const fn is_unicast(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_broadcast() && !ip.is_multicast(),
+        IpAddr::V6(ip) => {
+            !ip.is_unspecified()
+                && !ip.is_multicast()
+                && !ip.is_unicast_link_local()
+                && ip.to_ipv4_mapped().is_none()
+        }
+    }
 }
 
 fn tunnel(tunnel: ipvsadm::Tunnel) -> Result<Tunnel, Denial> {

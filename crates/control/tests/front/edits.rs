@@ -85,7 +85,9 @@ fn every_refusal_has_its_words_and_changes_nothing() {
     const GONE: &str = "10.9.0.9:80";
     let no_sync = "xlvs has no connection synchronization daemon: \
                    connections are not copied to other directors";
-    let rows: [(&[&str], String, &str); 21] = [
+    let not_unicast =
+        "Invalid operation.  Possibly wrong module version, address not unicast, ...";
+    let rows: [(&[&str], String, &str); 28] = [
         (&[WEB], WEB.into(), "Service already exists"),
         (&["-A -f 7"], "-A -f 7".into(), "Service already exists"),
         (&[], "-A -t 10.9.0.1:80 -s none".into(), "Scheduler or persistence engine not found"),
@@ -117,6 +119,13 @@ fn every_refusal_has_its_words_and_changes_nothing() {
             "-a -t 10.9.0.1:80 -r 10.0.0.11 --fullnat".into(),
             "FullNat needs local_addresses: in the configuration file",
         ),
+        (&[WEB], SERVER.replace("10.0.0.11", "224.0.0.1"), not_unicast),
+        (&[WEB], SERVER.replace("10.0.0.11", "0.0.0.0"), not_unicast),
+        (&[WEB], SERVER.replace("10.0.0.11", "255.255.255.255"), not_unicast),
+        (&[WEB], SERVER.replace("10.0.0.11:80 -m", "[ff02::1]:80 -i"), not_unicast),
+        (&[WEB], SERVER.replace("10.0.0.11:80 -m", "[::]:80 -i"), not_unicast),
+        (&[WEB], SERVER.replace("10.0.0.11:80 -m", "[fe80::1]:80 -i"), not_unicast),
+        (&[WEB], SERVER.replace("10.0.0.11:80 -m", "[::ffff:1.2.3.4]:80 -i"), not_unicast),
         (&[], "--start-daemon master".into(), no_sync),
         (&[], "--stop-daemon backup".into(), "No daemon is running"),
     ];
