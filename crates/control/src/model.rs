@@ -272,6 +272,10 @@ pub struct Server {
     pub forward: Forward,
     /// In TUN: what the outer header is.
     pub tunnel: Tunnel,
+    /// A GUE tunnel was asked for with remote checksum offload (`--tun-remcsum`). That is used
+    /// for packets without a checksum yet, which do not arrive from a wire, so what it leaves to
+    /// do is a full checksum: `tunnel` says that. Listings say what was asked for.
+    pub remote_checksum: bool,
     /// Connections at which it gets no new ones (`max_connections`); 0: any number.
     pub upper: u32,
     /// Below so many it gets new ones again (`resume_connections`); 0: three quarters of `upper`.

@@ -224,6 +224,10 @@ fn server(spec: &ServerSpec, service: &Service) -> Result<Server, Denial> {
         weight: spec.weight,
         forward,
         tunnel,
+        remote_checksum: matches!(
+            spec.forward,
+            ipvsadm::Forward::Tun(ipvsadm::Tunnel::Gue { checksum: Checksum::Remote, .. })
+        ),
         upper: spec.upper,
         lower: spec.lower,
         mac: None,
@@ -246,8 +250,6 @@ const fn is_unicast(address: IpAddr) -> bool {
 }
 
 fn tunnel(tunnel: ipvsadm::Tunnel) -> Result<Tunnel, Denial> {
-    // Remote checksum offload is only used for packets without a checksum yet, which do not
-    // arrive from a wire: what it leaves is a full checksum.
     let full = |checksum| matches!(checksum, Checksum::Full | Checksum::Remote);
     match tunnel {
         ipvsadm::Tunnel::Ipip => Ok(Tunnel::Ipip),

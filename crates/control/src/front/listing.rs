@@ -132,7 +132,9 @@ const fn forward(server: &model::Server) -> ipvsadm::Forward {
         (Forward::Dr, _) => ipvsadm::Forward::Dr,
         (Forward::Tun, Tunnel::Ipip) => ipvsadm::Forward::Tun(ipvsadm::Tunnel::Ipip),
         (Forward::Tun, Tunnel::Gue { port, checksum: full }) => {
-            ipvsadm::Forward::Tun(ipvsadm::Tunnel::Gue { port, checksum: checksum(full) })
+            let remote = server.remote_checksum;
+            let checksum = if remote { Checksum::Remote } else { checksum(full) };
+            ipvsadm::Forward::Tun(ipvsadm::Tunnel::Gue { port, checksum })
         }
         (Forward::Tun, Tunnel::Gre { checksum: full }) => {
             ipvsadm::Forward::Tun(ipvsadm::Tunnel::Gre { checksum: checksum(full) })

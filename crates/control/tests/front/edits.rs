@@ -1,6 +1,7 @@
 //! What each command does, and what is refused with which words. The refusals are the kernel's
 //! (`ip_vs_ctl.c`), their texts ipvsadm 1.31's.
 
+use dataplane::forward::Tunnel;
 use ipvsadm::{Command, Denial};
 
 use crate::stage::{Stage, command};
@@ -52,6 +53,10 @@ fn every_command_does_what_it_says() {
         (
             &[WEB, "-a -t 10.9.0.1:80 -r 10.0.0.11 -i --tun-type gue --tun-port 6080 --tun-csum"],
             "-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r 10.0.0.11:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-csum\n",
+        ),
+        (
+            &[WEB, "-a -t 10.9.0.1:80 -r 10.0.0.11 -i --tun-type gue --tun-port 6080 --tun-remcsum"],
+            "-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r 10.0.0.11:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum\n",
         ),
         (
             &[WEB, "-a -t 10.9.0.1:80 -r [fd00::11]:80 -i"],
@@ -142,6 +147,26 @@ fn every_refusal_has_its_words_and_changes_nothing() {
         assert_eq!((code, out.as_str()), (u8::MAX, ""), "{line}");
         assert_eq!(said, format!("line 4: {words}\n"));
         assert!(stage.registry.model == before, "{line}: restored in part");
+    }
+}
+
+/// What is asked for is listed (`ipvsadm.c`, `get_tunnel_info`), and what is done is another
+/// matter: the outer checksum is filled for `--tun-remcsum`, too.
+#[test]
+fn the_checksum_of_a_gue_tunnel_is_listed_as_it_was_asked_for() {
+    let rows =
+        [("--tun-nocsum", "-c", false), ("--tun-csum", "+c", true), ("--tun-remcsum", "r+c", true)];
+    let mut stage = Stage::new(FILE);
+    let line = |command, option| {
+        format!("{command} -t 10.9.0.1:80 -r 10.0.0.11 -i --tun-type gue --tun-port 6080 {option}")
+    };
+    stage.done(&[WEB, &line("-a", "--tun-csum")]);
+    for (option, shown, checksum) in rows {
+        stage.done(&[&line("-e", option)]);
+        let (_, listed, _) = stage.run("-L -n --tun-info", "");
+        assert!(listed.contains(&format!("gue:6080:{shown}")), "{option}: {listed}");
+        let tunnel = stage.registry.model.services[0].servers[0].tunnel;
+        assert_eq!(tunnel, Tunnel::Gue { port: 6080, checksum }, "{option}");
     }
 }
 
