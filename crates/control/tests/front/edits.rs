@@ -170,6 +170,25 @@ fn the_checksum_of_a_gue_tunnel_is_listed_as_it_was_asked_for() {
     }
 }
 
+/// Without sorting a list is as the director has it: the kernel's has the newest server first.
+#[test]
+fn nosort_is_the_directors_own_order() {
+    for (compat, expected) in [("none", [11, 13, 12]), ("lvs", [12, 13, 11])] {
+        let mut stage = Stage::new(&format!("compat: {compat}\nservices: []"));
+        stage.done(&[WEB]);
+        for last in [11, 13, 12] {
+            stage.done(&[&format!("-a -t 10.9.0.1:80 -r 10.0.0.{last}:80 -m")]);
+        }
+        let servers = |line: &str, stage: &mut Stage| -> Vec<u8> {
+            let (_, listed, _) = stage.run(line, "");
+            let rows = listed.lines().filter_map(|line| line.trim().strip_prefix("-> 10.0.0."));
+            rows.map(|row| row.split(':').next().unwrap().parse().unwrap()).collect()
+        };
+        assert_eq!(servers("-L -n --nosort", &mut stage), expected, "{compat}");
+        assert_eq!(servers("-L -n", &mut stage), [11, 12, 13], "{compat}");
+    }
+}
+
 #[test]
 fn a_family_that_does_not_fit_is_refused_but_for_tunnels() {
     let mut stage = Stage::new(FILE);
