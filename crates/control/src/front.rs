@@ -115,11 +115,11 @@ fn zero(registry: &mut Registry, view: View<'_>, which: Option<&ServiceRef>) {
 
 fn timeouts(model: &Model) -> Timeouts {
     use dataplane::tcp::State;
-    let tcp = |state: State| model.timeouts.tcp[state as usize].into();
+    let tcp = |state: State| model.timeouts.tcp[state as usize];
     Timeouts {
         tcp: tcp(State::Established),
         tcpfin: tcp(State::FinWait),
-        udp: model.timeouts.udp.into(),
+        udp: model.timeouts.udp,
     }
 }
 

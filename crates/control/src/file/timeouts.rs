@@ -7,7 +7,7 @@ use crate::fault::Fault;
 
 /// The idle times that are written.
 #[derive(Clone, Debug, Default)]
-pub struct Timeouts(Vec<(Slot, u16)>);
+pub struct Timeouts(Vec<(Slot, u32)>);
 
 /// Which idle time: a state's number in the kernel, by protocol.
 #[derive(Clone, Copy, Debug)]

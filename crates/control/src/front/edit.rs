@@ -287,7 +287,7 @@ fn set_timeouts(model: &mut Model, new: ipvsadm::Timeouts) {
     const FIN_WAIT: usize = dataplane::tcp::State::FinWait as usize;
     let old = model.timeouts.clone();
     let set = |timeouts: &mut Timeouts| {
-        let places: [(&mut u16, u16, u32); 2] = {
+        let places: [(&mut u32, u32, u32); 2] = {
             let [_, established, _, _, fin_wait, ..] = &mut timeouts.tcp;
             [
                 (established, old.tcp[ESTABLISHED], new.tcp),
@@ -298,7 +298,7 @@ fn set_timeouts(model: &mut Model, new: ipvsadm::Timeouts) {
             places.into_iter().chain([(&mut timeouts.udp, old.udp, new.udp)])
         {
             if seconds > 0 && *place == old {
-                *place = u16::try_from(seconds).unwrap_or(u16::MAX);
+                *place = seconds.min(Timeouts::MOST);
             }
         }
     };
