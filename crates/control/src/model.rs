@@ -12,6 +12,8 @@ use dataplane::{
 };
 use sched::{Kind, Plan};
 
+use crate::file;
+
 /// The checked configuration of one director.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
@@ -252,6 +254,9 @@ pub struct Service {
     pub forward: Forward,
     /// Its behaviour.
     pub policy: Policy,
+    /// The idle times in `policy` that the file writes for it; the others are the box's, and
+    /// follow `ipvsadm --set`.
+    pub timeouts: file::Timeouts,
     /// The real servers, in file order.
     pub servers: Vec<Server>,
 }

@@ -15,6 +15,7 @@ use sched::{Kind, Plan};
 
 use crate::{
     compile::ServerKey,
+    file,
     model::{Model, Server, Service},
     registry::Room,
 };
@@ -142,6 +143,7 @@ fn add_service(model: &mut Model, spec: &ServiceSpec) -> Result<(), Denial> {
         key,
         forward: Forward::Dr,
         policy,
+        timeouts: file::Timeouts::default(),
         servers: Vec::new(),
     });
     Ok(())
@@ -281,27 +283,19 @@ fn local_addresses(model: &mut Model) -> Result<(), Denial> {
     Ok(())
 }
 
-/// `--set`: 0 leaves one as it is; a service that has its own in the file keeps it.
+/// `--set`: 0 leaves one as it is; a service keeps those that the file writes for it.
 fn set_timeouts(model: &mut Model, new: ipvsadm::Timeouts) {
-    const ESTABLISHED: usize = dataplane::tcp::State::Established as usize;
-    const FIN_WAIT: usize = dataplane::tcp::State::FinWait as usize;
-    let old = model.timeouts.clone();
-    let set = |timeouts: &mut Timeouts| {
-        let places: [(&mut u32, u32, u32); 2] = {
-            let [_, established, _, _, fin_wait, ..] = &mut timeouts.tcp;
-            [
-                (established, old.tcp[ESTABLISHED], new.tcp),
-                (fin_wait, old.tcp[FIN_WAIT], new.tcpfin),
-            ]
-        };
-        for (place, old, seconds) in
-            places.into_iter().chain([(&mut timeouts.udp, old.udp, new.udp)])
-        {
-            if seconds > 0 && *place == old {
-                *place = seconds.min(Timeouts::MOST);
-            }
+    use dataplane::tcp::State;
+    let Timeouts { tcp, udp, .. } = &mut model.timeouts;
+    let set = |place: &mut u32, seconds: u32| {
+        if seconds > 0 {
+            *place = seconds.min(Timeouts::MOST);
         }
     };
-    set(&mut model.timeouts);
-    model.services.iter_mut().for_each(|service| set(&mut service.policy.timeouts));
+    set(&mut tcp[State::Established as usize], new.tcp);
+    set(&mut tcp[State::FinWait as usize], new.tcpfin);
+    set(udp, new.udp);
+    for service in &mut model.services {
+        service.policy.timeouts = service.timeouts.over(&model.timeouts);
+    }
 }

@@ -51,6 +51,7 @@ pub(super) fn services(
                 key,
                 forward: forward.value,
                 policy,
+                timeouts: written.timeouts.clone(),
                 servers,
             });
         }

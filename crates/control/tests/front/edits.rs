@@ -247,12 +247,14 @@ fn limits_are_kept() {
 fn timeouts_reach_services_that_have_none_of_their_own() {
     let mut stage = Stage::new(
         "services:\n  - {name: own, listen: \"10.9.0.5:53/udp\", forward: nat, scheduler: rr, \
-         timeouts: {udp: 10s}, servers: [{address: \"10.0.0.11:53\"}]}",
+         timeouts: {udp: 10s}, servers: [{address: \"10.0.0.11:53\"}]}\n  - {name: same, \
+         listen: \"10.9.0.6:53/udp\", forward: nat, scheduler: rr, timeouts: {udp: 300s}}",
     );
     stage.done(&["-A -u 10.9.0.1:53", "--set 1000 0 77", "-A -u 10.9.0.2:53"]);
     let udp: Vec<u32> =
         stage.registry.model.services.iter().map(|s| s.policy.timeouts.udp).collect();
-    assert_eq!(udp, [10, 77, 77]);
+    // What the file writes counts, even where it is what the box had.
+    assert_eq!(udp, [10, 300, 77, 77]);
     let listed = stage.run("-L --timeout", "");
     assert_eq!(listed.1, "Timeout (tcp tcpfin udp): 1000 120 77\n");
     stage.done(&["--set 0 30 0"]);
@@ -260,7 +262,7 @@ fn timeouts_reach_services_that_have_none_of_their_own() {
     // A day, and the most that ipvsadm takes.
     stage.done(&["--set 86400 0 2678400"]);
     assert_eq!(stage.run("-L --timeout", "").1, "Timeout (tcp tcpfin udp): 86400 30 2678400\n");
-    assert_eq!(stage.registry.model.services[2].policy.timeouts.tcp[1], 86_400);
+    assert_eq!(stage.registry.model.services[3].policy.timeouts.tcp[1], 86_400);
 }
 
 #[test]
