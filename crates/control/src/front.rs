@@ -123,8 +123,8 @@ fn timeouts(model: &Model) -> Timeouts {
     }
 }
 
-/// What was done but will not do anything.
-fn warnings(model: &Model, commands: &[Command]) -> Vec<String> {
+/// What these commands did but will not do anything, a sentence each.
+pub fn warnings(model: &Model, commands: &[Command]) -> Vec<String> {
     let unmarked = commands.iter().filter_map(|command| {
         let Command::AddService(spec) = command else { return None };
         let ServiceRef::Mark { mark, ipv6 } = spec.service else { return None };

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use control::front::{Sockets, restore, swallows};
+use control::front::{Sockets, restore, swallows, warnings};
 use dataplane::forward::{Endpoint, Protocol};
 use ipvsadm::NoNames;
 
@@ -86,12 +86,27 @@ fn a_file_of_rules_is_loaded_as_a_whole_or_its_line_is_named() {
             Ok(sockets(&["0.0.0.0:179/tcp"]))
         });
         match (found, expected) {
-            (Ok(()), Ok(services)) => assert_eq!(stage.registry.model.services.len(), services),
+            (Ok(_), Ok(services)) => assert_eq!(stage.registry.model.services.len(), services),
             (Err(error), Err(start)) => {
                 assert!(error.to_string().starts_with(start), "{error}");
                 assert!(stage.registry.model == before, "{text}");
             }
             (found, _) => panic!("{text}: {found:?}"),
         }
+    }
+}
+
+/// As a live `-A` warns of it.
+#[test]
+fn a_rule_for_a_mark_that_no_packet_gets_is_warned_of() {
+    let marks = "marks: [{mark: 7, destination: 10.9.0.1/32}]\nservices: []";
+    for (line, expected) in [("-A -f 7", None), ("-A -f 10", Some("no packet gets mark 10: "))] {
+        let mut stage = Stage::new(marks);
+        let done = restore(&mut stage.registry, "web.rules".as_ref(), line, &NoNames, || {
+            Ok(sockets(&[]))
+        });
+        let said = warnings(&stage.registry.model, &done.unwrap());
+        assert_eq!(said.len(), expected.iter().count(), "{line}: {said:?}");
+        assert!(expected.is_none_or(|start| said[0].starts_with(start)), "{said:?}");
     }
 }
