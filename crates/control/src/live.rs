@@ -170,7 +170,7 @@ pub fn check(model: &Model) -> Vec<Finding> {
     };
     findings.extend(interfaces::judge(model, &nics));
     findings.extend(settings::judge(model, &settings::Settings::read(model)));
-    findings.extend(firewall::judge(model, &firewall::read()));
+    findings.extend(firewall::judge(&firewall::of_model(model), &firewall::read()));
     findings.sort_by_key(|finding| finding.severity);
     findings
 }
