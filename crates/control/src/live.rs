@@ -14,7 +14,7 @@ mod sockets;
 
 use std::{fmt, io};
 
-use dataplane::topology::Topology;
+use dataplane::{forward::ServiceKey, topology::Topology};
 use nix::{ifaddrs::getifaddrs, net::if_::if_nameindex};
 
 use crate::{
@@ -133,6 +133,16 @@ pub fn surroundings() -> Result<Surroundings, LiveError> {
 pub fn sockets() -> Result<Sockets, LiveError> {
     let read = |source| LiveError::Read { what: "sockets", source };
     Ok(Sockets { bound: sockets::bound().map_err(read)?, ephemeral: ephemeral_ports()? })
+}
+
+/// The rules of netfilter that will not act on what services with these keys take, as far as it
+/// can be known: where it cannot, [`check`] has said so.
+///
+/// Asks other programs: takes up to two seconds. Blocks; not to be called within an async runtime.
+pub fn netfilter(keys: &[ServiceKey]) -> Vec<Finding> {
+    let seen = firewall::read();
+    let served: Vec<_> = firewall::of_services(keys.iter()).collect();
+    if seen.is_ok() { firewall::judge(&served, &seen) } else { Vec::new() }
 }
 
 /// Nothing for an interface that is gone since it was listed.
