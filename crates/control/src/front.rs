@@ -5,6 +5,7 @@ mod command_line;
 mod connections;
 mod edit;
 mod listing;
+mod own;
 mod rules;
 mod swallow;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use command_line::{Desk, Terminal, run};
 pub use connections::{Cursor, Filter, Page};
 pub use edit::{edit, edit_all, key};
+pub use own::own_servers;
 pub use rules::{RulesError, load, restore};
 pub use swallow::swallows;
 

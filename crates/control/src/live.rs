@@ -12,9 +12,10 @@ mod reach;
 mod settings;
 mod sockets;
 
-use std::{fmt, io};
+use std::{fmt, io, net::IpAddr};
 
 use dataplane::{forward::ServiceKey, topology::Topology};
+use hashbrown::HashSet;
 use nix::{ifaddrs::getifaddrs, net::if_::if_nameindex};
 
 use crate::{
@@ -115,14 +116,23 @@ pub enum LiveError {
 /// `/proc` or the interfaces cannot be read.
 pub fn surroundings() -> Result<Surroundings, LiveError> {
     let read = |what| move |source| LiveError::Read { what, source };
-    let addresses = getifaddrs().map_err(|errno| read("addresses")(errno.into()))?;
     let names = if_nameindex().map_err(|errno| read("interfaces")(errno.into()))?;
     Ok(Surroundings {
         interfaces: names.iter().filter_map(|known| link(known.name().to_str().ok()?)).collect(),
-        addresses: addresses.filter_map(|known| ip(&known.address?)).collect(),
+        addresses: addresses()?,
         sockets: sockets()?,
         cores: process::cores().map_err(read("cores"))?,
     })
+}
+
+/// The box's own addresses, in this thread's network namespace.
+///
+/// # Errors
+/// The kernel does not list them.
+pub fn addresses() -> Result<HashSet<IpAddr>, LiveError> {
+    let known = getifaddrs()
+        .map_err(|errno| LiveError::Read { what: "addresses", source: errno.into() })?;
+    Ok(known.filter_map(|known| ip(&known.address?)).collect())
 }
 
 /// The sockets that a service on port 0 may take packets from, in this thread's network
@@ -151,7 +161,7 @@ fn link(name: &str) -> Option<Link> {
     Some(Link { name: name.to_owned(), mtu, queues: xsk::link::rx_queues(name).ok()? })
 }
 
-fn ip(address: &nix::sys::socket::SockaddrStorage) -> Option<std::net::IpAddr> {
+fn ip(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
     let v4 = address.as_sockaddr_in().map(|v4| v4.ip().into());
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
 }

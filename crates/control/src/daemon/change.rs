@@ -34,7 +34,10 @@ impl Daemon {
             stats: &stats,
             now: self.crew.clock.tick().seconds(),
         };
-        let (answer, changed) = front::answer(&mut self.registry, view, ask);
+        let (mut answer, changed) = front::answer(&mut self.registry, view, ask);
+        if let (Answer::Done(warnings), Ask::Change(commands)) = (&mut answer, ask) {
+            warnings.extend(own_servers(commands));
+        }
         if changed {
             self.publish().await;
         }
@@ -119,6 +122,11 @@ impl Daemon {
             log::warn!("a worker has not taken up the change within {} ms", PATIENCE.as_millis());
         }
     }
+}
+
+/// What to know of servers on this box, as far as its addresses can be read.
+pub(super) fn own_servers(commands: &[Command]) -> Vec<String> {
+    front::own_servers(commands, live::addresses).unwrap_or_else(|error| vec![error.to_string()])
 }
 
 /// The service that a command adds.

@@ -111,7 +111,8 @@ pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
     if let Some(rules) = &options.rules {
         let before = registry.model.services.len();
         let done = front::load(&mut registry, rules, names, live::sockets)?;
-        for warning in front::warnings(&registry.model, &done) {
+        let servers = change::own_servers(&done);
+        for warning in front::warnings(&registry.model, &done).iter().chain(&servers) {
             log::warn!("{}: {warning}", rules.display());
         }
         let more = registry.model.services.len().saturating_sub(before);

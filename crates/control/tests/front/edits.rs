@@ -1,6 +1,9 @@
 //! What each command does, and what is refused with which words. The refusals are the kernel's
 //! (`ip_vs_ctl.c`), their texts ipvsadm 1.31's.
 
+use std::convert::Infallible;
+
+use control::front::own_servers;
 use dataplane::forward::Tunnel;
 use ipvsadm::{Command, Denial};
 
@@ -278,4 +281,27 @@ fn there_is_no_sync_daemon_to_list() {
     let mut stage = Stage::new(FILE);
     assert_eq!(stage.run("-L --daemon", ""), (0, String::new(), String::new()));
     assert!(matches!(command("--start-daemon master"), Command::StartDaemon(_)));
+}
+
+/// As the file's fault has it: only DR reaches a server on the director.
+#[test]
+fn a_server_on_this_box_is_warned_of() {
+    let gue = "-a -t 10.9.0.1:80 -r 10.0.0.1:80 -i --tun-type gue --tun-port 6080";
+    let rows = [
+        ("-a -t 10.9.0.1:80 -r 10.0.0.1:80 -m", true),
+        ("-e -t 10.9.0.1:80 -r 10.0.0.1:80 -m", true),
+        ("-a -t 10.9.0.1:80 -r [fd00::1]:80 -i", true),
+        (gue, true),
+        ("-a -t 10.9.0.1:80 -r 10.0.0.1:80 -g", false),
+        (SERVER, false),
+        ("-d -t 10.9.0.1:80 -r 10.0.0.1:80", false),
+        (WEB, false),
+    ];
+    for (line, warned) in rows {
+        let own = ["10.0.0.1", "fd00::1"].map(|text| text.parse().unwrap());
+        let addresses = || Ok::<_, Infallible>(own.into_iter().collect());
+        let said = own_servers(&[command(line), command(line)], addresses).unwrap();
+        assert_eq!(said.len(), usize::from(warned), "{line}: {said:?}");
+        assert!(said.iter().all(|said| said.contains("is an address of this box")), "{said:?}");
+    }
 }
