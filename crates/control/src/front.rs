@@ -118,11 +118,7 @@ fn zero(registry: &mut Registry, view: View<'_>, which: Option<&ServiceRef>) {
 fn timeouts(model: &Model) -> Timeouts {
     use dataplane::tcp::State;
     let tcp = |state: State| model.timeouts.tcp[state as usize];
-    Timeouts {
-        tcp: tcp(State::Established),
-        tcpfin: tcp(State::FinWait),
-        udp: model.timeouts.udp,
-    }
+    Timeouts { tcp: tcp(State::Established), tcpfin: tcp(State::FinWait), udp: model.timeouts.udp }
 }
 
 /// What these commands did but will not do anything, a sentence each.

@@ -58,7 +58,10 @@ fn every_command_does_what_it_says() {
             "-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r 10.0.0.11:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-csum\n",
         ),
         (
-            &[WEB, "-a -t 10.9.0.1:80 -r 10.0.0.11 -i --tun-type gue --tun-port 6080 --tun-remcsum"],
+            &[
+                WEB,
+                "-a -t 10.9.0.1:80 -r 10.0.0.11 -i --tun-type gue --tun-port 6080 --tun-remcsum",
+            ],
             "-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r 10.0.0.11:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum\n",
         ),
         (
@@ -93,8 +96,7 @@ fn every_refusal_has_its_words_and_changes_nothing() {
     const GONE: &str = "10.9.0.9:80";
     let no_sync = "xlvs has no connection synchronization daemon: \
                    connections are not copied to other directors";
-    let not_unicast =
-        "Invalid operation.  Possibly wrong module version, address not unicast, ...";
+    let not_unicast = "Invalid operation.  Possibly wrong module version, address not unicast, ...";
     let rows: [(&[&str], String, &str); 28] = [
         (&[WEB], WEB.into(), "Service already exists"),
         (&["-A -f 7"], "-A -f 7".into(), "Service already exists"),

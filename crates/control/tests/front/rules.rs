@@ -102,9 +102,8 @@ fn a_rule_for_a_mark_that_no_packet_gets_is_warned_of() {
     let marks = "marks: [{mark: 7, destination: 10.9.0.1/32}]\nservices: []";
     for (line, expected) in [("-A -f 7", None), ("-A -f 10", Some("no packet gets mark 10: "))] {
         let mut stage = Stage::new(marks);
-        let done = restore(&mut stage.registry, "web.rules".as_ref(), line, &NoNames, || {
-            Ok(sockets(&[]))
-        });
+        let done =
+            restore(&mut stage.registry, "web.rules".as_ref(), line, &NoNames, || Ok(sockets(&[])));
         let said = warnings(&stage.registry.model, &done.unwrap());
         assert_eq!(said.len(), expected.iter().count(), "{line}: {said:?}");
         assert!(expected.is_none_or(|start| said[0].starts_with(start)), "{said:?}");
