@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use dataplane::{
     forward::{self, Forward, Tunnel},
-    policy::{Persistence, Policy, Timeouts},
+    policy::{OnJoin, Persistence, Policy, Timeouts},
 };
 use ipvsadm::{
     Checksum, Command, Denial, Protocol, SchedulerFlag, ServerRef, ServerSpec, ServiceRef,
@@ -137,12 +137,13 @@ fn add_service(model: &mut Model, spec: &ServiceSpec) -> Result<(), Denial> {
         lifecycle: model.lifecycle,
         ..Policy::default()
     };
-    take_options(model, &mut policy, spec)?;
+    take_options(model, &mut policy, None, spec)?;
     model.services.push(Service {
         name: key.to_string(),
         key,
         forward: Forward::Dr,
         policy,
+        on_join: None,
         timeouts: file::Timeouts::default(),
         servers: Vec::new(),
     });
@@ -153,12 +154,17 @@ fn add_service(model: &mut Model, spec: &ServiceSpec) -> Result<(), Denial> {
 fn edit_service(model: &mut Model, spec: &ServiceSpec) -> Result<(), Denial> {
     let at = position(model, &spec.service).ok_or(Denial::NoSuchService)?;
     let mut policy = model.services[at].policy.clone();
-    take_options(model, &mut policy, spec)?;
+    take_options(model, &mut policy, model.services[at].on_join, spec)?;
     model.services[at].policy = policy;
     Ok(())
 }
 
-fn take_options(model: &Model, policy: &mut Policy, spec: &ServiceSpec) -> Result<(), Denial> {
+fn take_options(
+    model: &Model,
+    policy: &mut Policy,
+    on_join: Option<OnJoin>,
+    spec: &ServiceSpec,
+) -> Result<(), Denial> {
     let kind = Kind::from_name(&spec.scheduler).ok_or(Denial::SchedulerNotFound)?;
     if spec.pe.is_some() {
         return Err(Denial::SchedulerNotFound);
@@ -174,6 +180,7 @@ fn take_options(model: &Model, policy: &mut Policy, spec: &ServiceSpec) -> Resul
     policy.persistence =
         spec.persistent.map(|timeout| Persistence { timeout, prefix: spec.netmask });
     policy.one_packet = spec.one_packet;
+    policy.on_join = model.joining(on_join, kind);
     Ok(())
 }
 

@@ -93,3 +93,18 @@ fn tunnels_and_joining() {
     );
     assert_eq!(service.policy.on_join, OnJoin::SlowStart(90));
 }
+
+/// The box's `on_join` holds where a service says nothing and its scheduler is helped by it.
+#[test]
+fn joining_by_the_box() {
+    let model = model(
+        "version: 1\ninterfaces: [eth0]\non_join: {slow_start: 40s}\nservices:\n  \
+         - {name: a, listen: 203.0.113.10:80/tcp, forward: nat}\n  \
+         - {name: b, listen: 203.0.113.11:80/tcp, forward: nat, on_join: nothing}\n  \
+         - {name: c, listen: 203.0.113.12:80/tcp, forward: nat, on_join: reset_counts}\n  \
+         - {name: d, listen: 203.0.113.13:80/tcp, forward: nat, scheduler: sh}\n",
+    );
+    let found: Vec<_> = model.services.iter().map(|service| service.policy.on_join).collect();
+    let expected = [OnJoin::SlowStart(40), OnJoin::Nothing, OnJoin::ResetCounts, OnJoin::Nothing];
+    assert_eq!(found, expected);
+}

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 
 use control::front::own_servers;
-use dataplane::forward::Tunnel;
+use dataplane::{forward::Tunnel, policy::OnJoin};
 use ipvsadm::{Command, Denial};
 
 use crate::stage::{Stage, command};
@@ -305,5 +305,28 @@ fn a_server_on_this_box_is_warned_of() {
         let said = own_servers(&[command(line), command(line)], addresses).unwrap();
         assert_eq!(said.len(), usize::from(warned), "{line}: {said:?}");
         assert!(said.iter().all(|said| said.contains("is an address of this box")), "{said:?}");
+    }
+}
+
+/// Services that come by a command take the box's `on_join`, as far as it helps their scheduler.
+#[test]
+fn services_that_are_added_take_on_join_of_the_box() {
+    let rows = [
+        ("nothing", "wlc", OnJoin::Nothing),
+        ("{slow_start: 40s}", "wlc", OnJoin::SlowStart(40)),
+        ("{slow_start: 40s}", "rr", OnJoin::Nothing),
+        ("reset_counts", "lc", OnJoin::ResetCounts),
+        ("reset_counts", "wrr", OnJoin::Nothing),
+    ];
+    for (on_join, scheduler, expected) in rows {
+        let mut stage = Stage::new(&format!("on_join: {on_join}\nservices: []"));
+        stage.done(&[&format!("-A -t 10.9.0.1:80 -s {scheduler}"), "-A -t 10.9.0.2:80 -s sh"]);
+        let found = |stage: &Stage| -> Vec<OnJoin> {
+            stage.registry.model.services.iter().map(|s| s.policy.on_join).collect()
+        };
+        assert_eq!(found(&stage), [expected, OnJoin::Nothing], "{on_join} {scheduler}");
+        // Another scheduler may be helped by it.
+        stage.done(&[&format!("-E -t 10.9.0.2:80 -s {scheduler}")]);
+        assert_eq!(found(&stage), [expected; 2], "{on_join} {scheduler}");
     }
 }
