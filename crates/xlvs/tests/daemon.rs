@@ -413,6 +413,8 @@ fn commands_are_done_with_warnings() {
             let warning = words.is_empty() || said.starts_with(&format!("Warning: {words}"));
             assert!(warning && said.lines().count() == usize::from(!words.is_empty()), "{said}");
         }
+        // The file has its own service again.
+        daemon.ipvsadm("-D -t 203.0.113.10:80");
         let (_, rules, _) = daemon.ipvsadm("-Sn");
         daemon.stop();
         let mut daemon = Daemon::start_with("warnings-rules", "", &rules);
