@@ -22,7 +22,7 @@ use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
 use cursor::{Cursor, Keys};
 pub use cursor::{Put, Spot};
-use dataplane::policy::Access;
+use dataplane::policy::{Access, OnJoin};
 pub use lvs::{Lifecycle, Lvs};
 pub use mark::Mark;
 pub use persistence::Persistence;
@@ -55,6 +55,8 @@ pub struct File {
     pub compat: Compat,
     /// `lvs`, `on_gone` and `on_idle`.
     pub lvs: Lvs,
+    /// `on_join`: that of services that say nothing.
+    pub on_join: OnJoin,
     /// `timeouts`: those of services that say nothing.
     pub timeouts: Timeouts,
     /// `access`.
@@ -146,6 +148,11 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
         limits: limits::limits(&mut keys, faults),
         compat: word(&mut keys, "compat", &[("none", Compat::None), ("lvs", Compat::Lvs)], faults),
         lvs: lvs::of_box(&mut keys, faults),
+        on_join: keys
+            .take("on_join")
+            .and_then(|at| service::on_join(&at, faults))
+            .map(|put| put.value)
+            .unwrap_or_default(),
         timeouts: keys
             .take("timeouts")
             .map(|at| timeouts::timeouts(&at, faults))

@@ -78,8 +78,8 @@ impl Daemon {
                     }
                 }
                 Some((ask, answer)) = asks.recv() => {
-                    // Who asked may be gone by now.
-                    let _ = answer.send(self.answer(&ask).await);
+                    let found = self.answer(&ask).await;
+                    Self::reply(&ask, found, answer);
                 }
                 _ = measure.tick() => self.measure(),
                 _ = ramp.tick(), if self.registry.ramps() => self.publish().await,
