@@ -25,7 +25,7 @@ use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 pub use check::{Check, Named, Terms};
 use cursor::{Cursor, Keys};
 pub use cursor::{Put, Spot};
-use dataplane::policy::Access;
+use dataplane::policy::{Access, OnJoin};
 pub use health::Health;
 pub use lvs::{Lifecycle, Lvs};
 pub use mark::Mark;
@@ -59,6 +59,8 @@ pub struct File {
     pub compat: Compat,
     /// `lvs`, `on_gone` and `on_idle`.
     pub lvs: Lvs,
+    /// `on_join`: that of services that say nothing.
+    pub on_join: OnJoin,
     /// `timeouts`: those of services that say nothing.
     pub timeouts: Timeouts,
     /// `access`.
@@ -154,6 +156,11 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
         limits: limits::limits(&mut keys, faults),
         compat: word(&mut keys, "compat", &[("none", Compat::None), ("lvs", Compat::Lvs)], faults),
         lvs: lvs::of_box(&mut keys, faults),
+        on_join: keys
+            .take("on_join")
+            .and_then(|at| service::on_join(&at, faults))
+            .map(|put| put.value)
+            .unwrap_or_default(),
         timeouts: keys
             .take("timeouts")
             .map(|at| timeouts::timeouts(&at, faults))

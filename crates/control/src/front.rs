@@ -5,6 +5,7 @@ mod command_line;
 mod connections;
 mod edit;
 mod listing;
+mod own;
 mod rules;
 mod swallow;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use command_line::{Desk, Terminal, run};
 pub use connections::{Cursor, Filter, Page};
 pub use edit::{edit, edit_all, key};
+pub use own::own_servers;
 pub use rules::{RulesError, load, restore};
 pub use swallow::swallows;
 
@@ -115,16 +117,12 @@ fn zero(registry: &mut Registry, view: View<'_>, which: Option<&ServiceRef>) {
 
 fn timeouts(model: &Model) -> Timeouts {
     use dataplane::tcp::State;
-    let tcp = |state: State| model.timeouts.tcp[state as usize].into();
-    Timeouts {
-        tcp: tcp(State::Established),
-        tcpfin: tcp(State::FinWait),
-        udp: model.timeouts.udp.into(),
-    }
+    let tcp = |state: State| model.timeouts.tcp[state as usize];
+    Timeouts { tcp: tcp(State::Established), tcpfin: tcp(State::FinWait), udp: model.timeouts.udp }
 }
 
-/// What was done but will not do anything.
-fn warnings(model: &Model, commands: &[Command]) -> Vec<String> {
+/// What these commands did but will not do anything, a sentence each.
+pub fn warnings(model: &Model, commands: &[Command]) -> Vec<String> {
     let unmarked = commands.iter().filter_map(|command| {
         let Command::AddService(spec) = command else { return None };
         let ServiceRef::Mark { mark, ipv6 } = spec.service else { return None };

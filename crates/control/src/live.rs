@@ -12,9 +12,10 @@ mod reach;
 mod settings;
 mod sockets;
 
-use std::{fmt, io};
+use std::{fmt, io, net::IpAddr};
 
-use dataplane::topology::Topology;
+use dataplane::{forward::ServiceKey, topology::Topology};
+use hashbrown::HashSet;
 use nix::{ifaddrs::getifaddrs, net::if_::if_nameindex};
 
 use crate::{
@@ -115,14 +116,23 @@ pub enum LiveError {
 /// `/proc` or the interfaces cannot be read.
 pub fn surroundings() -> Result<Surroundings, LiveError> {
     let read = |what| move |source| LiveError::Read { what, source };
-    let addresses = getifaddrs().map_err(|errno| read("addresses")(errno.into()))?;
     let names = if_nameindex().map_err(|errno| read("interfaces")(errno.into()))?;
     Ok(Surroundings {
         interfaces: names.iter().filter_map(|known| link(known.name().to_str().ok()?)).collect(),
-        addresses: addresses.filter_map(|known| ip(&known.address?)).collect(),
+        addresses: addresses()?,
         sockets: sockets()?,
         cores: process::cores().map_err(read("cores"))?,
     })
+}
+
+/// The box's own addresses, in this thread's network namespace.
+///
+/// # Errors
+/// The kernel does not list them.
+pub fn addresses() -> Result<HashSet<IpAddr>, LiveError> {
+    let known = getifaddrs()
+        .map_err(|errno| LiveError::Read { what: "addresses", source: errno.into() })?;
+    Ok(known.filter_map(|known| ip(&known.address?)).collect())
 }
 
 /// The sockets that a service on port 0 may take packets from, in this thread's network
@@ -135,13 +145,23 @@ pub fn sockets() -> Result<Sockets, LiveError> {
     Ok(Sockets { bound: sockets::bound().map_err(read)?, ephemeral: ephemeral_ports()? })
 }
 
+/// The rules of netfilter that will not act on what services with these keys take, as far as it
+/// can be known: where it cannot, [`check`] has said so.
+///
+/// Asks other programs: takes up to two seconds. Blocks; not to be called within an async runtime.
+pub fn netfilter(keys: &[ServiceKey]) -> Vec<Finding> {
+    let seen = firewall::read();
+    let served: Vec<_> = firewall::of_services(keys.iter()).collect();
+    if seen.is_ok() { firewall::judge(&served, &seen) } else { Vec::new() }
+}
+
 /// Nothing for an interface that is gone since it was listed.
 fn link(name: &str) -> Option<Link> {
     let mtu = xsk::link::mtu(name).ok()?;
     Some(Link { name: name.to_owned(), mtu, queues: xsk::link::rx_queues(name).ok()? })
 }
 
-fn ip(address: &nix::sys::socket::SockaddrStorage) -> Option<std::net::IpAddr> {
+fn ip(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
     let v4 = address.as_sockaddr_in().map(|v4| v4.ip().into());
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
 }
@@ -170,7 +190,7 @@ pub fn check(model: &Model) -> Vec<Finding> {
     };
     findings.extend(interfaces::judge(model, &nics));
     findings.extend(settings::judge(model, &settings::Settings::read(model)));
-    findings.extend(firewall::judge(model, &firewall::read()));
+    findings.extend(firewall::judge(&firewall::of_model(model), &firewall::read()));
     findings.sort_by_key(|finding| finding.severity);
     findings
 }

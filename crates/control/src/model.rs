@@ -7,7 +7,7 @@ use std::{net::IpAddr, time::Duration};
 use dataplane::{
     forward::{Forward, ServiceKey, Tunnel},
     mark::MarkRule,
-    policy::{Access, Defence, Lifecycle, LocalAddress, Policy, Timeouts},
+    policy::{Access, Defence, Lifecycle, LocalAddress, OnJoin, Policy, Timeouts},
     topology::Mac,
 };
 use health::{
@@ -16,6 +16,8 @@ use health::{
     pool,
 };
 use sched::{Kind, Plan};
+
+use crate::file;
 
 /// The checked configuration of one director.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct Model {
     pub lifecycle: Lifecycle,
     /// The box's own idle times, for services that come while it runs (`ipvsadm --set`).
     pub timeouts: Timeouts,
+    /// What a server that joins meets in services that say nothing else.
+    pub on_join: OnJoin,
     /// `lvs.lblc_expiration`, in seconds.
     pub lblc_expiration: u32,
     /// `lvs.lblcr_expiration`, in seconds.
@@ -76,6 +80,44 @@ impl Model {
             _ => {}
         }
         plan
+    }
+
+    /// What a server meets that joins a service with this scheduler, which has its `own` or the
+    /// box's: nothing where that does not help.
+    pub fn joining(&self, own: Option<OnJoin>, kind: Kind) -> OnJoin {
+        let wanted = own.unwrap_or(self.on_join);
+        if no_help(wanted, kind).is_none() { wanted } else { OnJoin::Nothing }
+    }
+}
+
+/// Why what a joining server meets does not help it with this scheduler, if so.
+pub const fn no_help(on_join: OnJoin, kind: Kind) -> Option<&'static str> {
+    match on_join {
+        OnJoin::Nothing => None,
+        OnJoin::SlowStart(_) => deaf_to_a_ramp(kind),
+        OnJoin::ResetCounts => deaf_to_counts(kind),
+    }
+}
+
+/// Why a weight that rises from nothing does not help with this scheduler.
+const fn deaf_to_a_ramp(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Rr | Kind::Lc => Some("which does not look at how large a weight is"),
+        Kind::Dh => Some("which gives a destination to a server whatever its weight"),
+        Kind::Sh | Kind::Mh => Some("which would move clients with each step of the weight"),
+        Kind::Fo => Some("which would leave the server until it has its whole weight"),
+        Kind::Ovf => Some("for which a weight is a number of connections"),
+        _ => None,
+    }
+}
+
+/// Why counts from a new base do not help with this scheduler.
+const fn deaf_to_counts(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Rr | Kind::Wrr | Kind::Dh | Kind::Sh | Kind::Mh | Kind::Fo => {
+            Some("which does not look at counts of connections")
+        }
+        _ => None,
     }
 }
 
@@ -262,6 +304,11 @@ pub struct Service {
     pub forward: Forward,
     /// Its behaviour.
     pub policy: Policy,
+    /// What the file writes for it of servers that join; otherwise the box's holds.
+    pub on_join: Option<OnJoin>,
+    /// The idle times in `policy` that the file writes for it; the others are the box's, and
+    /// follow `ipvsadm --set`.
+    pub timeouts: file::Timeouts,
     /// The real servers, in file order.
     pub servers: Vec<Server>,
     /// What their health does to it.
@@ -317,6 +364,10 @@ pub struct Server {
     pub forward: Forward,
     /// In TUN: what the outer header is.
     pub tunnel: Tunnel,
+    /// A GUE tunnel was asked for with remote checksum offload (`--tun-remcsum`). That is used
+    /// for packets without a checksum yet, which do not arrive from a wire, so what it leaves to
+    /// do is a full checksum: `tunnel` says that. Listings say what was asked for.
+    pub remote_checksum: bool,
     /// Connections at which it gets no new ones (`max_connections`); 0: any number.
     pub upper: u32,
     /// Below so many it gets new ones again (`resume_connections`); 0: three quarters of `upper`.

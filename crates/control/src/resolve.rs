@@ -43,6 +43,7 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
             Compat::Lvs => Lifecycle::lvs(),
         }),
         timeouts: file.timeouts.over(&Timeouts::default()),
+        on_join: file.on_join,
         lblc_expiration: file.lvs.lblc_expiration.unwrap_or(Plan::new(Kind::Lblc).expiration),
         lblcr_expiration: file.lvs.lblcr_expiration.unwrap_or(Plan::new(Kind::Lblcr).expiration),
         local_addresses: local::all(file),

@@ -101,6 +101,7 @@ fn full_example_states_the_defaults() {
     assert_eq!(full.workers.idle, bare.workers.idle);
     assert_eq!(full.lifecycle, bare.lifecycle);
     assert_eq!(full.defence, bare.defence);
+    assert_eq!(full.on_join, bare.on_join);
     assert_eq!(full.timeouts, bare.timeouts);
     let expirations = |model: &Model| (model.lblc_expiration, model.lblcr_expiration);
     assert_eq!(expirations(&full), expirations(&bare));

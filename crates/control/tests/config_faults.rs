@@ -227,7 +227,7 @@ fn listen_and_service_words() {
                 &[
                     "x.yaml:4:83: services[0].mss_clamp: mss_clamp with forward: dr: the server's answers do not pass here; lower the MSS on the servers instead (ip route ... advmss)",
                     "x.yaml:5:84: services[1].mss_clamp: \"40\": not an MSS clamp; write off, path or a number of octets from 88 to 65495",
-                    "x.yaml:6:106: services[2].timeouts.udp: \"500ms\": out of range; write whole seconds, from 1s to 65535s",
+                    "x.yaml:6:106: services[2].timeouts.udp: \"500ms\": out of range; write whole seconds, from 1s to 2678400s",
                     "x.yaml:6:113: services[2].timeouts.tcp: unknown key; the keys here are tcp_established, tcp_syn_sent, tcp_syn_recv, tcp_fin_wait, tcp_time_wait, tcp_close, tcp_close_wait, tcp_last_ack, tcp_listen, tcp_synack, udp, sctp_init1, sctp_init, sctp_cookie_sent, sctp_cookie_replied, sctp_cookie_wait, sctp_cookie, sctp_cookie_echoed, sctp_established, sctp_shutdown_sent, sctp_shutdown_received, sctp_shutdown_ack_sent, sctp_rejected or sctp_closed",
                 ],
             ),

@@ -9,11 +9,11 @@ use std::{
 };
 
 use control::{
-    live::{Finding, Severity, check, surroundings},
+    live::{Finding, Severity, check, netfilter, surroundings},
     load::read,
     model::Model,
 };
-use dataplane::forward::{Endpoint, Protocol};
+use dataplane::forward::{Endpoint, Protocol, ServiceKey};
 use nix::sched::{CloneFlags, unshare};
 use xsk::{AttachMode, MatchCapacities, MatchMaps, Program, WhenDown};
 
@@ -85,6 +85,23 @@ fn a_sound_box_has_nothing_serious() {
         let findings = check(&model("eth0", "10.0.0.11"));
         assert_eq!(serious(&findings), [], "{findings:#?}");
         assert!(findings.iter().any(|finding| finding.sentence.contains("is a veth")));
+    });
+}
+
+#[test]
+fn rules_that_do_not_see_a_new_service_are_named() {
+    in_namespace(|| {
+        shell(
+            "nft 'add table ip t; add chain ip t c { type filter hook input priority 0; }; \
+             add rule ip t c ip daddr 203.0.113.10 tcp dport 80 drop'",
+        );
+        let key = |port| {
+            let address = "203.0.113.10".parse().unwrap();
+            ServiceKey::from(Endpoint { protocol: Protocol::Tcp, address, port })
+        };
+        let findings = netfilter(&[key(81), key(80)]);
+        assert_eq!(serious(&findings), [(Severity::Warning, "netfilter ip t c")], "{findings:?}");
+        assert_eq!(netfilter(&[key(81), ServiceKey::Mark { mark: 1, ipv6: false }]), []);
     });
 }
 

@@ -324,7 +324,7 @@ fn first_state<A>(
         State::Sctp(_) => new,
         State::Tcp(_) | State::Udp => new.next(direction, packet.flags, secure),
     };
-    (state.number(), state.timeout(&service.policy.timeouts).into())
+    (state.number(), state.timeout(&service.policy.timeouts))
 }
 
 #[cfg(test)]

@@ -272,7 +272,7 @@ impl<'a> Breath<'a> {
             }
             let timeout = next.timeout(self.timeouts(server));
             let table = A::table(self.director);
-            match table.transition(&found, next.number(), timeout.into(), self.now.seconds()) {
+            match table.transition(&found, next.number(), timeout, self.now.seconds()) {
                 Ok(()) => {
                     self.director.changed(server, state.number(), next.number());
                     if next.assures() {

@@ -161,7 +161,7 @@ impl Breath<'_> {
             (_, Some(state)) if !state.is_reported() => state,
             _ => return,
         };
-        let timeout = state.timeout(self.timeouts(found.connection.server_id)).into();
+        let timeout = state.timeout(self.timeouts(found.connection.server_id));
         let state = state.number();
         if (state, timeout) != (found.meta.state(), found.meta.timeout()) {
             // Whoever was faster changed the state, and took the time that belongs to it.

@@ -19,7 +19,7 @@ const KEPT: u32 = 3;
 
 /// The keys of what a packet opens, and for how long it lives if it is for one packet only.
 pub(crate) fn keys<A>(packet: &Packet<A>, service: &Service, forward: Forward) -> (Keys, u32) {
-    let udp = u32::from(service.policy.timeouts.udp);
+    let udp = service.policy.timeouts.udp;
     if !service.policy.one_packet || packet.tuple.protocol != Protocol::Udp {
         (Keys::Both, udp)
     } else if forward.two_way() && service.policy.lifecycle.one_packet_replies {

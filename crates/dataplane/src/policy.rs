@@ -89,11 +89,16 @@ pub enum MssClamp {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// By `tcp::State` as index.
-    pub tcp: [u16; 11],
+    pub tcp: [u32; 11],
     /// UDP.
-    pub udp: u16,
+    pub udp: u32,
     /// By `sctp::State` as index, in the kernel's numbering (`enum ip_vs_sctp_states`).
-    pub sctp: [u16; 14],
+    pub sctp: [u32; 14],
+}
+
+impl Timeouts {
+    /// The longest idle time, in seconds: a month, the most that ipvsadm takes (`MAX_TIMEOUT`).
+    pub const MOST: u32 = 31 * 86_400;
 }
 
 impl Default for Timeouts {

@@ -107,7 +107,7 @@ impl Breath<'_> {
         let timeout = self.timeouts(server).tcp[tcp::State::Close as usize];
         let table = A::table(self.director);
         while found.meta.state() != tcp::RESETTING {
-            match table.transition(&found, tcp::RESETTING, timeout.into(), self.now.seconds()) {
+            match table.transition(&found, tcp::RESETTING, timeout, self.now.seconds()) {
                 Ok(()) => {
                     self.director.changed(server, found.meta.state(), tcp::RESETTING);
                     return self.unsettle(found);
@@ -157,7 +157,7 @@ impl Breath<'_> {
         }
         let timeout = self.timeouts(connection.server_id).tcp[tcp::State::Close as usize];
         let table = A::table(self.director);
-        if table.insert(&connection, tcp::RESETTING, timeout.into(), self.now.seconds()).is_err() {
+        if table.insert(&connection, tcp::RESETTING, timeout, self.now.seconds()).is_err() {
             return false;
         }
         if *probes > 0 && self.director.limiter.allow_reset(self.now) {

@@ -81,7 +81,7 @@ impl State {
     }
 
     /// How long a connection may be idle in it, in seconds.
-    pub const fn timeout(self, timeouts: &Timeouts) -> u16 {
+    pub const fn timeout(self, timeouts: &Timeouts) -> u32 {
         match self {
             Self::Tcp(state) => timeouts.tcp[state as usize],
             Self::Udp => timeouts.udp,

@@ -11,7 +11,8 @@ use control::netfilter;
 
 use crate::failure;
 
-/// Prints `marks:` entries for the MARK rules of a save, from a file or from standard input.
+/// Prints `marks:` entries for the MARK rules of a save, from a file or from standard input. A rule
+/// that could not be translated is a failure: the rest of them may mean something else without it.
 pub(crate) fn iptables(file: Option<&Path>) -> ExitCode {
     let (name, text) = match file.filter(|file| *file != Path::new("-")) {
         Some(file) => (file.display().to_string(), fs::read_to_string(file)),
@@ -23,8 +24,13 @@ pub(crate) fn iptables(file: Option<&Path>) -> ExitCode {
     };
     match netfilter::read(&text) {
         Ok(ruleset) => {
-            let yaml = netfilter::import::import(&ruleset).yaml();
-            crate::print(&mut io::stdout(), &yaml.trim_end())
+            let imported = netfilter::import::import(&ruleset);
+            let printed = crate::print(&mut io::stdout(), &imported.yaml().trim_end());
+            match imported.refused() {
+                0 => printed,
+                1 => failure(&format!("{name}: 1 rule is not translated")),
+                rules => failure(&format!("{name}: {rules} rules are not translated")),
+            }
         }
         Err(error) => failure(&format!("{name}: {error}")),
     }

@@ -134,6 +134,29 @@ fn list_without_a_daemon_tells_what_to_do() {
     }
 }
 
+/// As the script does, which only then calls ipvsadm.
+#[test]
+fn ipvsadm_save_tells_its_usage_without_a_daemon() {
+    let (link, socket) = (Scratch::new("save"), Scratch::new("no-daemon.sock"));
+    let _ = fs::remove_dir_all(link.path());
+    fs::create_dir(link.path()).unwrap();
+    let program = Path::new(link.path()).join("ipvsadm-save");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_xlvs"), &program).unwrap();
+    let run = |word: &str| {
+        let mut command = Command::new(&program);
+        outcome(&command.arg(word).env("XLVS_SOCKET", socket.path()).output().unwrap())
+    };
+    let usage = "ipvsadm-save: Script to save the IPVS table to stdout.\n   \
+                 With the -n option, prints out the table in numeric format.\n";
+    for word in ["-h", "--help", "-x"] {
+        assert_eq!(run(word), (Some(1), String::new(), usage.to_owned()), "{word}");
+    }
+    let (code, out, err) = run("-n");
+    fs::remove_dir_all(link.path()).unwrap();
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.starts_with("Can't initialize ipvs: Protocol not available"), "{err}");
+}
+
 /// A report as the daemon's JSON.
 const REPORT: &str = r#"{
   "version": "1.2.3", "generation": 4, "uptime_s": 93784,

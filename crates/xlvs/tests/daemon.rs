@@ -390,3 +390,38 @@ fn a_large_table_is_restored_at_once() {
         daemon.stop();
     });
 }
+
+/// What a command does and will not do anything, or that it breaks: as a warning of the command,
+/// and of the start with such rules.
+#[test]
+fn commands_are_done_with_warnings() {
+    in_namespace(|| {
+        run("nft 'add table ip t; add chain ip t c { type filter hook input priority 0; }; \
+             add rule ip t c ip daddr 203.0.113.20 tcp dport 80 drop'");
+        let own = "server 10.0.0.1 is an address of this box";
+        let rows = [
+            ("-A -t 203.0.113.20:81", ""),
+            ("-A -t 203.0.113.20:80", "netfilter ip t c: the rule does not see what xlvs takes"),
+            ("-A -f 10", "no packet gets mark 10"),
+            ("-a -t 203.0.113.20:80 -r 10.0.0.1:80 -g", ""),
+            ("-e -t 203.0.113.20:80 -r 10.0.0.1:80 -m", own),
+        ];
+        let mut daemon = Daemon::start("warnings", "");
+        for (line, words) in rows {
+            let (code, out, said) = daemon.ipvsadm(line);
+            assert_eq!((code, out.as_str()), (Some(0), ""), "{line}: {said}");
+            let warning = words.is_empty() || said.starts_with(&format!("Warning: {words}"));
+            assert!(warning && said.lines().count() == usize::from(!words.is_empty()), "{said}");
+        }
+        // The file has its own service again.
+        daemon.ipvsadm("-D -t 203.0.113.10:80");
+        let (_, rules, _) = daemon.ipvsadm("-Sn");
+        daemon.stop();
+        let mut daemon = Daemon::start_with("warnings-rules", "", &rules);
+        let log = daemon.log();
+        for (line, words) in rows {
+            assert!(log.contains(words), "{line}: {log}");
+        }
+        daemon.stop();
+    });
+}

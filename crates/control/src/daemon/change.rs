@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use dataplane::forward::ServiceKey;
 use ipvsadm::{Command, Denial};
+use tokio::sync::oneshot;
 
 use super::Daemon;
 use crate::{
     front::{self, Answer, Ask, View},
-    live,
+    live::{self, Finding},
     traffic::Traffic,
 };
 
@@ -32,11 +34,37 @@ impl Daemon {
             stats: &stats,
             now: self.crew.clock.tick().seconds(),
         };
-        let (answer, changed) = front::answer(&mut self.registry, view, ask);
+        let (mut answer, changed) = front::answer(&mut self.registry, view, ask);
+        if let (Answer::Done(warnings), Ask::Change(commands)) = (&mut answer, ask) {
+            warnings.extend(own_servers(commands));
+        }
         if changed {
             self.publish().await;
         }
         answer
+    }
+
+    /// Hands an answer over: where there is a service more, when it is known which rules of
+    /// netfilter do not see its packets any more. Control does not wait for that.
+    pub(super) fn reply(ask: &Ask, found: Answer, to: oneshot::Sender<Answer>) {
+        let added: Vec<ServiceKey> = match ask {
+            Ask::Change(commands) => commands.iter().filter_map(added).collect(),
+            _ => Vec::new(),
+        };
+        match found {
+            Answer::Done(mut warnings) if !added.is_empty() => {
+                tokio::task::spawn_blocking(move || {
+                    let findings = live::netfilter(&added);
+                    warnings.extend(findings.into_iter().map(|finding| {
+                        let Finding { subject, sentence, remedy, .. } = finding;
+                        format!("{subject}: {sentence}; {remedy}")
+                    }));
+                    let _ = to.send(Answer::Done(warnings));
+                });
+            }
+            // Who asked may be gone by now.
+            found => drop(to.send(found)),
+        }
     }
 
     /// A command that would take packets from this box's own sockets.
@@ -96,5 +124,18 @@ impl Daemon {
         if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
             log::warn!("a worker has not taken up the change within {} ms", PATIENCE.as_millis());
         }
+    }
+}
+
+/// What to know of servers on this box, as far as its addresses can be read.
+pub(super) fn own_servers(commands: &[Command]) -> Vec<String> {
+    front::own_servers(commands, live::addresses).unwrap_or_else(|error| vec![error.to_string()])
+}
+
+/// The service that a command adds.
+fn added(command: &Command) -> Option<ServiceKey> {
+    match command {
+        Command::AddService(spec) => Some(front::key(&spec.service)),
+        _ => None,
     }
 }

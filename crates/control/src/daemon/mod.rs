@@ -119,7 +119,11 @@ pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
     let mut registry = Registry::new(model);
     if let Some(rules) = &options.rules {
         let before = registry.model.services.len();
-        front::load(&mut registry, rules, names, live::sockets)?;
+        let done = front::load(&mut registry, rules, names, live::sockets)?;
+        let servers = change::own_servers(&done);
+        for warning in front::warnings(&registry.model, &done).iter().chain(&servers) {
+            log::warn!("{}: {warning}", rules.display());
+        }
         let more = registry.model.services.len().saturating_sub(before);
         log::info!("{}: {more} services more", rules.display());
     }

@@ -78,8 +78,8 @@ impl Daemon {
                     }
                 }
                 Some((ask, answer)) = asks.recv() => {
-                    // Who asked may be gone by now.
-                    let _ = answer.send(self.answer(&ask).await);
+                    let found = self.answer(&ask).await;
+                    Self::reply(&ask, found, answer);
                 }
                 Some(event) = self.found.recv() => self.hear(event).await,
                 _ = measure.tick() => self.measure(),

@@ -18,17 +18,13 @@ pub struct Persistence {
 /// What `ipvsadm -p` means without a number (`IPVS_SVC_PERSISTENT_TIMEOUT`).
 const TIMEOUT: u32 = 360;
 
-/// A month, the most that ipvsadm takes (`MAX_TIMEOUT`).
-const TIMEOUT_MOST: u32 = 31 * 86_400;
-
 pub(super) fn persistence(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Persistence> {
-    let seconds = |text: &str| scalar::seconds(text, TIMEOUT_MOST);
     if !at.is_map() {
-        let timeout = at.read(faults, seconds)?.value;
+        let timeout = at.read(faults, scalar::idle_time)?.value;
         return Some(Persistence { timeout, mask: None });
     }
     let mut keys = at.keys(faults)?;
-    let timeout = keys.take("timeout").and_then(|at| at.read(faults, seconds));
+    let timeout = keys.take("timeout").and_then(|at| at.read(faults, scalar::idle_time));
     let mask = keys.take("mask").and_then(|at| at.read(faults, scalar::mask));
     keys.finish(faults, |_| false);
     Some(Persistence { timeout: timeout.map_or(TIMEOUT, |put| put.value), mask })

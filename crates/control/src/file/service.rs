@@ -180,7 +180,7 @@ fn one_packet(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Spot> {
 }
 
 /// A word, or `{slow_start: TIME}`.
-fn on_join(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Put<OnJoin>> {
+pub(super) fn on_join(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Put<OnJoin>> {
     if !at.is_map() {
         let words = [
             ("nothing", OnJoin::Nothing),

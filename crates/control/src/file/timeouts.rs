@@ -6,11 +6,11 @@ use super::{cursor::Cursor, scalar};
 use crate::fault::Fault;
 
 /// The idle times that are written.
-#[derive(Clone, Debug, Default)]
-pub struct Timeouts(Vec<(Slot, u16)>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts(Vec<(Slot, u32)>);
 
 /// Which idle time: a state's number in the kernel, by protocol.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
     Tcp(usize),
     Udp,

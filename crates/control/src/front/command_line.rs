@@ -54,8 +54,12 @@ pub fn run(
         Ok(Command::Version) => return print(terminal, help::VERSION),
         _ => {}
     }
-    // ipvsadm looks for its director before it looks at its words.
-    let reached = desk.reach().map_err(|denial| Refusal::unreachable(&denial));
+    // ipvsadm looks for its director before it looks at its words; ipvsadm-save is a script, and
+    // looks at its own first.
+    let reached = match parsed {
+        Err(_) if program == Program::Save => Ok(()),
+        _ => desk.reach().map_err(|denial| Refusal::unreachable(&denial)),
+    };
     let result = match reached.and(parsed) {
         Ok(Command::List(spec)) => list(&spec, desk, terminal)?,
         Ok(Command::Save { numeric }) => {

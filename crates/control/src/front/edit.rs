@@ -1,9 +1,11 @@
 //! One command of ipvsadm, done to the model. The refusals are the kernel's (`ip_vs_ctl.c`,
 //! `do_ip_vs_set_ctl` and `ip_vs_genl_set_cmd`); the model is then as it was.
 
+use std::net::IpAddr;
+
 use dataplane::{
     forward::{self, Forward, Tunnel},
-    policy::{Persistence, Policy, Timeouts},
+    policy::{OnJoin, Persistence, Policy, Timeouts},
 };
 use ipvsadm::{
     Checksum, Command, Denial, Protocol, SchedulerFlag, ServerRef, ServerSpec, ServiceRef,
@@ -13,6 +15,7 @@ use sched::{Kind, Plan};
 
 use crate::{
     compile::ServerKey,
+    file,
     model::{Health, Model, Server, Service},
     registry::Room,
 };
@@ -135,12 +138,14 @@ fn add_service(model: &mut Model, spec: &ServiceSpec) -> Result<(), Denial> {
         lifecycle: model.lifecycle,
         ..Policy::default()
     };
-    take_options(model, &mut policy, spec)?;
+    take_options(model, &mut policy, None, spec)?;
     model.services.push(Service {
         name: key.to_string(),
         key,
         forward: Forward::Dr,
         policy,
+        on_join: None,
+        timeouts: file::Timeouts::default(),
         servers: Vec::new(),
         health: Health::default(),
     });
@@ -151,12 +156,17 @@ fn add_service(model: &mut Model, spec: &ServiceSpec) -> Result<(), Denial> {
 fn edit_service(model: &mut Model, spec: &ServiceSpec) -> Result<(), Denial> {
     let at = position(model, &spec.service).ok_or(Denial::NoSuchService)?;
     let mut policy = model.services[at].policy.clone();
-    take_options(model, &mut policy, spec)?;
+    take_options(model, &mut policy, model.services[at].on_join, spec)?;
     model.services[at].policy = policy;
     Ok(())
 }
 
-fn take_options(model: &Model, policy: &mut Policy, spec: &ServiceSpec) -> Result<(), Denial> {
+fn take_options(
+    model: &Model,
+    policy: &mut Policy,
+    on_join: Option<OnJoin>,
+    spec: &ServiceSpec,
+) -> Result<(), Denial> {
     let kind = Kind::from_name(&spec.scheduler).ok_or(Denial::SchedulerNotFound)?;
     if spec.pe.is_some() {
         return Err(Denial::SchedulerNotFound);
@@ -172,6 +182,7 @@ fn take_options(model: &Model, policy: &mut Policy, spec: &ServiceSpec) -> Resul
     policy.persistence =
         spec.persistent.map(|timeout| Persistence { timeout, prefix: spec.netmask });
     policy.one_packet = spec.one_packet;
+    policy.on_join = model.joining(on_join, kind);
     Ok(())
 }
 
@@ -213,7 +224,8 @@ fn server(spec: &ServerSpec, service: &Service) -> Result<Server, Denial> {
     if spec.lower > spec.upper {
         return Err(Denial::OutOfRange);
     }
-    if spec.address.is_ipv6() != service.key.is_ipv6() && forward != Forward::Tun {
+    let fits = spec.address.is_ipv6() == service.key.is_ipv6() || forward == Forward::Tun;
+    if !fits || !is_unicast(spec.address) {
         return Err(Denial::Invalid);
     }
     Ok(Server {
@@ -223,6 +235,10 @@ fn server(spec: &ServerSpec, service: &Service) -> Result<Server, Denial> {
         weight: spec.weight,
         forward,
         tunnel,
+        remote_checksum: matches!(
+            spec.forward,
+            ipvsadm::Forward::Tun(ipvsadm::Tunnel::Gue { checksum: Checksum::Remote, .. })
+        ),
         upper: spec.upper,
         lower: spec.lower,
         mac: None,
@@ -232,9 +248,21 @@ fn server(spec: &ServerSpec, service: &Service) -> Result<Server, Denial> {
     })
 }
 
+/// As the kernel has it (`ip_vs_new_dest`: `inet_addr_type`, `ipv6_addr_type`). That it refuses
+/// the broadcast addresses of the box's own networks, too, takes its routes to know.
+const fn is_unicast(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_broadcast() && !ip.is_multicast(),
+        IpAddr::V6(ip) => {
+            !ip.is_unspecified()
+                && !ip.is_multicast()
+                && !ip.is_unicast_link_local()
+                && ip.to_ipv4_mapped().is_none()
+        }
+    }
+}
+
 fn tunnel(tunnel: ipvsadm::Tunnel) -> Result<Tunnel, Denial> {
-    // Remote checksum offload is only used for packets without a checksum yet, which do not
-    // arrive from a wire: what it leaves is a full checksum.
     let full = |checksum| matches!(checksum, Checksum::Full | Checksum::Remote);
     match tunnel {
         ipvsadm::Tunnel::Ipip => Ok(Tunnel::Ipip),
@@ -266,27 +294,19 @@ fn local_addresses(model: &mut Model) -> Result<(), Denial> {
     Ok(())
 }
 
-/// `--set`: 0 leaves one as it is; a service that has its own in the file keeps it.
+/// `--set`: 0 leaves one as it is; a service keeps those that the file writes for it.
 fn set_timeouts(model: &mut Model, new: ipvsadm::Timeouts) {
-    const ESTABLISHED: usize = dataplane::tcp::State::Established as usize;
-    const FIN_WAIT: usize = dataplane::tcp::State::FinWait as usize;
-    let old = model.timeouts.clone();
-    let set = |timeouts: &mut Timeouts| {
-        let places: [(&mut u16, u16, u32); 2] = {
-            let [_, established, _, _, fin_wait, ..] = &mut timeouts.tcp;
-            [
-                (established, old.tcp[ESTABLISHED], new.tcp),
-                (fin_wait, old.tcp[FIN_WAIT], new.tcpfin),
-            ]
-        };
-        for (place, old, seconds) in
-            places.into_iter().chain([(&mut timeouts.udp, old.udp, new.udp)])
-        {
-            if seconds > 0 && *place == old {
-                *place = u16::try_from(seconds).unwrap_or(u16::MAX);
-            }
+    use dataplane::tcp::State;
+    let Timeouts { tcp, udp, .. } = &mut model.timeouts;
+    let set = |place: &mut u32, seconds: u32| {
+        if seconds > 0 {
+            *place = seconds.min(Timeouts::MOST);
         }
     };
-    set(&mut model.timeouts);
-    model.services.iter_mut().for_each(|service| set(&mut service.policy.timeouts));
+    set(&mut tcp[State::Established as usize], new.tcp);
+    set(&mut tcp[State::FinWait as usize], new.tcpfin);
+    set(udp, new.udp);
+    for service in &mut model.services {
+        service.policy.timeouts = service.timeouts.over(&model.timeouts);
+    }
 }

@@ -15,12 +15,12 @@ use sched::{Kind, Plan};
 
 use super::View;
 use crate::{
-    model::{self, Service},
+    model::{self, Compat, Service},
     registry::Registry,
     traffic::{Rates, Traffic},
 };
 
-/// All services with their counts, in the model's order.
+/// All services with their counts, in the model's order; servers in `compat: lvs` newest first.
 pub(super) fn listing(registry: &Registry, view: View<'_>) -> Listing {
     let raw = |id| Traffic::raw(view.director, view.stats, id);
     let sums = registry.ledger.services(view.services, &raw);
@@ -31,11 +31,16 @@ pub(super) fn listing(registry: &Registry, view: View<'_>) -> Listing {
             let id = ids.get(&(service.key, server.address, server.port)).copied();
             self::server(registry, view, server, id)
         };
+        let mut servers: Vec<ListedServer> = service.servers.iter().map(server).collect();
+        // As the kernel lists them to ipvsadm (`ip_vs_add_dest`: `list_add_rcu`).
+        if registry.model.compat == Compat::Lvs {
+            servers.reverse();
+        }
         ListedService {
             spec: spec(service),
             stats: counters(sum.unwrap_or_default()),
             rates: rates(registry.ledger.service_rates(&service.key)),
-            servers: service.servers.iter().map(server).collect(),
+            servers,
         }
     });
     let size = u32::try_from(view.director.limits().connections_v4).unwrap_or(u32::MAX);
@@ -132,7 +137,9 @@ const fn forward(server: &model::Server) -> ipvsadm::Forward {
         (Forward::Dr, _) => ipvsadm::Forward::Dr,
         (Forward::Tun, Tunnel::Ipip) => ipvsadm::Forward::Tun(ipvsadm::Tunnel::Ipip),
         (Forward::Tun, Tunnel::Gue { port, checksum: full }) => {
-            ipvsadm::Forward::Tun(ipvsadm::Tunnel::Gue { port, checksum: checksum(full) })
+            let remote = server.remote_checksum;
+            let checksum = if remote { Checksum::Remote } else { checksum(full) };
+            ipvsadm::Forward::Tun(ipvsadm::Tunnel::Gue { port, checksum })
         }
         (Forward::Tun, Tunnel::Gre { checksum: full }) => {
             ipvsadm::Forward::Tun(ipvsadm::Tunnel::Gre { checksum: checksum(full) })

@@ -45,7 +45,8 @@ impl fmt::Display for Line {
     }
 }
 
-/// Adds what a file's rules say to what the registry has.
+/// Adds what a file's rules say to what the registry has. Returns the commands that were done,
+/// for [`super::warnings`].
 ///
 /// # Errors
 /// See [`RulesError`]; the registry is then as it was.
@@ -54,7 +55,7 @@ pub fn load(
     file: &Path,
     names: &dyn Resolver,
     sockets: impl FnOnce() -> Result<Sockets, LiveError>,
-) -> Result<(), RulesError> {
+) -> Result<Vec<Command>, RulesError> {
     let text = fs::read_to_string(file)
         .map_err(|source| RulesError::Unread { file: file.to_owned(), source })?;
     restore(registry, file, &text, names, sockets)
@@ -70,7 +71,7 @@ pub fn restore(
     text: &str,
     names: &dyn Resolver,
     sockets: impl FnOnce() -> Result<Sockets, LiveError>,
-) -> Result<(), RulesError> {
+) -> Result<Vec<Command>, RulesError> {
     let refused = |line, text| RulesError::Refused { file: file.to_owned(), line, text };
     let rules =
         rules(text, "ipvsadm", names).map_err(|refusal| refused(refusal.line, refusal.text))?;
@@ -81,5 +82,6 @@ pub fn restore(
     }
     let room = registry.room();
     edit_all(&mut registry.model, &commands, room)
-        .map_err(|(at, denial)| refused(line(at), denial.to_string()))
+        .map_err(|(at, denial)| refused(line(at), denial.to_string()))?;
+    Ok(commands)
 }

@@ -2,8 +2,8 @@
 
 use std::{
     io::{self, Read},
-    process::{Child, Command, Stdio},
-    thread,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -14,32 +14,58 @@ use crate::{
     model::Model,
     netfilter::{
         self, Ruleset,
-        warnings::{NAMED, Served, idle},
+        warnings::{self, Idle, NAMED, Served},
     },
 };
 
-/// How long nft may take: a large ruleset is not worth a late start.
+/// How long the programs may take: a large ruleset is not worth a late start.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// As much as is read of a ruleset, in octets.
 const LONGEST: u64 = 16 << 20;
 
-/// The rules of this network namespace; none where nft is missing, fails, or takes too long.
-///
-/// In nft's own language and not as JSON, which leaves out what iptables-nft's extensions ask
-/// for, and which nobody would want to read in a warning.
-pub(super) fn read() -> Ruleset {
-    let text = list();
-    let read = text.and_then(|text| netfilter::read(&text).map_err(io::Error::other));
-    read.unwrap_or_else(|error| {
-        log::debug!("netfilter's rules are not looked at: nft list ruleset: {error}");
-        Ruleset::default()
-    })
+/// What lists rules. nft does so in its own language and not as JSON, which leaves out what
+/// iptables-nft's extensions ask for, and which nobody would want to read in a warning. It does
+/// not know the tables of iptables-legacy; those programs are there where somebody uses them.
+const LISTS: [&[&str]; 3] =
+    [&["nft", "list", "ruleset"], &["iptables-legacy-save"], &["ip6tables-legacy-save"]];
+
+/// The rules of this network namespace, or why there is no knowing.
+pub(super) type Seen = Result<Vec<Ruleset>, String>;
+
+/// Asks all of [`LISTS`] at once. Rules that one of them tells are worth more than the silence of
+/// another: it is an error only if nft cannot be asked and nothing else was found.
+pub(super) fn read() -> Seen {
+    let end = Instant::now() + PATIENCE;
+    let children: Vec<_> = LISTS.iter().map(|words| start(words)).collect();
+    let mut texts = children.into_iter().map(|child| finish(child?, end));
+    let nft = texts.next().unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
+    let legacy: Vec<Ruleset> = texts.flatten().filter_map(|text| rules(&text).ok()).collect();
+    let has_rules = |ruleset: &Ruleset| ruleset.chains.iter().any(|chain| !chain.rules.is_empty());
+    match nft.and_then(|text| rules(&text)) {
+        Ok(ruleset) => Ok(std::iter::once(ruleset).chain(legacy).collect()),
+        Err(_) if legacy.iter().any(has_rules) => Ok(legacy),
+        Err(error) => Err(format!("nft list ruleset: {error}")),
+    }
 }
 
-fn list() -> io::Result<String> {
-    let mut child = Command::new("nft")
-        .args(["list", "ruleset"])
+/// No text is no rule.
+fn rules(text: &str) -> io::Result<Ruleset> {
+    if text.lines().all(|line| line.trim().is_empty() || line.starts_with('#')) {
+        return Ok(Ruleset::default());
+    }
+    netfilter::read(text).map_err(io::Error::other)
+}
+
+/// A program that lists rules, and who reads it.
+struct Running {
+    child: Child,
+    reader: JoinHandle<io::Result<String>>,
+}
+
+fn start(words: &[&str]) -> io::Result<Running> {
+    let mut child = Command::new(words[0])
+        .args(&words[1..])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -49,27 +75,48 @@ fn list() -> io::Result<String> {
         let mut text = String::new();
         out.take(LONGEST).read_to_string(&mut text).map(|_| text)
     });
-    if !ends_in_time(&mut child)? {
+    Ok(Running { child, reader })
+}
+
+fn finish(Running { mut child, reader }: Running, end: Instant) -> io::Result<String> {
+    let Some(status) = ends_in_time(&mut child, end)? else {
         child.kill()?;
         child.wait()?;
         return Err(io::ErrorKind::TimedOut.into());
+    };
+    if !status.success() {
+        return Err(io::Error::other(format!("it failed ({status})")));
     }
     reader.join().map_err(|_| io::Error::other("its output could not be read"))?
 }
 
-fn ends_in_time(child: &mut Child) -> io::Result<bool> {
-    let start = Instant::now();
-    while child.try_wait()?.is_none() {
-        if start.elapsed() > PATIENCE {
-            return Ok(false);
+fn ends_in_time(child: &mut Child, end: Instant) -> io::Result<Option<ExitStatus>> {
+    loop {
+        let status = child.try_wait()?;
+        if status.is_some() || Instant::now() > end {
+            return Ok(status);
         }
         thread::sleep(Duration::from_millis(5));
     }
-    Ok(true)
 }
 
-pub(super) fn judge(model: &Model, ruleset: &Ruleset) -> Vec<Finding> {
-    let idle = idle(ruleset, &served(model));
+/// Which rules will not act on what is `served`.
+pub(super) fn judge(served: &[Served], seen: &Seen) -> Vec<Finding> {
+    let rulesets = match seen {
+        Ok(rulesets) => rulesets,
+        Err(why) => {
+            let sentence = format!("rules that will not act cannot be looked for: {why}");
+            let remedy = "install nftables and grant CAP_NET_ADMIN, or see to it that no rule \
+                          names a VIP: none of them sees what xlvs takes";
+            return vec![Finding::warning("netfilter", sentence, remedy)];
+        }
+    };
+    let mut idle: Vec<Idle> = Vec::new();
+    for found in rulesets.iter().flat_map(|ruleset| warnings::idle(ruleset, served)) {
+        if !idle.contains(&found) {
+            idle.push(found);
+        }
+    }
     let named = idle.iter().take(NAMED).map(|rule| {
         let sentence = format!("the rule does not see what xlvs takes: {}", rule.text);
         Finding::warning(&format!("netfilter {}", rule.chain), sentence, rule.remedy)
@@ -77,22 +124,25 @@ pub(super) fn judge(model: &Model, ruleset: &Ruleset) -> Vec<Finding> {
     let rest = idle.len().saturating_sub(NAMED);
     let more = (rest > 0).then(|| {
         let sentence = format!("{rest} more rules do not see what xlvs takes");
-        Finding::warning("netfilter", sentence, "see nft list ruleset")
+        Finding::warning("netfilter", sentence, "see nft list ruleset, iptables-legacy-save")
     });
     named.chain(more).collect()
 }
 
 /// What clients connect to: services, and what mark rules name.
-fn served(model: &Model) -> Vec<Served> {
-    let services = model.services.iter().filter_map(|service| match &service.key {
-        ServiceKey::Endpoint(endpoint) => {
-            let ports =
-                if endpoint.port == 0 { 0..=u16::MAX } else { endpoint.port..=endpoint.port };
-            Some(Served { address: endpoint.address, protocol: endpoint.protocol, ports })
-        }
-        ServiceKey::Mark { .. } => None,
-    });
-    services.chain(netfilter::warnings::of_marks(&model.marks)).collect()
+pub(super) fn of_model(model: &Model) -> Vec<Served> {
+    let keys = model.services.iter().map(|service| &service.key);
+    of_services(keys).chain(warnings::of_marks(&model.marks)).collect()
+}
+
+/// What services take by themselves: a mark's are those of its rules.
+pub(super) fn of_services<'a>(
+    keys: impl Iterator<Item = &'a ServiceKey>,
+) -> impl Iterator<Item = Served> {
+    keys.filter_map(ServiceKey::endpoint).map(|endpoint| {
+        let ports = if endpoint.port == 0 { 0..=u16::MAX } else { endpoint.port..=endpoint.port };
+        Served { address: endpoint.address, protocol: endpoint.protocol, ports }
+    })
 }
 
 #[cfg(test)]
@@ -113,7 +163,7 @@ mod tests {
 
     /// The words that each finding has, in order.
     fn expect(listen: &str, rules: &str, expected: &[[&str; 3]]) {
-        let findings = judge(&model(listen), &netfilter::read(rules).unwrap());
+        let findings = judge(&of_model(&model(listen)), &Ok(vec![netfilter::read(rules).unwrap()]));
         let found: Vec<String> = findings.iter().map(ToString::to_string).collect();
         assert_eq!(found.len(), expected.len(), "{listen}: {found:#?}");
         for (line, words) in found.iter().zip(expected) {
@@ -159,8 +209,38 @@ mod tests {
         let rules = format!(
             "table ip t {{\nchain c {{\ntype filter hook input priority 0; policy accept;\n{drop}}}\n}}\n"
         );
-        let findings = judge(&model("203.0.113.10:80/tcp"), &netfilter::read(&rules).unwrap());
+        let findings = judge(
+            &of_model(&model("203.0.113.10:80/tcp")),
+            &Ok(vec![netfilter::read(&rules).unwrap()]),
+        );
         assert_eq!(findings.len(), NAMED + 1);
         assert!(findings[NAMED].sentence.starts_with("5 more rules"));
+    }
+
+    /// Tables of iptables-legacy stand beside those that nft tells.
+    #[test]
+    fn several_rulesets_are_looked_at() {
+        const LEGACY: &str = "# Generated by iptables-save v1.8.9\n*filter\n:INPUT ACCEPT [0:0]\n\
+            -A INPUT -d 203.0.113.10/32 -p tcp -m tcp --dport 80 -j DROP\nCOMMIT\n";
+        let served = of_model(&model("203.0.113.10:80/tcp"));
+        let seen = ["", LEGACY, LEGACY, "# nothing\n"].map(|text| rules(text).unwrap());
+        let findings = judge(&served, &Ok(seen.to_vec()));
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!(findings[0].subject, "netfilter ip filter INPUT");
+        assert!(judge(&served, &Ok(Vec::new())).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        let findings = judge(&[], &Err("nft list ruleset: entity not found".to_owned()));
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].to_string().starts_with("warning: netfilter: rules that will not act"));
+        assert!(start(&["/nonexistent/nft"]).is_err());
+        let running = start(&["false"]).unwrap();
+        let error = finish(running, Instant::now() + PATIENCE).unwrap_err();
+        assert!(error.to_string().contains("exit status: 1"), "{error}");
+        let running = start(&["sleep", "60"]).unwrap();
+        let error = finish(running, Instant::now()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

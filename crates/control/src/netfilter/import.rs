@@ -281,6 +281,11 @@ fn ends(ruleset: &Ruleset, chain: &Chain, depth: usize) -> bool {
 }
 
 impl Imported {
+    /// How many rules were not translated.
+    pub fn refused(&self) -> usize {
+        self.lines.iter().filter(|line| matches!(line, Line::Refused { .. })).count()
+    }
+
     /// The YAML, with a comment for each rule that is not in it.
     pub fn yaml(&self) -> String {
         let entries = self.lines.iter().any(|line| matches!(line, Line::Entry(_)));

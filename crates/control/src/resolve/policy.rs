@@ -5,12 +5,11 @@ use dataplane::{
     forward::{Forward, Protocol, ServiceKey},
     policy::{MssClamp, OnJoin, Persistence, Policy},
 };
-use sched::Kind;
 
 use crate::{
     fault::Fault,
     file::{self, Put},
-    model::Model,
+    model::{Model, no_help},
 };
 
 /// The policy that all keys of the entry share: without persistence, whose mask depends on
@@ -25,12 +24,13 @@ pub(super) fn of(
     mss_clamp(service, forward, faults);
     one_packet(service, keys, faults);
     on_join(service, faults);
+    let own = service.on_join.as_ref().map(|put| put.value);
     Policy {
         scheduler: service.scheduler.over(model.plan(service.scheduler.kind)),
         persistence: None,
         one_packet: service.one_packet.is_some(),
         except_ports: service.except_ports.as_ref().map(|p| p.value.clone()).unwrap_or_default(),
-        on_join: service.on_join.as_ref().map(|put| put.value).unwrap_or_default(),
+        on_join: model.joining(own, service.scheduler.kind),
         access: service.access.clone(),
         local_addresses: Vec::new(),
         mss_clamp: service.mss_clamp.as_ref().map(|put| put.value).unwrap_or_default(),
@@ -95,41 +95,14 @@ fn one_packet(service: &file::Service, keys: &[Put<ServiceKey>], faults: &mut Ve
 fn on_join(service: &file::Service, faults: &mut Vec<Fault>) {
     let Some(Put { value, spot }) = &service.on_join else { return };
     let kind = service.scheduler.kind;
-    let why = match value {
-        OnJoin::Nothing => None,
-        OnJoin::SlowStart(_) => deaf_to_a_ramp(kind),
-        OnJoin::ResetCounts => deaf_to_counts(kind),
-    };
-    let Some(why) = why else { return };
+    let Some(why) = no_help(*value, kind) else { return };
     let word = match value {
         OnJoin::SlowStart(_) => "slow_start",
         _ => "reset_counts",
     };
-    let remedy = match (value, deaf_to_counts(kind)) {
+    let remedy = match (value, no_help(OnJoin::ResetCounts, kind)) {
         (OnJoin::SlowStart(_), None) => "write reset_counts, or another scheduler",
         _ => "remove it, or write another scheduler",
     };
     faults.push(spot.fault(format!("{word} with scheduler {}, {why}", kind.name()), remedy));
-}
-
-/// Why a weight that rises from nothing does not help with this scheduler.
-const fn deaf_to_a_ramp(kind: Kind) -> Option<&'static str> {
-    match kind {
-        Kind::Rr | Kind::Lc => Some("which does not look at how large a weight is"),
-        Kind::Dh => Some("which gives a destination to a server whatever its weight"),
-        Kind::Sh | Kind::Mh => Some("which would move clients with each step of the weight"),
-        Kind::Fo => Some("which would leave the server until it has its whole weight"),
-        Kind::Ovf => Some("for which a weight is a number of connections"),
-        _ => None,
-    }
-}
-
-/// Why counts from a new base do not help with this scheduler.
-const fn deaf_to_counts(kind: Kind) -> Option<&'static str> {
-    match kind {
-        Kind::Rr | Kind::Wrr | Kind::Dh | Kind::Sh | Kind::Mh | Kind::Fo => {
-            Some("which does not look at counts of connections")
-        }
-        _ => None,
-    }
 }

@@ -40,6 +40,7 @@ pub(super) fn servers(
             weight: server.weight,
             forward,
             tunnel: tunnel.map(|put| put.value).unwrap_or_default(),
+            remote_checksum: false,
             upper: server.max_connections,
             lower: server.resume_connections,
             mac: server.mac,

@@ -54,6 +54,8 @@ pub(super) fn services(
                 key,
                 forward: forward.value,
                 policy,
+                on_join: written.on_join.as_ref().map(|put| put.value),
+                timeouts: written.timeouts.clone(),
                 servers,
             });
         }

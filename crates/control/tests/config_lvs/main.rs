@@ -307,7 +307,7 @@ fn access_timeouts_and_limits() {
             ),
             &[],
         ),
-        (top("timeouts: {sctp_established: 1h, udp: 10s}"), &[]),
+        (top("timeouts: {sctp_established: 1h, udp: 10s, tcp_established: 31d}"), &[]),
         (
             nat(
                 "access: {allow: [], deny: [10.0.0.0/33, 10.1.2.3/8, office], new_connections: 0, drop: 1}",
@@ -322,9 +322,9 @@ fn access_timeouts_and_limits() {
             ],
         ),
         (
-            top("timeouts: {sctp_init: 20h} | limits: {templates: 1, sources: 2}"),
+            top("timeouts: {sctp_init: 32d} | limits: {templates: 1, sources: 2}"),
             &[
-                "3: timeouts.sctp_init: \"20h\": out of range; write whole seconds, from 1s to 65535s",
+                "3: timeouts.sctp_init: \"32d\": out of range; write whole seconds, from 1s to 2678400s",
                 "4: limits.templates: \"1\": out of range; write a number from 256 to 16777216",
                 "4: limits.sources: \"2\": out of range; write a number from 256 to 16777216",
             ],
@@ -393,7 +393,7 @@ fn unknown_keys_are_told_what_works() {
     assert_eq!(
         faults(&top("qwertyuiop: 1")),
         [
-            "3: qwertyuiop: unknown key; the keys here are version, interfaces, workers, zero_copy, limits, compat, lvs, on_gone, on_idle, timeouts, access, when_down, stop_grace, chunk_size, vips, local_addresses, pools, marks or services"
+            "3: qwertyuiop: unknown key; the keys here are version, interfaces, workers, zero_copy, limits, compat, lvs, on_gone, on_idle, on_join, timeouts, access, when_down, stop_grace, chunk_size, vips, local_addresses, pools, marks or services"
         ]
     );
 }

@@ -17,7 +17,7 @@ fn defaults_of_a_service() {
 
 #[test]
 fn a_service_says_more_than_the_box_and_the_box_more_than_compat() {
-    let text = "version: 1\ninterfaces: [eth0]\ncompat: lvs\nlvs: {sloppy_tcp: 1, lblc_expiration: 60}\non_idle: reset\ntimeouts: {udp: 10s, sctp_closed: 7s}\nservices:\n  - {name: a, listen: 203.0.113.10:80/tcp, forward: nat, scheduler: lblc}\n  - {name: b, listen: 203.0.113.11:80/tcp, forward: nat, scheduler: {name: lblc, expiration: 2m}, lvs: {sloppy_tcp: 0, expire_nodest_conn: 1}, timeouts: {udp: 20s}}\n  - {name: c, listen: 203.0.113.12:80/tcp, forward: nat, on_gone: reset, scheduler: lblcr}\n";
+    let text = "version: 1\ninterfaces: [eth0]\ncompat: lvs\nlvs: {sloppy_tcp: 1, lblc_expiration: 60}\non_idle: reset\ntimeouts: {udp: 10s, sctp_closed: 7s, tcp_established: 24h}\nservices:\n  - {name: a, listen: 203.0.113.10:80/tcp, forward: nat, scheduler: lblc}\n  - {name: b, listen: 203.0.113.11:80/tcp, forward: nat, scheduler: {name: lblc, expiration: 2m}, lvs: {sloppy_tcp: 0, expire_nodest_conn: 1}, timeouts: {udp: 20s}}\n  - {name: c, listen: 203.0.113.12:80/tcp, forward: nat, on_gone: reset, scheduler: lblcr}\n";
     let model = model(text);
     let [a, b, c] = [0, 1, 2].map(|at: usize| &model.services[at].policy);
     let box_wide = Lifecycle { sloppy_tcp: true, reset_idle: true, ..Lifecycle::lvs() };
@@ -29,6 +29,7 @@ fn a_service_says_more_than_the_box_and_the_box_more_than_compat() {
     assert_eq!(expirations, [60, 120, 86_400]);
     assert_eq!([a, b].map(|policy| policy.timeouts.udp), [10, 20]);
     assert_eq!([a, b].map(|policy| policy.timeouts.sctp[13]), [7, 7]);
+    assert_eq!([a, b].map(|policy| policy.timeouts.tcp[1]), [86_400; 2]);
 }
 
 #[test]
@@ -91,4 +92,19 @@ fn tunnels_and_joining() {
         [Tunnel::Gre { checksum: true }, Tunnel::Ipip, Tunnel::Gue { port: 6080, checksum: false }]
     );
     assert_eq!(service.policy.on_join, OnJoin::SlowStart(90));
+}
+
+/// The box's `on_join` holds where a service says nothing and its scheduler is helped by it.
+#[test]
+fn joining_by_the_box() {
+    let model = model(
+        "version: 1\ninterfaces: [eth0]\non_join: {slow_start: 40s}\nservices:\n  \
+         - {name: a, listen: 203.0.113.10:80/tcp, forward: nat}\n  \
+         - {name: b, listen: 203.0.113.11:80/tcp, forward: nat, on_join: nothing}\n  \
+         - {name: c, listen: 203.0.113.12:80/tcp, forward: nat, on_join: reset_counts}\n  \
+         - {name: d, listen: 203.0.113.13:80/tcp, forward: nat, scheduler: sh}\n",
+    );
+    let found: Vec<_> = model.services.iter().map(|service| service.policy.on_join).collect();
+    let expected = [OnJoin::SlowStart(40), OnJoin::Nothing, OnJoin::ResetCounts, OnJoin::Nothing];
+    assert_eq!(found, expected);
 }

@@ -1,6 +1,10 @@
 //! What each command does, and what is refused with which words. The refusals are the kernel's
 //! (`ip_vs_ctl.c`), their texts ipvsadm 1.31's.
 
+use std::convert::Infallible;
+
+use control::front::own_servers;
+use dataplane::{forward::Tunnel, policy::OnJoin};
 use ipvsadm::{Command, Denial};
 
 use crate::stage::{Stage, command};
@@ -54,6 +58,13 @@ fn every_command_does_what_it_says() {
             "-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r 10.0.0.11:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-csum\n",
         ),
         (
+            &[
+                WEB,
+                "-a -t 10.9.0.1:80 -r 10.0.0.11 -i --tun-type gue --tun-port 6080 --tun-remcsum",
+            ],
+            "-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r 10.0.0.11:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum\n",
+        ),
+        (
             &[WEB, "-a -t 10.9.0.1:80 -r [fd00::11]:80 -i"],
             "-A -t 10.9.0.1:80 -s rr\n-a -t 10.9.0.1:80 -r [fd00::11]:80 -i -w 1 --tun-type ipip\n",
         ),
@@ -85,7 +96,8 @@ fn every_refusal_has_its_words_and_changes_nothing() {
     const GONE: &str = "10.9.0.9:80";
     let no_sync = "xlvs has no connection synchronization daemon: \
                    connections are not copied to other directors";
-    let rows: [(&[&str], String, &str); 21] = [
+    let not_unicast = "Invalid operation.  Possibly wrong module version, address not unicast, ...";
+    let rows: [(&[&str], String, &str); 28] = [
         (&[WEB], WEB.into(), "Service already exists"),
         (&["-A -f 7"], "-A -f 7".into(), "Service already exists"),
         (&[], "-A -t 10.9.0.1:80 -s none".into(), "Scheduler or persistence engine not found"),
@@ -117,6 +129,13 @@ fn every_refusal_has_its_words_and_changes_nothing() {
             "-a -t 10.9.0.1:80 -r 10.0.0.11 --fullnat".into(),
             "FullNat needs local_addresses: in the configuration file",
         ),
+        (&[WEB], SERVER.replace("10.0.0.11", "224.0.0.1"), not_unicast),
+        (&[WEB], SERVER.replace("10.0.0.11", "0.0.0.0"), not_unicast),
+        (&[WEB], SERVER.replace("10.0.0.11", "255.255.255.255"), not_unicast),
+        (&[WEB], SERVER.replace("10.0.0.11:80 -m", "[ff02::1]:80 -i"), not_unicast),
+        (&[WEB], SERVER.replace("10.0.0.11:80 -m", "[::]:80 -i"), not_unicast),
+        (&[WEB], SERVER.replace("10.0.0.11:80 -m", "[fe80::1]:80 -i"), not_unicast),
+        (&[WEB], SERVER.replace("10.0.0.11:80 -m", "[::ffff:1.2.3.4]:80 -i"), not_unicast),
         (&[], "--start-daemon master".into(), no_sync),
         (&[], "--stop-daemon backup".into(), "No daemon is running"),
     ];
@@ -133,6 +152,45 @@ fn every_refusal_has_its_words_and_changes_nothing() {
         assert_eq!((code, out.as_str()), (u8::MAX, ""), "{line}");
         assert_eq!(said, format!("line 4: {words}\n"));
         assert!(stage.registry.model == before, "{line}: restored in part");
+    }
+}
+
+/// What is asked for is listed (`ipvsadm.c`, `get_tunnel_info`), and what is done is another
+/// matter: the outer checksum is filled for `--tun-remcsum`, too.
+#[test]
+fn the_checksum_of_a_gue_tunnel_is_listed_as_it_was_asked_for() {
+    let rows =
+        [("--tun-nocsum", "-c", false), ("--tun-csum", "+c", true), ("--tun-remcsum", "r+c", true)];
+    let mut stage = Stage::new(FILE);
+    let line = |command, option| {
+        format!("{command} -t 10.9.0.1:80 -r 10.0.0.11 -i --tun-type gue --tun-port 6080 {option}")
+    };
+    stage.done(&[WEB, &line("-a", "--tun-csum")]);
+    for (option, shown, checksum) in rows {
+        stage.done(&[&line("-e", option)]);
+        let (_, listed, _) = stage.run("-L -n --tun-info", "");
+        assert!(listed.contains(&format!("gue:6080:{shown}")), "{option}: {listed}");
+        let tunnel = stage.registry.model.services[0].servers[0].tunnel;
+        assert_eq!(tunnel, Tunnel::Gue { port: 6080, checksum }, "{option}");
+    }
+}
+
+/// Without sorting a list is as the director has it: the kernel's has the newest server first.
+#[test]
+fn nosort_is_the_directors_own_order() {
+    for (compat, expected) in [("none", [11, 13, 12]), ("lvs", [12, 13, 11])] {
+        let mut stage = Stage::new(&format!("compat: {compat}\nservices: []"));
+        stage.done(&[WEB]);
+        for last in [11, 13, 12] {
+            stage.done(&[&format!("-a -t 10.9.0.1:80 -r 10.0.0.{last}:80 -m")]);
+        }
+        let servers = |line: &str, stage: &mut Stage| -> Vec<u8> {
+            let (_, listed, _) = stage.run(line, "");
+            let rows = listed.lines().filter_map(|line| line.trim().strip_prefix("-> 10.0.0."));
+            rows.map(|row| row.split(':').next().unwrap().parse().unwrap()).collect()
+        };
+        assert_eq!(servers("-L -n --nosort", &mut stage), expected, "{compat}");
+        assert_eq!(servers("-L -n", &mut stage), [11, 12, 13], "{compat}");
     }
 }
 
@@ -194,16 +252,22 @@ fn limits_are_kept() {
 fn timeouts_reach_services_that_have_none_of_their_own() {
     let mut stage = Stage::new(
         "services:\n  - {name: own, listen: \"10.9.0.5:53/udp\", forward: nat, scheduler: rr, \
-         timeouts: {udp: 10s}, servers: [{address: \"10.0.0.11:53\"}]}",
+         timeouts: {udp: 10s}, servers: [{address: \"10.0.0.11:53\"}]}\n  - {name: same, \
+         listen: \"10.9.0.6:53/udp\", forward: nat, scheduler: rr, timeouts: {udp: 300s}}",
     );
     stage.done(&["-A -u 10.9.0.1:53", "--set 1000 0 77", "-A -u 10.9.0.2:53"]);
-    let udp: Vec<u16> =
+    let udp: Vec<u32> =
         stage.registry.model.services.iter().map(|s| s.policy.timeouts.udp).collect();
-    assert_eq!(udp, [10, 77, 77]);
+    // What the file writes counts, even where it is what the box had.
+    assert_eq!(udp, [10, 300, 77, 77]);
     let listed = stage.run("-L --timeout", "");
     assert_eq!(listed.1, "Timeout (tcp tcpfin udp): 1000 120 77\n");
     stage.done(&["--set 0 30 0"]);
     assert_eq!(stage.run("-L --timeout", "").1, "Timeout (tcp tcpfin udp): 1000 30 77\n");
+    // A day, and the most that ipvsadm takes.
+    stage.done(&["--set 86400 0 2678400"]);
+    assert_eq!(stage.run("-L --timeout", "").1, "Timeout (tcp tcpfin udp): 86400 30 2678400\n");
+    assert_eq!(stage.registry.model.services[3].policy.timeouts.tcp[1], 86_400);
 }
 
 #[test]
@@ -219,4 +283,50 @@ fn there_is_no_sync_daemon_to_list() {
     let mut stage = Stage::new(FILE);
     assert_eq!(stage.run("-L --daemon", ""), (0, String::new(), String::new()));
     assert!(matches!(command("--start-daemon master"), Command::StartDaemon(_)));
+}
+
+/// As the file's fault has it: only DR reaches a server on the director.
+#[test]
+fn a_server_on_this_box_is_warned_of() {
+    let gue = "-a -t 10.9.0.1:80 -r 10.0.0.1:80 -i --tun-type gue --tun-port 6080";
+    let rows = [
+        ("-a -t 10.9.0.1:80 -r 10.0.0.1:80 -m", true),
+        ("-e -t 10.9.0.1:80 -r 10.0.0.1:80 -m", true),
+        ("-a -t 10.9.0.1:80 -r [fd00::1]:80 -i", true),
+        (gue, true),
+        ("-a -t 10.9.0.1:80 -r 10.0.0.1:80 -g", false),
+        (SERVER, false),
+        ("-d -t 10.9.0.1:80 -r 10.0.0.1:80", false),
+        (WEB, false),
+    ];
+    for (line, warned) in rows {
+        let own = ["10.0.0.1", "fd00::1"].map(|text| text.parse().unwrap());
+        let addresses = || Ok::<_, Infallible>(own.into_iter().collect());
+        let said = own_servers(&[command(line), command(line)], addresses).unwrap();
+        assert_eq!(said.len(), usize::from(warned), "{line}: {said:?}");
+        assert!(said.iter().all(|said| said.contains("is an address of this box")), "{said:?}");
+    }
+}
+
+/// Services that come by a command take the box's `on_join`, as far as it helps their scheduler.
+#[test]
+fn services_that_are_added_take_on_join_of_the_box() {
+    let rows = [
+        ("nothing", "wlc", OnJoin::Nothing),
+        ("{slow_start: 40s}", "wlc", OnJoin::SlowStart(40)),
+        ("{slow_start: 40s}", "rr", OnJoin::Nothing),
+        ("reset_counts", "lc", OnJoin::ResetCounts),
+        ("reset_counts", "wrr", OnJoin::Nothing),
+    ];
+    for (on_join, scheduler, expected) in rows {
+        let mut stage = Stage::new(&format!("on_join: {on_join}\nservices: []"));
+        stage.done(&[&format!("-A -t 10.9.0.1:80 -s {scheduler}"), "-A -t 10.9.0.2:80 -s sh"]);
+        let found = |stage: &Stage| -> Vec<OnJoin> {
+            stage.registry.model.services.iter().map(|s| s.policy.on_join).collect()
+        };
+        assert_eq!(found(&stage), [expected, OnJoin::Nothing], "{on_join} {scheduler}");
+        // Another scheduler may be helped by it.
+        stage.done(&[&format!("-E -t 10.9.0.2:80 -s {scheduler}")]);
+        assert_eq!(found(&stage), [expected; 2], "{on_join} {scheduler}");
+    }
 }

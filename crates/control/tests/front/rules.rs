@@ -2,9 +2,9 @@
 
 use std::convert::Infallible;
 
-use control::front::{Sockets, restore, swallows};
+use control::front::{Sockets, restore, swallows, warnings};
 use dataplane::forward::{Endpoint, Protocol};
-use ipvsadm::NoNames;
+use ipvsadm::{Denial, NoNames};
 
 use crate::stage::{Stage, command};
 
@@ -86,12 +86,65 @@ fn a_file_of_rules_is_loaded_as_a_whole_or_its_line_is_named() {
             Ok(sockets(&["0.0.0.0:179/tcp"]))
         });
         match (found, expected) {
-            (Ok(()), Ok(services)) => assert_eq!(stage.registry.model.services.len(), services),
+            (Ok(_), Ok(services)) => assert_eq!(stage.registry.model.services.len(), services),
             (Err(error), Err(start)) => {
                 assert!(error.to_string().starts_with(start), "{error}");
                 assert!(stage.registry.model == before, "{text}");
             }
             (found, _) => panic!("{text}: {found:?}"),
         }
+    }
+}
+
+/// As a live `-A` warns of it.
+#[test]
+fn a_rule_for_a_mark_that_no_packet_gets_is_warned_of() {
+    let marks = "marks: [{mark: 7, destination: 10.9.0.1/32}]\nservices: []";
+    for (line, expected) in [("-A -f 7", None), ("-A -f 10", Some("no packet gets mark 10: "))] {
+        let mut stage = Stage::new(marks);
+        let done =
+            restore(&mut stage.registry, "web.rules".as_ref(), line, &NoNames, || Ok(sockets(&[])));
+        let said = warnings(&stage.registry.model, &done.unwrap());
+        assert_eq!(said.len(), expected.iter().count(), "{line}: {said:?}");
+        assert!(expected.is_none_or(|start| said[0].starts_with(start)), "{said:?}");
+    }
+}
+
+/// What is there, lines, and which of them is refused while somebody listens on port 22.
+#[test]
+fn a_port_that_was_a_services_may_not_fall_to_port_0() {
+    let service = |listen: &str, more: &str| {
+        format!(
+            "  - {{name: \"{listen}\", listen: \"{listen}/tcp\", forward: nat, scheduler: rr, \
+             persistence: 6m{more}}}\n"
+        )
+    };
+    let exact = service("10.9.0.1:22", "");
+    let beside = service("10.9.0.1:0", "") + &exact;
+    let kept = service("10.9.0.1:0", ", except_ports: [22]") + &exact;
+    let other = service("10.9.0.2:0", "") + &exact;
+    let (wild, ssh) = ("10.9.0.1:0", "10.9.0.1:22");
+    let delete = |address: &str| format!("-D -t {address}");
+    let add = |address: &str| format!("-A -t {address} -p");
+    let rows: [(&str, Vec<String>, Option<usize>); 10] = [
+        (&beside, vec![delete(ssh)], Some(0)),
+        (&beside, vec![add("10.9.0.1:80"), delete(ssh)], Some(1)),
+        (&beside, vec![delete(ssh), add(ssh)], None),
+        (&beside, vec![delete(ssh), delete(wild)], None),
+        (&beside, vec![delete("10.9.0.1:80")], None),
+        (&beside, vec!["-C".to_owned()], None),
+        (&beside, vec!["-C".to_owned(), add(wild)], Some(1)),
+        (&kept, vec![delete(ssh)], None),
+        (&other, vec![delete(ssh)], None),
+        (&exact, vec![delete(ssh), add(wild)], Some(1)),
+    ];
+    for (file, lines, expected) in rows {
+        let stage = Stage::new(&format!("services:\n{file}"));
+        let commands: Vec<_> = lines.iter().map(|line| command(line)).collect();
+        let bound = || Ok::<_, Infallible>(sockets(&["0.0.0.0:22/tcp"]));
+        let found = swallows(&stage.registry.model, &commands, bound).unwrap();
+        assert_eq!(found.as_ref().map(|(at, _)| *at), expected, "{lines:?} after {file}");
+        let named = |(_, denial): (usize, Denial)| denial.to_string().contains("tcp port 22;");
+        assert!(found.is_none_or(named), "{lines:?}");
     }
 }

@@ -307,7 +307,7 @@ impl World {
                 Protocol::Udp => Timeouts::default().udp,
                 Protocol::Sctp => unreachable!("no SCTP here"),
             };
-            assert_eq!(line.timeout, u32::from(timeout), "the timeout of {line:?}");
+            assert_eq!(line.timeout, timeout, "the timeout of {line:?}");
         }
         check_counts(&self.director, &all, self.ground.services.servers.len());
     }

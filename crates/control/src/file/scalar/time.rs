@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use dataplane::policy::Timeouts;
+
 use super::Wrong;
 
 /// A number with a unit: `ms`, `s`, `m`, `h` or `d`.
@@ -25,9 +27,9 @@ pub(in super::super) fn duration(text: &str) -> Result<Duration, Wrong> {
     total.map(Duration::from_millis).ok_or_else(|| Wrong::new("too long", remedy))
 }
 
-/// A duration in whole seconds, of which there are 1 to 65535: an idle time.
-pub(in super::super) fn idle_time(text: &str) -> Result<u16, Wrong> {
-    seconds(text, u32::from(u16::MAX)).map(|seconds| seconds as u16)
+/// An idle time in whole seconds, from one second to a month.
+pub(in super::super) fn idle_time(text: &str) -> Result<u32, Wrong> {
+    seconds(text, Timeouts::MOST)
 }
 
 /// A duration in whole seconds, from one second to `most`.
