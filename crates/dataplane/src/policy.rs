@@ -117,8 +117,8 @@ impl Default for Timeouts {
 pub struct Lifecycle {
     /// What becomes of a connection whose server was removed.
     pub gone: Gone,
-    /// What becomes of a connection whose server is down.
-    pub down: Gone,
+    /// What becomes of a connection whose server is down; the same unless it is said.
+    pub down: Option<Gone>,
     /// An idle TCP connection that expires is reset (NAT and FullNAT).
     pub reset_idle: bool,
     /// Templates send no new connections to a server of weight 0
@@ -161,7 +161,7 @@ impl Default for Lifecycle {
     fn default() -> Self {
         Self {
             gone: Gone::Reset,
-            down: Gone::Reset,
+            down: None,
             reset_idle: true,
             expire_quiescent_template: true,
             conn_reuse_mode: 3,
@@ -181,7 +181,7 @@ impl Lifecycle {
     pub const fn lvs() -> Self {
         Self {
             gone: Gone::Hold,
-            down: Gone::Hold,
+            down: None,
             reset_idle: false,
             expire_quiescent_template: false,
             conn_reuse_mode: 1,

@@ -204,7 +204,7 @@ impl Services {
     pub fn end_of(&self, id: ServerId) -> Gone {
         let lifecycle = self.lifecycle(id);
         let down = self.server(id).is_some_and(|server| !server.removed && !server.absent);
-        if down { lifecycle.down } else { lifecycle.gone }
+        lifecycle.down.filter(|_| down).unwrap_or(lifecycle.gone)
     }
 
     /// How the connections of a server move and end; of one that is forgotten, as the box does.

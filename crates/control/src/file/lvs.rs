@@ -46,8 +46,7 @@ impl Lifecycle {
         let on = |written: Option<bool>, base| written.unwrap_or(base);
         policy::Lifecycle {
             gone: self.gone.unwrap_or(base.gone),
-            // Unless it is said, a server that is down is treated as one that was removed.
-            down: self.down.or(self.gone).unwrap_or(base.down),
+            down: self.down.or(base.down),
             reset_idle: on(self.reset_idle, base.reset_idle),
             expire_quiescent_template: on(
                 self.expire_quiescent_template,
@@ -144,6 +143,12 @@ pub(super) fn of_service(keys: &mut Keys<'_>, marked: bool, faults: &mut Vec<Fau
         inner.finish(faults, |_| false);
     }
     events(keys, &mut written, faults);
+    // `keep` is no end: `health` knows it.
+    let existing =
+        [("reset", Some(Gone::Reset)), ("reschedule", Some(Gone::Expire)), ("keep", None)];
+    let existing = keys.take("existing").and_then(|at| at.word(faults, &existing));
+    written.down = existing.as_ref().and_then(|put| put.value);
+    written.keeps = existing.map(|put| put.value.is_none());
     written
 }
 
@@ -193,7 +198,7 @@ fn defence(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Defence {
     defence
 }
 
-/// `on_gone`, `on_idle` and `existing`.
+/// `on_gone` and `on_idle`.
 fn events(keys: &mut Keys<'_>, written: &mut Lifecycle, faults: &mut Vec<Fault>) {
     let ends = [("reset", Gone::Reset), ("hold", Gone::Hold), ("expire", Gone::Expire)];
     if let Some(at) = keys.take("on_gone") {
@@ -203,12 +208,6 @@ fn events(keys: &mut Keys<'_>, written: &mut Lifecycle, faults: &mut Vec<Fault>)
         }
         written.gone = at.word(faults, &ends).map(|put| put.value);
     }
-    // `keep` is no end: `health` knows it.
-    let existing =
-        [("reset", Some(Gone::Reset)), ("reschedule", Some(Gone::Expire)), ("keep", None)];
-    let existing = keys.take("existing").and_then(|at| at.word(faults, &existing));
-    written.down = existing.as_ref().and_then(|put| put.value);
-    written.keeps = existing.map(|put| put.value.is_none());
     let resets = [("reset", true), ("silent", false)];
     let idle = keys.take("on_idle").and_then(|at| at.word(faults, &resets));
     written.reset_idle = idle.map(|put| put.value);
