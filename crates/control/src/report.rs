@@ -37,7 +37,6 @@ pub struct Report {
     /// The kernel's counters of each socket, by interface and queue.
     pub rings: Vec<Ring>,
     /// How the checks go.
-    #[serde(default)]
     pub probes: Probes,
 }
 
