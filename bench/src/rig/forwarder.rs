@@ -28,24 +28,17 @@ impl Forwarder {
         Self::start(ground, &[&here, "l2fwd", "in", "out", &mac, "--cpu", &cpu], None)
     }
 
-    /// Starts xlvs, by default the one beside this program, with a configuration, and with
-    /// other words before its own: a command that runs a command.
+    /// Starts xlvs, by default the one beside this program, with a configuration.
     ///
     /// # Errors
     /// As [`Self::l2fwd`].
-    pub(super) fn xlvs(
-        ground: &Ground,
-        xlvs: Option<&Path>,
-        wrapping: &[&str],
-        yaml: &str,
-    ) -> io::Result<Self> {
+    pub(super) fn xlvs(ground: &Ground, xlvs: Option<&Path>, yaml: &str) -> io::Result<Self> {
         let xlvs = binary(xlvs)?.to_string_lossy().into_owned();
         let file = std::env::temp_dir().join(format!("bench{}.yaml", std::process::id()));
         fs::write(&file, yaml)?;
         let socket = file.with_extension("sock");
         let (name, socket) = (file.to_string_lossy(), socket.to_string_lossy());
-        let own = [xlvs.as_str(), "run", &*name, "--socket", &*socket];
-        let words: Vec<&str> = wrapping.iter().copied().chain(own).collect();
+        let words = [xlvs.as_str(), "run", &*name, "--socket", &*socket];
         Self::start(ground, &words, Some(file.clone()))
     }
 
@@ -68,6 +61,16 @@ impl Forwarder {
         // The workers' sockets are filled by now; their first breath is not measured.
         thread::sleep(Duration::from_millis(300));
         Ok(forwarder)
+    }
+
+    /// Binds the main thread, which is an xlvs's control, to a CPU. Its workers stay on theirs.
+    ///
+    /// # Errors
+    /// What taskset says.
+    pub(super) fn bind_control(&self, cpu: usize) -> io::Result<()> {
+        let words = ["--pid", "--cpu-list", &cpu.to_string(), &self.child.id().to_string()];
+        let status = Command::new("taskset").args(words).stdout(Stdio::null()).status()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("taskset: {status}"))) }
     }
 
     /// Where an xlvs answers.

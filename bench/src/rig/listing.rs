@@ -136,9 +136,8 @@ impl<'a> Bench<'a> {
     fn start(options: &'a Options) -> io::Result<Self> {
         let ground = Ground::build(Sink::Plain)?;
         let yaml = config::yaml(Forward::Nat, BOX, "limits: {connections: 1200000}\n");
-        // The worker is pinned by the configuration, whatever its process was given.
-        let apart = ["taskset", "--cpu-list", &GENERATOR.to_string()];
-        let xlvs = Forwarder::xlvs(&ground, options.xlvs.as_deref(), &apart, &yaml)?;
+        let xlvs = Forwarder::xlvs(&ground, options.xlvs.as_deref(), &yaml)?;
+        xlvs.bind_control(GENERATOR)?;
         let socket = xlvs.socket();
         Ok(Self { options, ground, xlvs, socket })
     }

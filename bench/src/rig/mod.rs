@@ -163,7 +163,7 @@ impl Rig<'_> {
             Who::L2fwd => Forwarder::l2fwd(&self.ground)?,
             Who::Xlvs => {
                 let xlvs = self.options.xlvs.as_deref();
-                Forwarder::xlvs(&self.ground, xlvs, &[], &config::yaml(mode, BOX, ""))?
+                Forwarder::xlvs(&self.ground, xlvs, &config::yaml(mode, BOX, ""))?
             }
         };
         let seconds = Duration::from_secs_f64(self.options.seconds);

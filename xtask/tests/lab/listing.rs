@@ -71,7 +71,8 @@ fn flood(lab: &Lab, director: &Director<'_>) {
     let script = script.display();
     let line =
         format!("/usr/bin/python3 {script} {interface} {mac} {vip} {PORT} {FLOWS} {OF_A_CLIENT}");
-    let deadline = Instant::now() + Duration::from_secs(40);
+    // One pass of about 3 s does it on a quiet machine.
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         hop.run(&line).unwrap();
         let json = director.json().unwrap();
