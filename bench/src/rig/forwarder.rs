@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{BOX, ground::Ground};
+use super::{
+    BOX,
+    ground::{Ground, run},
+};
 
 /// It is ended by its own pid.
 pub(super) struct Forwarder {
@@ -68,9 +71,7 @@ impl Forwarder {
     /// # Errors
     /// What taskset says.
     pub(super) fn bind_control(&self, cpu: usize) -> io::Result<()> {
-        let words = ["--pid", "--cpu-list", &cpu.to_string(), &self.child.id().to_string()];
-        let status = Command::new("taskset").args(words).stdout(Stdio::null()).status()?;
-        if status.success() { Ok(()) } else { Err(io::Error::other(format!("taskset: {status}"))) }
+        run("taskset", &["-p", "-c", &cpu.to_string(), &self.child.id().to_string()])
     }
 
     /// Where an xlvs answers.
