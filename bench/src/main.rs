@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p bench -- inprocess [FILTER]...` prints a table and writes the raw
 //! figures of every window to `bench/runs/<date>-<machine>/`; `-- rig` does so for packets
-//! through xlvs and through a bare loop, in namespaces of its own, as root. Nothing here fails on a figure:
+//! through xlvs and through a bare loop, in namespaces of its own, as root; `-- listing` lists a
+//! million connections meanwhile. Nothing here fails on a figure:
 //! whoever reads them judges.
 #![forbid(unsafe_code)]
 
@@ -35,6 +36,9 @@ enum Bench {
     Against(against::Options),
     /// xlvs against a bare AF_XDP forwarder on the same veth pairs; needs root
     Rig(rig::Options),
+    /// A million connections in a running xlvs: listed, and what that takes from forwarding;
+    /// needs root
+    Listing(rig::listing::Options),
     /// The rig's bare forwarder
     #[command(hide = true)]
     L2fwd(rig::l2fwd::Options),
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         Bench::Inprocess(options) => inprocess::run(&options).map_err(Into::into),
         Bench::Against(options) => against::run(&options).map_err(Into::into),
         Bench::Rig(options) => rig::run(&options).map_err(Into::into),
+        Bench::Listing(options) => rig::listing::run(&options).map_err(Into::into),
         Bench::L2fwd(options) => rig::l2fwd::run(&options),
         Bench::Generate(options) => rig::generate::run(&options),
     };

@@ -2,13 +2,18 @@
 
 use std::{
     error::Error,
+    io,
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
 use etherparse::PacketBuilder;
 use xsk::{Generator, link};
 
-use super::ground;
+use super::{
+    GENERATOR,
+    ground::{self, Ground},
+};
 
 /// Frames of one system call: some 50 ms, so that the time is kept.
 const RUN: u32 = 1 << 18;
@@ -50,6 +55,41 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     println!("{:.0}", generator.sent()? as f64 / start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Starts the generator's process; `octets` are those on the wire, with the FCS.
+pub(super) fn start(
+    ground: &Ground,
+    octets: usize,
+    flows: u32,
+    time: Duration,
+) -> io::Result<Child> {
+    let here = std::env::current_exe()?.to_string_lossy().into_owned();
+    let mac = ground.mac("box", "in")?;
+    // Without the FCS, which a veth does not carry.
+    let (octets, flows) = ((octets - 4).to_string(), flows.to_string());
+    let (seconds, cpu) = (time.as_secs_f64().to_string(), GENERATOR.to_string());
+    let words = [
+        &here,
+        "generate",
+        "gen0",
+        &mac,
+        "--octets",
+        &octets,
+        "--flows",
+        &flows,
+        "--seconds",
+        &seconds,
+        "--cpu",
+        &cpu,
+    ];
+    ground.command("gen", &words).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
+}
+
+/// Waits for the process and tells how many frames a second it made.
+pub(super) fn offered(generator: Child) -> io::Result<f64> {
+    let said = generator.wait_with_output()?.stdout;
+    Ok(String::from_utf8_lossy(&said).trim().parse().unwrap_or(f64::NAN))
 }
 
 /// The checksum stays valid while the generator varies addresses and ports.

@@ -154,7 +154,8 @@ pub(super) fn parse_mac(text: &str) -> Result<[u8; 6], String> {
     octets.ok().and_then(|octets| octets.try_into().ok()).ok_or_else(|| format!("no MAC: {text}"))
 }
 
-fn run(program: &str, words: &[&str]) -> io::Result<()> {
+/// Runs a program on the machine itself.
+pub(super) fn run(program: &str, words: &[&str]) -> io::Result<()> {
     judge(words, Command::new(program).args(words).stdin(Stdio::null()).output()?).map(drop)
 }
 

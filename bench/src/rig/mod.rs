@@ -5,14 +5,15 @@
 //! busier disturbs both alike; each neighbouring pair gives one ratio.
 
 mod config;
+mod forwarder;
 pub(crate) mod generate;
 mod ground;
 pub(crate) mod l2fwd;
+pub(crate) mod listing;
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    io,
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -20,7 +21,10 @@ use std::{
 use dataplane::forward::Forward;
 use serde::Serialize;
 
-use self::ground::{Ground, Sink};
+use self::{
+    forwarder::Forwarder,
+    ground::{Ground, Sink},
+};
 use crate::{machine::Machine, measure::Figures, report};
 
 /// The CPUs of generator and box.
@@ -155,129 +159,24 @@ impl Rig<'_> {
 
     /// One window of one of the two.
     fn window(&self, who: Who, mode: Forward, octets: usize, flows: u32) -> io::Result<Window> {
-        let (forwarder, file) = self.start(who, mode)?;
+        let forwarder = match who {
+            Who::L2fwd => Forwarder::l2fwd(&self.ground)?,
+            Who::Xlvs => {
+                let xlvs = self.options.xlvs.as_deref();
+                Forwarder::xlvs(&self.ground, xlvs, &config::yaml(mode, BOX, ""))?
+            }
+        };
         let seconds = Duration::from_secs_f64(self.options.seconds);
-        let generator = self.generate(octets, flows, WARM_UP + seconds + SPARE)?;
+        let generator = generate::start(&self.ground, octets, flows, WARM_UP + seconds + SPARE)?;
         thread::sleep(WARM_UP);
         let (before, busy, start) = (self.ground.left()?, forwarder.cpu_seconds()?, Instant::now());
         thread::sleep(seconds);
         let (after, took) = (self.ground.left()?, start.elapsed());
         let cpu = (forwarder.cpu_seconds()? - busy) / took.as_secs_f64();
-        let offered = generator.wait_with_output()?.stdout;
-        let offered = String::from_utf8_lossy(&offered).trim().parse().unwrap_or(f64::NAN);
-        forwarder.end(self)?;
-        if let Some(file) = file {
-            fs::remove_file(file)?;
-        }
+        let offered = generate::offered(generator)?;
+        forwarder.end(&self.ground)?;
         let sent = (after - before) as f64 / took.as_secs_f64();
         Ok(Window { offered: offered / 1e6, sent: sent / 1e6, cpu })
-    }
-
-    /// Starts a forwarder and waits until packets would reach it.
-    fn start(&self, who: Who, mode: Forward) -> io::Result<(Forwarder, Option<PathBuf>)> {
-        let here = std::env::current_exe()?;
-        let (mut command, file) = match who {
-            Who::L2fwd => {
-                let mac = self.ground.mac("sink", "sink0")?;
-                let (cpu, here) = (BOX.to_string(), here.to_string_lossy());
-                let words = [&*here, "l2fwd", "in", "out", &mac, "--cpu", &cpu];
-                (self.ground.command("box", &words), None)
-            }
-            Who::Xlvs => {
-                let beside = here.parent().unwrap_or(Path::new("")).join("xlvs");
-                let xlvs =
-                    self.options.xlvs.as_ref().unwrap_or(&beside).to_string_lossy().into_owned();
-                let file = std::env::temp_dir().join(format!("bench{}.yaml", std::process::id()));
-                fs::write(&file, config::yaml(mode, BOX))?;
-                let socket = file.with_extension("sock");
-                let (file_text, socket) = (file.to_string_lossy(), socket.to_string_lossy());
-                let words = [xlvs.as_str(), "run", &*file_text, "--socket", &*socket];
-                (self.ground.command("box", &words), Some(file))
-            }
-        };
-        let child =
-            command.env("RUST_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
-        let mut forwarder = Forwarder(child);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !self.ground.taken()? {
-            if let Some(status) = forwarder.0.try_wait()? {
-                return Err(io::Error::other(format!("the forwarder ended: {status}")));
-            }
-            if Instant::now() > deadline {
-                return Err(io::Error::other("no XDP program after ten seconds"));
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        // The workers' sockets are filled by now; their first breath is not measured.
-        thread::sleep(Duration::from_millis(300));
-        Ok((forwarder, file))
-    }
-
-    fn generate(&self, octets: usize, flows: u32, time: Duration) -> io::Result<Child> {
-        let here = std::env::current_exe()?.to_string_lossy().into_owned();
-        let mac = self.ground.mac("box", "in")?;
-        // Without the FCS, which a veth does not carry.
-        let (octets, flows) = ((octets - 4).to_string(), flows.to_string());
-        let (seconds, cpu) = (time.as_secs_f64().to_string(), GENERATOR.to_string());
-        let words = [
-            &here,
-            "generate",
-            "gen0",
-            &mac,
-            "--octets",
-            &octets,
-            "--flows",
-            &flows,
-            "--seconds",
-            &seconds,
-            "--cpu",
-            &cpu,
-        ];
-        self.ground.command("gen", &words).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
-    }
-}
-
-/// A running l2fwd or xlvs. It is ended by its own pid.
-struct Forwarder(Child);
-
-impl Forwarder {
-    /// Asks it to end, waits, and sees that its XDP program is gone.
-    fn end(mut self, rig: &Rig<'_>) -> io::Result<()> {
-        self.ask();
-        self.0.wait()?;
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while rig.ground.taken()? {
-            if Instant::now() > deadline {
-                return Err(io::Error::other("an XDP program stayed behind"));
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
-    }
-
-    /// The CPU time that it has used, all its threads together.
-    fn cpu_seconds(&self) -> io::Result<f64> {
-        /// `USER_HZ`, the unit of /proc/pid/stat on x86-64 and arm64.
-        const TICKS: f64 = 100.0;
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        // utime and stime are the 14th and 15th field; the 2nd, in parentheses, may hold spaces.
-        let fields = stat.rsplit(')').next().unwrap_or("").split_whitespace();
-        let ticks: f64 = fields.skip(11).take(2).filter_map(|f| f.parse::<f64>().ok()).sum();
-        Ok(ticks / TICKS)
-    }
-
-    fn ask(&self) {
-        // If it has ended already, that is what was wanted.
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-    }
-}
-
-impl Drop for Forwarder {
-    fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(None)) {
-            self.ask();
-            let _ = self.0.wait();
-        }
     }
 }
 

@@ -71,7 +71,7 @@ pub enum ApiError {
 #[derive(Debug)]
 pub struct Endpoint {
     listener: UnixListener,
-    _name: Name,
+    name: Name,
 }
 
 /// The socket's name in the file system, to be removed as long as it is this socket's.
@@ -91,6 +91,11 @@ impl Drop for Name {
 }
 
 impl Endpoint {
+    /// Where it listens.
+    pub fn path(&self) -> &Path {
+        &self.name.path
+    }
+
     /// Makes the socket, and its directory if need be. One that a dead process left is
     /// replaced. Needs no runtime: a daemon can bind before it touches anything else, and so
     /// learns that it is not alone.
@@ -113,7 +118,7 @@ impl Endpoint {
         fs::set_permissions(path, fs::Permissions::from_mode(MODE))
             .map_err(refused("set its mode"))?;
         listener.set_nonblocking(true).map_err(refused("bind the socket"))?;
-        Ok(Self { listener, _name: name })
+        Ok(Self { listener, name })
     }
 
     /// Answers until the future is dropped. To be polled within a tokio runtime.
@@ -121,7 +126,7 @@ impl Endpoint {
     /// # Errors
     /// The runtime does not take the socket.
     pub async fn serve(self, router: Router) -> io::Result<()> {
-        let Self { listener, _name } = self;
+        let Self { listener, name: _name } = self;
         let listener = tokio::net::UnixListener::from_std(listener)?;
         axum::serve(listener, router).await
     }

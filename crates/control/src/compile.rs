@@ -16,8 +16,8 @@ use crate::model::{Compat, Model, Server, Service};
 /// given in file order. What left the file stays as long as [`Ids`] says, out of `by_key` and
 /// out of every candidate list.
 ///
-/// Every server comes out up and undrained: the owners of those two states overlay them
-/// before publication.
+/// Every server comes out up and undrained, the sorry server among the others: the owners of
+/// these states overlay them before publication.
 pub fn compile(model: &Model, ids: &mut Ids) -> Services {
     ids.begin();
     let mut services = Services {
@@ -48,6 +48,7 @@ fn candidates(service: &Service, id: ServiceId, compat: Compat, ids: &mut Ids) -
     let mut order: Vec<ServerId> = service
         .servers
         .iter()
+        .chain(&service.health.sorry)
         .map(|server| place(server, (service.key, id), compat, ids))
         .collect();
     if compat == Compat::Lvs {

@@ -7,7 +7,9 @@
 //! later needs to tell the two apart.
 
 mod access;
+mod check;
 mod cursor;
+mod health;
 mod limits;
 mod lvs;
 mod mark;
@@ -20,9 +22,11 @@ mod timeouts;
 
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
+pub use check::{Check, Named, Terms};
 use cursor::{Cursor, Keys};
 pub use cursor::{Put, Spot};
 use dataplane::policy::{Access, OnJoin};
+pub use health::Health;
 pub use lvs::{Lifecycle, Lvs};
 pub use mark::Mark;
 pub use persistence::Persistence;
@@ -72,8 +76,10 @@ pub struct File {
     pub vips: Vec<Vip>,
     /// `local_addresses`.
     pub local_addresses: Vec<LocalGroup>,
-    /// `probe_sources`: refused as a whole, read for faults.
+    /// `probe_sources`.
     pub probe_sources: Vec<Put<IpAddr>>,
+    /// `checks`, by their names.
+    pub checks: Vec<(Put<String>, Check)>,
     /// `pools`.
     pub pools: Vec<Pool>,
     /// `marks`.
@@ -100,6 +106,8 @@ pub struct Vip {
     pub interface: Option<Put<String>>,
     /// `managed`.
     pub managed: bool,
+    /// `withdraw`: any, not all.
+    pub withdraw_any: bool,
 }
 
 /// One entry of `local_addresses:`.
@@ -171,6 +179,9 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
         probe_sources: list(keys.take("probe_sources"), faults, |at, faults| {
             at.read(faults, scalar::address)
         }),
+        checks: named(keys.take("checks"), faults, |name, at, faults| {
+            (name, check::check(at, faults))
+        }),
         pools: named(keys.take("pools"), faults, |name, at, faults| Pool {
             name,
             servers: server::servers(at, faults),
@@ -182,9 +193,7 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             service::service,
         ),
     };
-    for key in ["probe_sources", "checks"] {
-        keys.later(key, faults);
-    }
+    keys.later("probe_sources", faults);
     keys.finish(faults, |key| key.starts_with("x-"));
     Some(file)
 }
@@ -292,8 +301,9 @@ fn vip(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Vip> {
     let address = address.and_then(|at| at.read(faults, scalar::network));
     let interface = keys.take("interface").and_then(|at| at.read(faults, scalar::interface));
     let managed = keys.take("managed").and_then(|at| at.truth(faults)).unwrap_or(false);
+    let withdraw = word(&mut keys, "withdraw", &[("all", false), ("any", true)], faults);
     keys.finish(faults, |_| false);
-    Some(Vip { address: address?, interface, managed })
+    Some(Vip { address: address?, interface, managed, withdraw_any: withdraw })
 }
 
 fn local_group(name: Put<String>, at: &Cursor<'_>, faults: &mut Vec<Fault>) -> LocalGroup {

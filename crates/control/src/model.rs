@@ -10,6 +10,11 @@ use dataplane::{
     policy::{Access, Defence, Lifecycle, LocalAddress, OnJoin, Policy, Timeouts},
     topology::Mac,
 };
+use health::{
+    check::{Check, Require},
+    member::Damping,
+    pool,
+};
 use sched::{Kind, Plan};
 
 use crate::file;
@@ -51,6 +56,8 @@ pub struct Model {
     pub local_addresses: Vec<LocalAddress>,
     /// The `vips:` list.
     pub vips: Vec<Vip>,
+    /// Where probes through services come from.
+    pub probe_sources: Vec<IpAddr>,
     /// The `marks:` list, in file order.
     pub marks: Vec<MarkRule>,
     /// One for each element of a `listen:` list and for each `mark:`, in file order.
@@ -281,6 +288,9 @@ pub struct Vip {
     pub interface: Option<String>,
     /// xlvs adds, announces and removes it.
     pub managed: bool,
+    /// It is withdrawn when any of its services that say `withdraw` is below its quorum, not only
+    /// when all of them are.
+    pub withdraw_any: bool,
 }
 
 /// One LVS service.
@@ -301,6 +311,41 @@ pub struct Service {
     pub timeouts: file::Timeouts,
     /// The real servers, in file order.
     pub servers: Vec<Server>,
+    /// What their health does to it.
+    pub health: Health,
+}
+
+/// What the health of a service's servers does to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// How many of a server's checks must be up.
+    pub require: Require,
+    /// Which servers are in use.
+    pub pool: pool::Policy,
+    /// What becomes of a server that is down.
+    pub on_down: OnDown,
+    /// The connections of a server that is down go on (`existing: keep`).
+    pub keeps: bool,
+    /// What holds a server down that comes and goes.
+    pub damping: Option<Damping>,
+    /// Who takes connections below the quorum.
+    pub sorry: Option<Server>,
+    /// Its VIP goes while it is below its quorum, if that is managed.
+    pub withdraw: bool,
+    /// Its checks pause while its VIP is not an address of this box.
+    pub pause_without_vip: bool,
+}
+
+/// What becomes of a server that is down, in its service's list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDown {
+    /// It stays in the list, schedulers leave it out: hashes move its clients only.
+    #[default]
+    Leave,
+    /// LVS's quiescence: its weight is 0, and its connections go on.
+    Weight0,
+    /// keepalived's way: it is out of the list as if it had been removed.
+    Remove,
 }
 
 /// One real server of one service.
@@ -331,4 +376,8 @@ pub struct Server {
     pub mac: Option<Mac>,
     /// How often a command edited it.
     pub edition: u32,
+    /// Lower tiers are in use when those above have not the quorum; 0 is the highest.
+    pub tier: u32,
+    /// What is asked of it.
+    pub checks: Vec<Check>,
 }

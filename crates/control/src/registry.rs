@@ -1,6 +1,7 @@
 //! The services as they are now: the model, the ids that connections refer to, and from where
 //! traffic counts. The file fills it; commands change it while traffic flows.
 
+mod board;
 mod slow_start;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::{
     model::{Limits, Model},
     traffic::{Ledger, Traffic},
 };
+pub use board::{Board, Known, Turn};
 use slow_start::SlowStart;
 
 /// How long a removed server without connections is remembered, in seconds, so that it comes
@@ -34,6 +36,10 @@ pub struct Registry {
     /// Removed servers without connections, and since when, in seconds.
     trash: HashMap<ServerId, u32>,
     joined: SlowStart,
+    /// What health knows.
+    pub board: Board,
+    /// Services whose quorum or sorry server turned, not yet told.
+    turns: Vec<Turn>,
 }
 
 /// The ids that are taken, by what has them, for finding out whether more would fit.
@@ -67,6 +73,8 @@ impl Registry {
             ids: Ids::default(),
             trash: HashMap::new(),
             joined: SlowStart::default(),
+            board: Board::default(),
+            turns: Vec::new(),
         }
     }
 
@@ -97,8 +105,13 @@ impl Registry {
         self.joined.ramps()
     }
 
-    /// What the workers are to read. Servers that were there `before` keep what health and the
-    /// operator say of them; new ones are up.
+    /// The services whose quorum or sorry server turned since this was asked last.
+    pub fn turned(&mut self) -> Vec<Turn> {
+        std::mem::take(&mut self.turns)
+    }
+
+    /// What the workers are to read: the model, what the operator says of servers that were there
+    /// `before`, and what health makes of them all.
     pub fn compile(&mut self, before: &Services) -> Services {
         let mut services = compile(&self.model, &mut self.ids);
         for (id, server) in services.servers.iter_mut().enumerate() {
@@ -106,9 +119,10 @@ impl Registry {
                 continue;
             };
             if same(server, old) {
-                (server.up, server.drained) = (old.up, old.drained);
+                server.drained = old.drained;
             }
         }
+        self.turns.extend(self.board.overlay(&self.model, &mut services));
         services.follow(before);
         self.ledger.keep(&services);
         services

@@ -4,6 +4,7 @@
 //! director's records, and stores nothing. Numbers of one report may be a moment apart.
 
 mod build;
+mod health;
 
 use std::{
     collections::BTreeMap,
@@ -35,6 +36,8 @@ pub struct Report {
     pub tables: Tables,
     /// The kernel's counters of each socket, by interface and queue.
     pub rings: Vec<Ring>,
+    /// How the checks go.
+    pub probes: Probes,
 }
 
 /// A served interface.
@@ -144,6 +147,9 @@ pub struct Server {
     pub weight: u32,
     /// Whether it gets new connections, and why not.
     pub state: ServerState,
+    /// What its checks say; none without checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// Connections and traffic.
     #[serde(flatten)]
     pub counts: Counts,
@@ -164,6 +170,11 @@ pub enum ServerState {
     Up,
     /// Its checks fail.
     Down,
+    /// Its checks have not answered yet.
+    Waiting,
+    /// It is well, but another tier serves, or the sorry server; or it is the sorry server, and
+    /// nobody needs it.
+    Standby,
     /// The operator drains it: it keeps what it has.
     Drained,
     /// It left the file; its last connections are not over.
@@ -176,10 +187,68 @@ impl ServerState {
         match self {
             Self::Up => "up",
             Self::Down => "down",
+            Self::Waiting => "waiting",
+            Self::Standby => "standby",
             Self::Drained => "drained",
             Self::Removed => "removed",
         }
     }
+}
+
+/// What a server's checks say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// `up`, `down` or `waiting`.
+    pub state: String,
+    /// Why.
+    pub why: String,
+    /// For how many seconds.
+    pub for_s: u64,
+    /// Its checks pause.
+    pub paused: bool,
+    /// It is held down because it comes and goes.
+    pub held: bool,
+    /// Its checks, in order.
+    pub checks: Vec<Check>,
+}
+
+/// A check of a server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `up`, `down` or `waiting`.
+    pub state: String,
+    /// The last answer in words.
+    pub last: Option<String>,
+    /// How long that took, in milliseconds.
+    pub took_ms: Option<u64>,
+    /// How many seconds ago it came.
+    pub ago_s: Option<u64>,
+    /// Good answers in a row.
+    pub good: u32,
+    /// Bad answers in a row.
+    pub bad: u32,
+    /// In how many milliseconds it is asked again.
+    pub next_ms: Option<u64>,
+}
+
+/// How the checks of the box go.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Probes {
+    /// Probes that ended.
+    pub done: u64,
+    /// Those of them that failed, by kind.
+    pub failed: BTreeMap<String, u64>,
+    /// Under way.
+    pub in_flight: usize,
+    /// How late the latest one began, in microseconds.
+    pub latest_us: u64,
+    /// How late they began on average, in microseconds.
+    pub late_us: u64,
 }
 
 /// Connections and traffic of a server, or of all servers of a service. Octets are those of

@@ -1,6 +1,8 @@
 //! From what the operator wrote to what is true: names become what they stand for, and
 //! everything that cannot be true together becomes a fault.
 
+mod check;
+mod health;
 mod local;
 mod mark;
 mod policy;
@@ -47,9 +49,10 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
         local_addresses: local::all(file),
         vips: vips(file, faults),
         marks: mark::rules(file, faults),
+        probe_sources: file.probe_sources.iter().map(|put| put.value).collect(),
         services: Vec::new(),
     };
-    let mut names = Names::of(file);
+    let mut names = Names::of(file, faults);
     names.box_addresses = around.map(|around| &around.addresses);
     local::check(file, &names, around, faults);
     for source in &file.probe_sources {
@@ -77,10 +80,11 @@ struct Names<'a> {
     groups: HashMap<&'a str, &'a crate::file::LocalGroup>,
     pools: HashMap<&'a str, &'a Pool>,
     box_addresses: Option<&'a HashSet<IpAddr>>,
+    checks: check::Checks<'a>,
 }
 
 impl<'a> Names<'a> {
-    fn of(file: &'a File) -> Self {
+    fn of(file: &'a File, faults: &mut Vec<Fault>) -> Self {
         let listed = file.vips.iter().map(|vip| vip.address.value.0);
         let listened = file.services.iter().filter_map(|service| match &service.takes {
             Takes::Listen(listen) => Some(listen),
@@ -94,6 +98,7 @@ impl<'a> Names<'a> {
             groups: file.local_addresses.iter().map(|g| (g.name.value.as_str(), g)).collect(),
             pools: file.pools.iter().map(|p| (p.name.value.as_str(), p)).collect(),
             box_addresses: None,
+            checks: check::Checks::of(file, faults),
         }
     }
 }
@@ -145,7 +150,13 @@ fn vips(file: &File, faults: &mut Vec<Fault>) -> Vec<Vip> {
             faults.push(vip.address.spot.fault(sentence, "add interface: eth0"));
         }
         let interface = vip.interface.as_ref().map(|put| put.value.clone());
-        vips.push(Vip { address, prefix, interface, managed: vip.managed });
+        vips.push(Vip {
+            address,
+            prefix,
+            interface,
+            managed: vip.managed,
+            withdraw_any: vip.withdraw_any,
+        });
     }
     vips
 }

@@ -410,9 +410,6 @@ services:
     let expected = [
         format!("x.yaml:12:1: probe_sources: {later}"),
         "x.yaml:12:27: probe_sources[1]: 203.0.113.10 is a VIP: servers would answer themselves; write an address of the box that is no VIP".to_owned(),
-        format!("x.yaml:13:1: checks: {later}"),
-        format!("x.yaml:19:108: services[0].checks: {later}"),
-        format!("x.yaml:19:135: services[0].sorry: {later}"),
     ];
     assert_eq!(lines(text, None), expected);
 }
@@ -422,4 +419,49 @@ fn a_file_that_is_not_there() {
     let fault = load(Path::new("/nonexistent/xlvs.yaml"), None).expect_err("no such file");
     let text = fault.to_string();
     assert!(text.starts_with("/nonexistent/xlvs.yaml: cannot be read: No such file"), "{text}");
+}
+
+/// Checks, and what services say of health.
+#[test]
+fn health() {
+    let checks = |checks: &str, service: &str| {
+        format!(
+            "version: 1\ninterfaces: [eth0]\nchecks:\n  {checks}\nservices:\n  - {{name: a, listen: 203.0.113.10:80/tcp, forward: nat, servers: [{{address: 10.0.0.1}}], {service}}}\n"
+        )
+    };
+    let http = "web: {type: http}";
+    let rows: &[(String, &[&str])] = &[
+        (checks(http, "checks: web"), &[]),
+        (checks("x: {type: maglev}", ""), &["not a type of checks; write tcp, http, https, tls, dns, udp, ping, smtp, redis, mysql, postgres, exec or file"]),
+        (checks("x: {type: MISC_CHECK}", ""), &["not a type of checks; write exec"]),
+        (checks("x: {type: http, pth: /}", ""), &["checks.x.pth: unknown key; did you mean path?"]),
+        (checks("x: {type: http, path: healthz}", ""), &["\"healthz\": not a path; write it like /healthz"]),
+        (checks("x: {type: http, status: [200-299, 700]}", ""), &["\"700\": not a status of HTTP; write codes from 100 to 599, like 200-299"]),
+        (checks("x: {type: http, body: {matches: \"(\"}}", ""), &["not a regular expression: "]),
+        (checks("x: {type: http, body: {contains: a, digest: 00}}", ""), &["\"00\": not a digest", ]),
+        (checks("x: {type: https, ca: /nonexistent}", ""), &["/nonexistent: No such file or directory"]),
+        (checks("x: {type: tls, verify: true, sni: a, port: 443}", "checks: x"), &[]),
+        (checks("x: {type: http, timeout: 3s}", ""), &["check x: its timeout is longer than the time until the next probe"]),
+        (checks("x: {type: exec, argv: [check]}", ""), &["no program; write its whole path first: no shell is asked"]),
+        (checks("x: {type: ping, via: service}", "checks: x"), &["via: service: not supported yet", "via: service with ping, which has no port"]),
+        (checks(http, "checks: wbe"), &["\"wbe\": no such check; checks: has web"]),
+        (checks(http, "checks: [web, web]"), &["check web is there twice"]),
+        (checks(http, "checks: web, quorum: 5"), &["5 is more than the weights of all servers, 1"]),
+        (checks(http, "checks: web, quorum: 1, hysteresis: 1"), &["1 is not less than the quorum, 1"]),
+        (checks(http, "checks: web, require: 0"), &["\"0\": not a number of checks; write all, any or how many must be up"]),
+        (checks(http, "on_down: weight0"), &["on_down without checks would do nothing"]),
+        (checks(http, "checks: web, damping: {changes: 3}"), &["within is missing; write within: 1m", "hold is missing; write hold: 5m"]),
+        (checks(http, "checks: web, sorry: {address: 203.0.113.10}"), &["203.0.113.10 is a VIP"]),
+        (
+            "version: 1\ninterfaces: [eth0]\nchecks: {web: {type: http}}\nmarks: [{mark: 1, destination: 203.0.113.10/32}]\nservices:\n  - {name: a, mark: 1, forward: dr, checks: web, withdraw: true, servers: [{address: 10.0.0.1}]}\n".to_owned(),
+            &["no port to ask: mark 1 takes several; write {name: ..., port: 80}, or port: in the check", "withdraw in a service of a mark"],
+        ),
+    ];
+    for (text, expected) in rows {
+        let faults = lines(text, None);
+        assert_eq!(faults.len(), expected.len(), "{text}{faults:#?}");
+        for (fault, expected) in faults.iter().zip(*expected) {
+            assert!(fault.contains(expected), "{text}{fault}");
+        }
+    }
 }

@@ -93,6 +93,7 @@ fn facts() -> Facts {
     };
     let statistics = xsk::PortStats { rx_ring_full: 5, ..xsk::PortStats::default() };
     Facts {
+        health: Arc::default(),
         started: Instant::now(),
         interfaces: vec![eth0],
         cores: vec![Some(3)],

@@ -89,7 +89,7 @@ impl Breath<'_> {
     /// What becomes of a packet whose connection's server is gone.
     fn of_gone_server<A: Family>(&self, found: &Found<A>, opens: bool) -> Standing {
         let Found { connection, direction, .. } = found;
-        let gone = self.snapshot.services.lifecycle(connection.server_id).gone;
+        let gone = self.snapshot.services.end_of(connection.server_id);
         match (gone, direction, connection.protocol) {
             (Gone::Reset, Way::Forward, Protocol::Tcp) if opens => Standing::Over,
             (Gone::Reset, _, Protocol::Tcp) => reset(found),

@@ -100,7 +100,7 @@ impl Breath<'_> {
         let server = found.connection.server_id;
         let to_nobody = found.direction == Way::Forward
             && self.gone(found)
-            && self.snapshot.services.lifecycle(server).gone != Gone::Hold;
+            && self.snapshot.services.end_of(server) != Gone::Hold;
         to_nobody || found.meta.state() == tcp::RESETTING
     }
 

@@ -115,8 +115,10 @@ impl Default for Timeouts {
 /// service, and what we do instead where we differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifecycle {
-    /// What becomes of a connection whose server is gone.
+    /// What becomes of a connection whose server was removed.
     pub gone: Gone,
+    /// What becomes of a connection whose server is down; the same unless it is said.
+    pub down: Option<Gone>,
     /// An idle TCP connection that expires is reset (NAT and FullNAT).
     pub reset_idle: bool,
     /// Templates send no new connections to a server of weight 0
@@ -159,6 +161,7 @@ impl Default for Lifecycle {
     fn default() -> Self {
         Self {
             gone: Gone::Reset,
+            down: None,
             reset_idle: true,
             expire_quiescent_template: true,
             conn_reuse_mode: 3,
@@ -178,6 +181,7 @@ impl Lifecycle {
     pub const fn lvs() -> Self {
         Self {
             gone: Gone::Hold,
+            down: None,
             reset_idle: false,
             expire_quiescent_template: false,
             conn_reuse_mode: 1,

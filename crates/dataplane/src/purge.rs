@@ -62,7 +62,7 @@ impl Breath<'_> {
     fn purge<A: Family>(&self, found: &Found<A>) {
         let services = &self.snapshot.services;
         if self.gone(found)
-            && services.lifecycle(found.connection.server_id).gone == Gone::Expire
+            && services.end_of(found.connection.server_id) == Gone::Expire
             && let Some(meta) = A::table(self.director).take(found)
         {
             self.director.ended(&found.connection, meta.state());
@@ -74,5 +74,5 @@ impl Breath<'_> {
 fn any_ends(services: &Services) -> bool {
     let known = services.servers.iter().enumerate().filter(|(_, server)| server.is_some());
     let mut ids = known.map(|(id, _)| id as ServerId);
-    ids.any(|id| services.is_gone(id) && services.lifecycle(id).gone == Gone::Expire)
+    ids.any(|id| services.is_gone(id) && services.end_of(id) == Gone::Expire)
 }

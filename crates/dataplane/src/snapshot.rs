@@ -12,7 +12,7 @@ use crate::{
     forward::{Endpoint, Forward, Protocol, ServiceKey, Tunnel},
     lookup::Rules,
     mark::MarkRule,
-    policy::{Access, Defence, Lifecycle, Policy},
+    policy::{Access, Defence, Gone, Lifecycle, Policy},
     route::source_towards,
     topology::{Mac, Topology},
     tunnel::{Ends, Path},
@@ -200,6 +200,13 @@ impl Services {
         self.server(id).is_none_or(Server::gone)
     }
 
+    /// What becomes of connections of a server that [is gone](Self::is_gone).
+    pub fn end_of(&self, id: ServerId) -> Gone {
+        let lifecycle = self.lifecycle(id);
+        let down = self.server(id).is_some_and(|server| !server.removed && !server.absent);
+        lifecycle.down.filter(|_| down).unwrap_or(lifecycle.gone)
+    }
+
     /// How the connections of a server move and end; of one that is forgotten, as the box does.
     pub fn lifecycle(&self, id: ServerId) -> Lifecycle {
         match self.service_of(id) {
@@ -233,6 +240,8 @@ impl Server {
             mac: None,
             edition: 0,
             up: true,
+            standby: false,
+            absent: false,
             drained: false,
             removed: false,
         }
@@ -250,18 +259,18 @@ impl Server {
 
     /// Removed or down: what becomes of its connections is the service's lifecycle's.
     pub const fn gone(&self) -> bool {
-        self.removed || !self.up
+        self.removed || self.absent || !self.up
     }
 
-    /// Nothing for one that was removed.
+    /// Nothing for one that was removed, or is as if it were.
     fn candidate(&self, id: ServerId) -> Option<sched::Candidate> {
-        let Self { address, port, weight, up, drained, share, edition, .. } = *self;
-        (!self.removed).then_some(sched::Candidate {
+        let Self { address, port, weight, drained, share, edition, .. } = *self;
+        (!self.removed && !self.absent).then_some(sched::Candidate {
             id,
             address,
             port,
             weight,
-            up,
+            up: self.up && !self.standby,
             drained,
             share,
             edition,
@@ -321,6 +330,11 @@ pub struct Server {
     pub edition: u32,
     /// Health: up servers are candidates.
     pub up: bool,
+    /// Up, but not wanted now: of a lower tier, or a sorry server that nobody needs, or down with its
+    /// connections kept. Schedulers see it as down, its connections go on.
+    pub standby: bool,
+    /// Down, and out of its service's list, as keepalived does it.
+    pub absent: bool,
     /// Drained: keeps its connections, gets no new ones.
     pub drained: bool,
     /// Gone from the file, kept until its last connection ends.

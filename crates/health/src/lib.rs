@@ -1,40 +1,26 @@
-//! Health: whether real servers can take connections. A source of [`Event`]s tells `control`,
-//! which publishes the changed states; nobody else looks at a check's result.
+//! Health: whether real servers can take connections.
 //!
-//! No check exists yet: [`always_up`] is the only source.
+//! Read in this order:
+//! - [`check`]: what an operator asks for: a [`Probe`](check::Probe), how often, how many
+//!   times in a row ([`Timing`](check::Timing)), of whom ([`Target`](check::Target)).
+//! - [`probe`]: asks one [`Question`](check::Question) once, by a total deadline, and gives an
+//!   [`Outcome`](outcome::Outcome). All I/O is there.
+//! - [`streak`], [`member`]: pure: outcomes in, up or down out: rise and fall, several checks of a
+//!   server, damping.
+//! - [`pool`]: pure: which servers of a service are in use: tiers, quorum, sorry server, and
+//!   what happens when all are down.
+//! - [`runner`]: the thread: asks each question when it is due, once for all who ask it, and
+//!   emits an [`Event`](event::Event) for each change. Nobody else looks at an outcome.
 #![forbid(unsafe_code)]
+
+pub mod check;
+pub mod event;
+pub mod member;
+pub mod outcome;
+pub mod pool;
+pub mod probe;
+pub mod runner;
+pub mod streak;
 
 /// The index of a real server: the id that the compiled services give it.
 pub type ServerId = u32;
-
-/// A real server came up or went down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Which server.
-    pub server: ServerId,
-    /// It takes new connections from now on, or does not.
-    pub up: bool,
-    /// Why, in words for the log and the listing, such as `no check is configured`.
-    pub why: String,
-}
-
-/// The source for servers without a check: each is up, once, and never changes.
-pub fn always_up(servers: impl IntoIterator<Item = ServerId>) -> impl Iterator<Item = Event> {
-    servers.into_iter().map(|server| Event {
-        server,
-        up: true,
-        why: "no check is configured".to_owned(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_server_is_up_once() {
-        let events: Vec<Event> = always_up([4, 7]).collect();
-        assert_eq!(events.iter().map(|e| e.server).collect::<Vec<_>>(), [4, 7]);
-        assert!(events.iter().all(|e| e.up));
-    }
-}

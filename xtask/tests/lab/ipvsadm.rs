@@ -4,110 +4,15 @@
 //! by DR, NAT and TUN between namespaces, and bytes that must arrive.
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xtask::lab::{Director, FILE_BYTES, Lab, Page, Process, debug_binary};
+use xtask::lab::{Director, FILE_BYTES, Lab, Page, Process};
 
+use crate::front::{Front, empty, place};
 use crate::live::{answers, finish, live};
 use crate::{server, stage};
-
-/// A director's file without services, with more keys if need be.
-fn empty(lab: &Lab, more: &str) -> String {
-    let interfaces = lab.topology().interfaces.join(", ");
-    format!("version: 1\ninterfaces: [{interfaces}]\n{more}services: []\n")
-}
-
-/// The links, and the shell that finds them.
-struct Front<'lab> {
-    lab: &'lab Lab,
-    path: String,
-}
-
-impl<'lab> Front<'lab> {
-    fn new(lab: &'lab Lab) -> Self {
-        let links = lab.file("bin");
-        fs::create_dir_all(&links).unwrap();
-        let binary = debug_binary().unwrap();
-        for name in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore"] {
-            symlink(&binary, links.join(name)).unwrap();
-        }
-        let usual = std::env::var("PATH").unwrap_or_default();
-        Self { lab, path: format!("{}:{usual}", links.display()) }
-    }
-
-    /// A command line without quotes, on the director's host.
-    fn command(&self, line: &str) -> Command {
-        let mut words = line.split_whitespace();
-        let mut command = self.lab.director().command(words.next().unwrap());
-        command.args(words).env("PATH", &self.path);
-        command.env("XLVS_SOCKET", self.lab.file("xlvs.sock"));
-        command
-    }
-
-    /// Exit code, standard output, standard error.
-    fn outcome(&self, line: &str) -> (Option<i32>, String, String) {
-        texts(&self.command(line).stdin(Stdio::null()).output().unwrap())
-    }
-
-    /// One that is to succeed without a word on standard error.
-    fn run(&self, line: &str) -> String {
-        let (code, out, said) = self.outcome(line);
-        assert_eq!((code, said.as_str()), (Some(0), ""), "{line}: {out}");
-        out
-    }
-
-    /// With a text on standard input.
-    fn feed(&self, line: &str, text: &str) -> (Option<i32>, String, String) {
-        let file = self.lab.file("input");
-        fs::write(&file, text).unwrap();
-        texts(&self.command(line).stdin(fs::File::open(&file).unwrap()).output().unwrap())
-    }
-
-    /// A service on a port with all of the topology's servers, by its own method.
-    fn add(&self, key: &str, vip: &str, port: u16, family: usize) {
-        let service = place(vip, port);
-        self.run(&format!("ipvsadm -A {key} {service} -s rr"));
-        for number in 1..=3 {
-            self.add_server(key, vip, port, server(self.lab, number, family));
-        }
-    }
-
-    fn add_server(&self, key: &str, vip: &str, port: u16, server: &str) {
-        let (service, server) = (place(vip, port), place(server, port));
-        let method = self.method();
-        self.run(&format!("ipvsadm -a {key} {service} -r {server} {method}"));
-    }
-
-    fn method(&self) -> &'static str {
-        match self.lab.topology().forward {
-            "dr" => "-g",
-            "nat" => "-m",
-            "tun" => "-i",
-            other => panic!("{other}: ipvsadm has no letter for it"),
-        }
-    }
-
-    /// The numbers of a server's row in a listing, or of a service's.
-    fn row(&self, listing: &str, begins: &str) -> Vec<u64> {
-        let text = self.run(&format!("ipvsadm {listing}"));
-        let line = text.lines().find(|line| line.trim_start().starts_with(begins));
-        let line = line.unwrap_or_else(|| panic!("no {begins} in\n{text}"));
-        line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
-    }
-}
-
-fn texts(output: &Output) -> (Option<i32>, String, String) {
-    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
-}
-
-fn place(address: &str, port: u16) -> String {
-    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
-}
 
 fn who(page: &Page) -> BTreeSet<&str> {
     page.keys().map(String::as_str).collect()

@@ -6,19 +6,27 @@
 #![forbid(unsafe_code)]
 
 mod changes;
+mod checks;
 mod churn;
+mod expiry;
 mod faults;
+mod front;
 mod ground;
 mod hops;
 mod ipvsadm;
+mod joining;
 mod kernel;
 mod limits;
+mod listing;
 mod live;
 mod modes;
 mod persistence;
+mod rates;
 mod realserver;
 mod refusals;
+mod steady;
 mod stopping;
+mod tcp;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

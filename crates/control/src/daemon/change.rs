@@ -96,6 +96,9 @@ impl Daemon {
         let snapshot = self.publisher.current();
         self.director.enlist(&snapshot.services);
         self.matched.follow(&snapshot);
+        self.tell_turns();
+        self.follow_quorums().await;
+        self.ask_servers();
         let _ = self.ask.send(self.servers()).await;
     }
 

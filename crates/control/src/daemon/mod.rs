@@ -8,7 +8,9 @@
 //! backwards.
 
 mod change;
+mod health;
 mod matched;
+mod memory;
 mod pins;
 mod ports;
 mod publish;
@@ -18,13 +20,20 @@ mod workers;
 
 pub(crate) use pins::PINS;
 
-use std::{io, path::PathBuf, sync::Arc, time::Instant};
+use std::{io, net::IpAddr, path::PathBuf, sync::Arc, time::Instant};
 
+use ::health::{
+    event::Event,
+    probe::Net,
+    runner::{Report, Runner},
+};
+use arc_swap::ArcSwap;
 use dataplane::{
     clock::Clock,
     director::{Director, Limits, ResolveRequest},
     snapshot::Services,
 };
+use hashbrown::HashSet;
 use ipvsadm::Resolver;
 use tokio::sync::mpsc;
 
@@ -38,7 +47,7 @@ use crate::{
     },
     live::{self, LiveError, Severity},
     load,
-    model::Model,
+    model::{Model, Vip},
     registry::Registry,
     topology::{self, Mirror, MirrorError, Request},
 };
@@ -150,18 +159,27 @@ struct Daemon {
     ports: ports::Ports,
     matched: matched::Matched,
     vips: Addresses,
+    /// Asks the servers.
+    health: Runner,
+    /// What it finds, until it is published.
+    found: mpsc::UnboundedReceiver<Event>,
+    memory: memory::Memory,
+    /// Managed VIPs that are taken away for want of servers.
+    withdrawn: HashSet<IpAddr>,
+    /// What the checks knew when they were asked last.
+    checked: Arc<ArcSwap<Report>>,
 }
 
 async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), StartError> {
     let signals = signals::Signals::listen().map_err(StartError::Runtime)?;
-    let mut services = registry.compile(&Services::default());
+    let memory = memory::Memory::beside(endpoint.path());
+    registry.board.recall(memory.read());
+    let services = registry.compile(&Services::default());
+    let (health, found) = Runner::start(Net::default()).map_err(StartError::Thread)?;
     let model = &registry.model;
     let tap = Arc::new(open_tap(model)?);
     let (resolve, resolve_requests) = crossbeam_channel::bounded(256);
     let director = Arc::new(director(model, resolve)?);
-    for event in health::always_up(0..services.servers.len() as u32) {
-        take_in(&mut services, &event);
-    }
     director.prepare(&services);
 
     let settings = topology::Settings {
@@ -195,7 +213,13 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
         ports,
         matched,
         vips,
+        health,
+        found,
+        memory,
+        withdrawn: HashSet::new(),
+        checked: Arc::default(),
     };
+    daemon.ask_servers();
     let added = daemon.add_vips().await;
     bridge(resolve_requests, ask)?;
     let result = match added {
@@ -213,8 +237,7 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
 impl Daemon {
     async fn add_vips(&mut self) -> Result<(), StartError> {
         for vip in self.registry.model.vips.iter().filter(|vip| vip.managed) {
-            let interface = vip.interface.clone().expect("resolve: a managed vip has one");
-            let wanted = ManagedAddress { address: vip.address, length: vip.prefix, interface };
+            let wanted = managed(vip);
             self.vips.add(&wanted).await?;
             log::info!("vip {}/{} on {}", wanted.address, wanted.length, wanted.interface);
         }
@@ -236,12 +259,10 @@ impl Daemon {
     }
 }
 
-/// Overlays what health says of a server; to be published after [`Services::derive`].
-fn take_in(services: &mut Services, event: &health::Event) {
-    if let Some(server) = &mut services.servers[event.server as usize] {
-        log::debug!("{}: {} ({})", server.address, if event.up { "up" } else { "down" }, event.why);
-        server.up = event.up;
-    }
+/// A managed VIP as an address of the box.
+fn managed(vip: &Vip) -> ManagedAddress {
+    let interface = vip.interface.clone().expect("resolve: a managed vip has one");
+    ManagedAddress { address: vip.address, length: vip.prefix, interface }
 }
 
 /// Server addresses with a `mac:`.

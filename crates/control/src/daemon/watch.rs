@@ -81,6 +81,7 @@ impl Daemon {
                     let found = self.answer(&ask).await;
                     Self::reply(&ask, found, answer);
                 }
+                Some(event) = self.found.recv() => self.hear(event).await,
                 _ = measure.tick() => self.measure(),
                 _ = ramp.tick(), if self.registry.ramps() => self.publish().await,
                 _ = upkeep.tick() => {
@@ -88,6 +89,7 @@ impl Daemon {
                     self.ports.retry(&self.publisher.current().topology, &self.crew);
                     self.ports.note_facts();
                     self.release().await;
+                    self.look_at_checks().await;
                 }
             }
         };
@@ -114,6 +116,7 @@ impl Daemon {
     fn follow(&mut self, topology: &Topology) {
         self.publisher.topology(topology.clone());
         self.matched.follow(&self.publisher.current());
+        self.follow_vips(topology);
         self.ports.follow(topology, &self.crew);
         self.wake();
     }
@@ -146,12 +149,14 @@ impl Daemon {
         let (handles, stats) = (self.crew.handles().to_vec(), self.crew.stats());
         let (started, cores) = (self.started, self.crew.cores.clone());
         let interfaces = self.ports.facts();
+        let checked = Arc::clone(&self.checked);
         Arc::new(move || {
             let facts = Facts {
                 started,
                 interfaces: interfaces.lock().unwrap_or_else(PoisonError::into_inner).clone(),
                 cores: cores.clone(),
                 rings: rings(&snapshots.load(), &handles),
+                health: checked.load_full(),
             };
             report::build(&director, &snapshots.load(), &stats, &facts)
         })

@@ -26,6 +26,7 @@ pub struct Lvs {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lifecycle {
     gone: Option<Gone>,
+    down: Option<Gone>,
     reset_idle: Option<bool>,
     expire_quiescent_template: Option<bool>,
     conn_reuse_mode: Option<u8>,
@@ -35,6 +36,8 @@ pub struct Lifecycle {
     nat_icmp_send: Option<bool>,
     pmtu_disc: Option<bool>,
     cache_bypass: Option<bool>,
+    /// `existing: keep`, or another one.
+    pub keeps: Option<bool>,
 }
 
 impl Lifecycle {
@@ -43,6 +46,7 @@ impl Lifecycle {
         let on = |written: Option<bool>, base| written.unwrap_or(base);
         policy::Lifecycle {
             gone: self.gone.unwrap_or(base.gone),
+            down: self.down.or(base.down),
             reset_idle: on(self.reset_idle, base.reset_idle),
             expire_quiescent_template: on(
                 self.expire_quiescent_template,
@@ -139,6 +143,12 @@ pub(super) fn of_service(keys: &mut Keys<'_>, marked: bool, faults: &mut Vec<Fau
         inner.finish(faults, |_| false);
     }
     events(keys, &mut written, faults);
+    // `keep` is no end: `health` knows it.
+    let existing =
+        [("reset", Some(Gone::Reset)), ("reschedule", Some(Gone::Expire)), ("keep", None)];
+    let existing = keys.take("existing").and_then(|at| at.word(faults, &existing));
+    written.down = existing.as_ref().and_then(|put| put.value);
+    written.keeps = existing.map(|put| put.value.is_none());
     written
 }
 

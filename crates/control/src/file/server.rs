@@ -8,8 +8,9 @@ use dataplane::{
 };
 
 use super::{
+    check::Named,
     cursor::{Cursor, Put, Spot},
-    scalar,
+    health, scalar,
 };
 use crate::fault::Fault;
 
@@ -34,6 +35,10 @@ pub struct Server {
     pub max_connections: u32,
     /// `resume_connections`; 0 unless given: three quarters.
     pub resume_connections: u32,
+    /// `tier`; 0 unless given: the first one.
+    pub tier: u32,
+    /// `checks`: instead of the service's.
+    pub checks: Option<Vec<Named>>,
 }
 
 pub(super) const FORWARDS: [(&str, Forward); 4] = [
@@ -51,7 +56,7 @@ pub(super) fn servers(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Vec<Server> {
     items.iter().filter_map(|item| server(item, faults)).collect()
 }
 
-fn server(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Server> {
+pub(super) fn server(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Server> {
     let mut keys = at.keys(faults)?;
     let address = keys.need("address", faults, "write address: 10.0.2.11:80");
     let spot = address.as_ref().map_or_else(|| at.spot(), Cursor::spot);
@@ -68,6 +73,8 @@ fn server(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Server> {
     };
     let upper = threshold("max_connections");
     let lower = threshold("resume_connections");
+    let tier = keys.take("tier").and_then(|at| at.number(faults, 0, 15));
+    let checks = keys.take("checks").map(|at| health::checks(&at, faults));
     keys.finish(faults, |_| false);
     thresholds(upper.as_ref(), lower.as_ref(), faults);
     Some(Server {
@@ -80,6 +87,8 @@ fn server(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Server> {
         tunnel,
         max_connections: upper.map_or(0, |put| put.value),
         resume_connections: lower.map_or(0, |put| put.value),
+        tier: tier.map_or(0, |put| put.value),
+        checks,
     })
 }
 

@@ -10,6 +10,7 @@ use dataplane::{
 use super::{
     access,
     cursor::{Cursor, Keys, Put, Spot},
+    health::{self, Health},
     lvs::{self, Lifecycle},
     mark,
     persistence::{self, Persistence},
@@ -53,6 +54,8 @@ pub struct Service {
     pub timeouts: Timeouts,
     /// `lvs`, `on_gone` and `on_idle`.
     pub lifecycle: Lifecycle,
+    /// `checks` and what belongs to them.
+    pub health: Health,
     /// `servers` or `pool`.
     pub servers: Servers,
 }
@@ -116,11 +119,9 @@ pub(super) fn service(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Servic
             .map(|at| timeouts::timeouts(&at, faults))
             .unwrap_or_default(),
         lifecycle: lvs::of_service(&mut keys, marked, faults),
+        health: health::health(&mut keys, faults),
         servers: either_servers(&mut keys, faults),
     };
-    for key in ["checks", "sorry"] {
-        keys.later(key, faults);
-    }
     keys.finish(faults, |_| false);
     Some(service)
 }

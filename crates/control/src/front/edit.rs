@@ -16,7 +16,7 @@ use sched::{Kind, Plan};
 use crate::{
     compile::ServerKey,
     file,
-    model::{Model, Server, Service},
+    model::{Health, Model, Server, Service},
     registry::Room,
 };
 
@@ -43,8 +43,9 @@ pub fn edit(model: &mut Model, command: &Command) -> Result<(), Denial> {
             let (service, at) = find_server(model, service, spec.server())?;
             let old = &service.servers[at];
             let (name, mac, edition) = (old.name.clone(), old.mac, old.edition + 1);
+            let (tier, checks) = (old.tier, old.checks.clone());
             let new = server(spec, service)?;
-            service.servers[at] = Server { name, mac, edition, ..new };
+            service.servers[at] = Server { name, mac, edition, tier, checks, ..new };
             local_addresses(model)
         }
         Command::DeleteServer(service, server) => {
@@ -146,6 +147,7 @@ fn add_service(model: &mut Model, spec: &ServiceSpec) -> Result<(), Denial> {
         on_join: None,
         timeouts: file::Timeouts::default(),
         servers: Vec::new(),
+        health: Health::default(),
     });
     Ok(())
 }
@@ -241,6 +243,8 @@ fn server(spec: &ServerSpec, service: &Service) -> Result<Server, Denial> {
         lower: spec.lower,
         mac: None,
         edition: 0,
+        tier: 0,
+        checks: Vec::new(),
     })
 }
 

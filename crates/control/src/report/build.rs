@@ -25,6 +25,8 @@ pub struct Facts {
     pub cores: Vec<Option<usize>>,
     /// The kernel's counters of each socket.
     pub rings: Vec<Ring>,
+    /// What the checks know.
+    pub health: Arc<health::runner::Report>,
 }
 
 /// How an interface is served.
@@ -54,11 +56,12 @@ pub fn build(
         generation: snapshot.generation,
         uptime_s: facts.started.elapsed().as_secs(),
         interfaces: interfaces(snapshot, facts),
-        services: services(director, &snapshot.services, stats),
+        services: services(director, &snapshot.services, stats, &facts.health),
         workers: stats.iter().enumerate().map(|(at, stats)| worker(at, stats, facts)).collect(),
         totals: totals(director, stats),
         tables: tables(director),
         rings: facts.rings.clone(),
+        probes: super::health::probes(&facts.health),
     }
 }
 
@@ -87,7 +90,12 @@ fn interfaces(snapshot: &Snapshot, facts: &Facts) -> Vec<Interface> {
 }
 
 /// Every service, those that left the file only while they have connections.
-fn services(director: &Director, services: &Services, stats: &[Arc<Stats>]) -> Vec<Service> {
+fn services(
+    director: &Director,
+    services: &Services,
+    stats: &[Arc<Stats>],
+    health: &health::runner::Report,
+) -> Vec<Service> {
     let mut removed: BTreeMap<snapshot::ServiceId, Vec<ServerId>> = BTreeMap::new();
     for (id, server) in services.servers.iter().enumerate() {
         if let Some(server) = server.as_ref().filter(|server| server.removed) {
@@ -103,7 +111,8 @@ fn services(director: &Director, services: &Services, stats: &[Arc<Stats>]) -> V
         let servers: Vec<Server> = here
             .filter_map(|&id| {
                 let server = services.servers.get(id as usize)?.as_ref()?;
-                Some(self::server(server, counts(director, id, stats)))
+                let known = health.servers.get(&id);
+                Some(self::server(server, counts(director, id, stats), known))
             })
             .filter(|row| row.state != ServerState::Removed || row.counts.live())
             .collect();
@@ -131,11 +140,20 @@ fn service(service: &snapshot::Service, servers: Vec<Server>) -> Service {
     }
 }
 
-fn server(server: &snapshot::Server, counts: Counts) -> Server {
+fn server(
+    server: &snapshot::Server,
+    counts: Counts,
+    known: Option<&health::runner::ServerReport>,
+) -> Server {
+    let waits = known.is_some_and(|known| known.health == health::event::Health::Waiting);
+    let fails = known.is_some_and(|known| known.health == health::event::Health::Down);
     let state = match server {
         snapshot::Server { removed: true, .. } => ServerState::Removed,
         snapshot::Server { drained: true, .. } => ServerState::Drained,
+        _ if waits => ServerState::Waiting,
         snapshot::Server { up: false, .. } => ServerState::Down,
+        _ if fails => ServerState::Down,
+        snapshot::Server { standby: true, .. } => ServerState::Standby,
         _ => ServerState::Up,
     };
     Server {
@@ -144,6 +162,7 @@ fn server(server: &snapshot::Server, counts: Counts) -> Server {
         forward: server.forward.name().to_owned(),
         weight: server.weight,
         state,
+        health: known.map(super::health::of),
         counts,
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use dataplane::forward::{Forward, ServiceKey};
 use hashbrown::HashMap;
 
-use super::{Names, twice};
+use super::{Names, check::Asked, twice};
 use crate::{
     fault::Fault,
     file::{self, Spot},
@@ -45,6 +45,12 @@ pub(super) fn servers(
             lower: server.resume_connections,
             mac: server.mac,
             edition: 0,
+            tier: server.tier,
+            checks: names.checks.resolve(
+                server.checks.as_deref().unwrap_or(&service.health.checks),
+                &Asked { address, port, service: key },
+                faults,
+            ),
         });
     }
     servers

@@ -6,7 +6,7 @@ use dataplane::{
 };
 use hashbrown::HashMap;
 
-use super::{Names, mark, policy, server, twice};
+use super::{Names, health, mark, policy, server, twice};
 use crate::{
     fault::Fault,
     file::{self, File, Put, Servers, Spot, Takes},
@@ -37,6 +37,7 @@ pub(super) fn services(
         let policy = policy::of(written, forward.value, &keys, model, faults);
         let members = members(written, names, faults);
         server::tunnel(written, forward.value, members, faults);
+        health::names(written, members, names, faults);
         for Put { value: key, .. } in keys {
             let servers = server::servers(members, key, written, forward.value, names, faults);
             let mut policy = policy.clone();
@@ -46,7 +47,9 @@ pub(super) fn services(
             if !every(key) {
                 policy.except_ports.clear();
             }
+            let health = health::of(written, key, forward.value, names, &servers, faults);
             services.push(Service {
+                health,
                 name: written.name.as_ref().map(|put| put.value.clone()).unwrap_or_default(),
                 key,
                 forward: forward.value,
@@ -116,7 +119,7 @@ fn members<'a>(
     }
 }
 
-fn unknown<'a>(
+pub(super) fn unknown<'a>(
     name: &Put<String>,
     what: &str,
     key: &str,

@@ -104,11 +104,25 @@ fn services(text: &mut String, services: &[Service], colours: bool) {
         for (server, row) in service.servers.iter().zip(rows) {
             let row = aligned(&row, &widths);
             line(text, &if colours { coloured(server.state, row) } else { row });
+            if let Some(reason) = reason(server) {
+                line(text, &reason);
+            }
         }
         if service.servers.is_empty() {
             line(text, "  (no servers)");
         }
     }
+}
+
+/// Why a server with checks is not simply up.
+fn reason(server: &Server) -> Option<String> {
+    let health = server.health.as_ref()?;
+    let paused = if health.paused { ", checks pause" } else { "" };
+    let odd = health.state != "up" || server.state != ServerState::Up || health.paused;
+    odd.then(|| {
+        let (state, time) = (&health.state, duration(health.for_s));
+        format!("       {state} for {time}{paused}: {}", health.why)
+    })
 }
 
 fn row(server: &Server) -> Row {
@@ -146,7 +160,8 @@ fn coloured(state: ServerState, row: String) -> String {
     let colour = match state {
         ServerState::Up => return row,
         ServerState::Down => 31,
-        ServerState::Drained | ServerState::Removed => 33,
+        ServerState::Drained | ServerState::Removed | ServerState::Waiting => 33,
+        ServerState::Standby => 36,
     };
     format!("\x1b[{colour}m{row}\x1b[0m")
 }

@@ -1,0 +1,52 @@
+//! What the checks know, in the report's shapes.
+
+use std::time::{Duration, SystemTime};
+
+use ::health::runner;
+
+use super::{Check, Health, Probes};
+
+pub(super) fn of(known: &runner::ServerReport) -> Health {
+    Health {
+        state: known.health.name().to_owned(),
+        why: known.why.clone(),
+        for_s: ago(known.since),
+        paused: known.paused,
+        held: known.held,
+        checks: known.checks.iter().map(check).collect(),
+    }
+}
+
+fn check(check: &runner::CheckReport) -> Check {
+    let milliseconds = |time: Duration| time.as_millis().try_into().unwrap_or(u64::MAX);
+    let last = check.last.as_ref();
+    Check {
+        name: check.name.clone(),
+        kind: check.kind.to_owned(),
+        state: check.health.name().to_owned(),
+        last: last.map(|(_, text, ..)| text.clone()),
+        took_ms: last.map(|(_, _, took, _)| milliseconds(*took)),
+        ago_s: last.map(|(.., at)| ago(*at)),
+        good: check.row.0,
+        bad: check.row.1,
+        next_ms: check.next.map(milliseconds),
+    }
+}
+
+pub(super) fn probes(report: &runner::Report) -> Probes {
+    let microseconds = |time: Duration| time.as_micros().try_into().unwrap_or(u64::MAX);
+    let late = report.lateness;
+    let failed = report.failures.iter().map(|(kind, count)| ((*kind).to_owned(), *count));
+    Probes {
+        done: report.probes,
+        failed: failed.collect(),
+        in_flight: report.in_flight,
+        latest_us: microseconds(late.most),
+        late_us: microseconds(late.sum.div_f64(late.count.max(1) as f64)),
+    }
+}
+
+/// Whole seconds since then; 0 if the clock was set back.
+fn ago(then: SystemTime) -> u64 {
+    then.elapsed().map_or(0, |time| time.as_secs())
+}

@@ -1,0 +1,65 @@
+//! A datagram. Without an expected reply silence is good, as in keepalived: only ICMP tells that
+//! nobody is there, and it needs time to come.
+
+use std::time::Duration;
+
+use super::net::{Net, unreached};
+use crate::{
+    check::{Target, Udp},
+    outcome::{Bad, Good, Kind},
+};
+
+/// The largest datagram.
+const MOST: usize = 65_535;
+
+pub(super) async fn ask(
+    net: &Net,
+    target: &Target,
+    probe: &Udp,
+    timeout: Duration,
+) -> Result<Good, Bad> {
+    let (socket, _pin) = net.datagrams(target).await?;
+    let datagram: &[u8] = if probe.send.is_empty() { &[0] } else { &probe.send };
+    socket.send(datagram).await.map_err(|error| unreached(&error))?;
+    let mut reply = vec![0; MOST];
+    let Some(expected) = &probe.expect else {
+        // Ends before the deadline does: that one is a failure.
+        let patience = timeout.mul_f32(0.9);
+        return match tokio::time::timeout(patience, socket.recv(&mut reply)).await {
+            Ok(Ok(length)) => Ok(Good::new(format!("a reply of {length} octets"))),
+            Ok(Err(error)) => Err(unreached(&error)),
+            Err(_) => Ok(Good::new("no refusal")),
+        };
+    };
+    let length = socket.recv(&mut reply).await.map_err(|error| unreached(&error))?;
+    judge(&reply[..length], expected)
+}
+
+/// Whether a reply begins as it should; `None` is any octet.
+///
+/// # Errors
+/// It does not.
+pub fn judge(reply: &[u8], expected: &[Option<u8>]) -> Result<Good, Bad> {
+    let agrees = |(octet, wanted): (&u8, &Option<u8>)| wanted.is_none_or(|wanted| wanted == *octet);
+    if reply.len() >= expected.len() && reply.iter().zip(expected).all(agrees) {
+        return Ok(Good::new("the expected reply"));
+    }
+    let length = reply.len();
+    Err(Bad::new(Kind::Wrong, format!("a reply of {length} octets that is not the expected one")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::judge;
+
+    #[test]
+    fn replies() {
+        let expected = [Some(1), None, Some(3)];
+        for (reply, good) in
+            [(&[1, 2, 3][..], true), (&[1, 9, 3, 4], true), (&[1, 2], false), (&[1, 2, 4], false)]
+        {
+            assert_eq!(judge(reply, &expected).is_ok(), good, "{reply:?}");
+        }
+        assert!(judge(&[], &[]).is_ok());
+    }
+}

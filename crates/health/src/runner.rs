@@ -1,0 +1,119 @@
+//! The thread that asks: each question when it is due, once for all who ask it as often, and
+//! an event for each change.
+//!
+//! Control talks to it by [`Runner`]; the loop is [`round::Round`], which owns all state. A
+//! question asked of the same target with the same interval is one [`agenda::Item`] with
+//! subscribers; rise and fall are each subscriber's own.
+
+mod agenda;
+mod report;
+mod round;
+
+use std::{future::Future, io, pin::Pin, sync::Arc, thread::JoinHandle};
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::report::{CheckReport, Lateness, Report, ServerReport};
+use crate::{
+    ServerId,
+    check::Question,
+    event::Event,
+    member::Member,
+    outcome::Outcome,
+    probe::{self, Net},
+};
+
+/// Who asks a question: the network, or a test.
+pub trait Prober: Send + Sync + 'static {
+    /// Asks, by the question's own deadline.
+    fn ask(&self, question: Question) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
+}
+
+impl Prober for Net {
+    fn ask(&self, question: Question) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        let net = self.clone();
+        Box::pin(async move { probe::ask(&net, &question).await })
+    }
+}
+
+/// Probes in flight at a time: each has a descriptor or two. What is due beyond waits, and is
+/// late.
+const IN_FLIGHT: usize = 4096;
+
+enum Order {
+    Set(Vec<Member>),
+    Raise(ServerId),
+    Pause(Vec<ServerId>),
+    Report(oneshot::Sender<Report>),
+}
+
+/// The thread's handle; dropping it ends the thread and all probes.
+pub struct Runner {
+    orders: Option<mpsc::UnboundedSender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Runner {
+    /// Starts the thread. Events come in order, and none is lost however slowly they are read.
+    ///
+    /// # Errors
+    /// The thread or its runtime cannot be made.
+    pub fn start(net: Net) -> io::Result<(Self, mpsc::UnboundedReceiver<Event>)> {
+        Self::with(Arc::new(net))
+    }
+
+    /// The same with another prober.
+    ///
+    /// # Errors
+    /// As [`Runner::start`].
+    pub fn with(prober: Arc<dyn Prober>) -> io::Result<(Self, mpsc::UnboundedReceiver<Event>)> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let (events, heard) = mpsc::unbounded_channel();
+        let run = move || {
+            runtime.block_on(round::Round::new(prober, IN_FLIGHT, events).run(ordered));
+        };
+        let thread = std::thread::Builder::new().name("xlvs-health".to_owned()).spawn(run)?;
+        Ok((Self { orders: Some(orders), thread: Some(thread) }, heard))
+    }
+
+    /// Replaces the list. Members that are the same keep what is known of them and their place in
+    /// time; one whose checks changed keeps its health until its new checks have said otherwise.
+    /// The first event of a new member tells how it begins.
+    pub fn set(&self, members: Vec<Member>) {
+        self.order(Order::Set(members));
+    }
+
+    /// Asks all checks of a server at once.
+    pub fn raise(&self, server: ServerId) {
+        self.order(Order::Raise(server));
+    }
+
+    /// These servers, and no others, are not asked for now; they keep their health.
+    pub fn pause(&self, servers: Vec<ServerId>) {
+        self.order(Order::Pause(servers));
+    }
+
+    /// What is known of everybody. `None` if the thread is gone.
+    pub async fn report(&self) -> Option<Report> {
+        let (give, take) = oneshot::channel();
+        self.order(Order::Report(give));
+        take.await.ok()
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
+            // A thread that is gone has panicked, which ends the process.
+            let _ = orders.send(order);
+        }
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

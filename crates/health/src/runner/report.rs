@@ -1,0 +1,68 @@
+//! What is known of everybody, for listings, JSON and metrics.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
+
+use crate::{ServerId, event::Health};
+
+/// Everything.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// By server.
+    pub servers: HashMap<ServerId, ServerReport>,
+    /// Probes that ended.
+    pub probes: u64,
+    /// Those of them that failed, by the name of their failure's kind.
+    pub failures: HashMap<&'static str, u64>,
+    /// Probes under way.
+    pub in_flight: usize,
+    /// How late probes began.
+    pub lateness: Lateness,
+}
+
+/// How late probes began, against when they were due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lateness {
+    /// Probes that began.
+    pub count: u64,
+    /// All of it together.
+    pub sum: Duration,
+    /// The longest.
+    pub most: Duration,
+}
+
+/// A server.
+#[derive(Clone, Debug)]
+pub struct ServerReport {
+    /// What it is.
+    pub health: Health,
+    /// Since when.
+    pub since: SystemTime,
+    /// Why, as its last event said.
+    pub why: String,
+    /// Its checks pause.
+    pub paused: bool,
+    /// It is held down because it comes and goes.
+    pub held: bool,
+    /// Its checks, in order.
+    pub checks: Vec<CheckReport>,
+}
+
+/// A check of a server.
+#[derive(Clone, Debug)]
+pub struct CheckReport {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: &'static str,
+    /// What it says.
+    pub health: Health,
+    /// Good answers in a row, and bad ones.
+    pub row: (u32, u32),
+    /// The last answer: whether it was good, in words, how long it took, when it came.
+    pub last: Option<(bool, String, Duration, SystemTime)>,
+    /// From now until the next probe; `None` while one is under way or the check pauses.
+    pub next: Option<Duration>,
+}
