@@ -449,6 +449,7 @@ fn health() {
         (checks(http, "checks: web, quorum: 5"), &["5 is more than the weights of all servers, 1"]),
         (checks(http, "checks: web, quorum: 1, hysteresis: 1"), &["1 is not less than the quorum, 1"]),
         (checks(http, "checks: web, require: 0"), &["\"0\": not a number of checks; write all, any or how many must be up"]),
+        (checks(http, "checks: web, withdraw: true, pause_without_vip: true"), &["checks that pause never bring the VIP back; keep one of the two"]),
         (checks(http, "on_down: weight0"), &["on_down without checks would do nothing"]),
         (checks(http, "checks: web, damping: {changes: 3}"), &["within is missing; write within: 1m", "hold is missing; write hold: 5m"]),
         (checks(http, "checks: web, sorry: {address: 203.0.113.10}"), &["203.0.113.10 is a VIP"]),

@@ -61,6 +61,13 @@ pub(super) fn of(
         let sentence = "withdraw in a service of a mark, which has no VIP of its own";
         faults.push(put.spot.fault(sentence, "remove it"));
     }
+    let said = |put: &Option<Put<bool>>| put.as_ref().is_some_and(|put| put.value);
+    if let Some(put) = written.pause_without_vip.as_ref().filter(|put| put.value)
+        && said(&written.withdraw)
+    {
+        let sentence = "pause_without_vip and withdraw: checks that pause never bring the VIP back";
+        faults.push(put.spot.fault(sentence, "keep one of the two"));
+    }
     let value =
         |put: &Option<Put<u32>>, default: u32| put.as_ref().map_or(default, |put| put.value);
     Health {
@@ -76,8 +83,8 @@ pub(super) fn of(
         damping: written.damping.as_ref().map(|put| put.value),
         // It is never asked: who has nothing else to offer need not look at it.
         sorry: sorry.map(|sorry| Server { checks: Vec::new(), ..sorry }),
-        withdraw: written.withdraw.as_ref().is_some_and(|put| put.value),
-        pause_without_vip: written.pause_without_vip.as_ref().is_some_and(|put| put.value),
+        withdraw: said(&written.withdraw),
+        pause_without_vip: said(&written.pause_without_vip),
     }
 }
 

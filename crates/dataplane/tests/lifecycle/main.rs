@@ -8,3 +8,4 @@ mod floods;
 mod gone;
 mod idle;
 mod reports;
+mod timeouts;
