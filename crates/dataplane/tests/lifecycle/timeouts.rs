@@ -82,7 +82,7 @@ fn ends_in(protocol: Protocol, state: State, policy: &Policy, seconds: u32) {
         lifecycle: Lifecycle { reset_idle: false, ..Lifecycle::default() },
         ..policy.clone()
     };
-    assert_eq!(u32::from(state.timeout(&policy.timeouts)), seconds, "{state:?}");
+    assert_eq!(state.timeout(&policy.timeouts), seconds, "{state:?}");
     let mut bench = Bench::new(protocol, Forward::Nat, policy);
     let [client, vip, server] = [CLIENT, VIP, ONE].map(|(address, _)| V4(address.into()));
     let connection = Connection {
