@@ -180,6 +180,7 @@ impl Round {
         {
             let Some(item) = self.agenda.get_mut(id) else { continue };
             if item.subscribers.iter().all(|(server, _)| self.paused.contains(server)) {
+                item.passed_over = true;
                 continue;
             }
             let late = now.saturating_duration_since(item.due);
