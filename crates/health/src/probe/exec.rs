@@ -116,8 +116,11 @@ impl Drop for Group {
     }
 }
 
-/// What an exit status says.
-fn judge(status: ExitStatus, words: &[u8], weight: bool) -> Result<Good, Bad> {
+/// What an exit status and the words before it say.
+///
+/// # Errors
+/// It is not well.
+pub fn judge(status: ExitStatus, words: &[u8], weight: bool) -> Result<Good, Bad> {
     let said = shown(words.split(|octet| *octet == b'\n').next().unwrap_or_default());
     let said = if said.is_empty() { said } else { format!(": {said}") };
     match status.code() {

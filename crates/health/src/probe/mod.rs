@@ -81,9 +81,10 @@ async fn dispatch(net: &Net, question: &Question) -> Result<Good, Bad> {
 #[doc(hidden)]
 pub mod parse {
     pub use super::{
-        dns::parse as dns, file::parse as file, http::agrees as body, mysql::parse as mysql,
-        ping::answers as ping, postgres::parse as postgres, redis::parse as redis,
-        smtp::parse as smtp, udp::judge as udp,
+        dns::Answer as DnsAnswer, dns::parse as dns, exec::judge as exec, file::parse as file,
+        http::agrees as body, lines::take as line, mysql::parse as mysql, ping::answers as ping,
+        postgres::parse as postgres, redis::parse as redis, smtp::parse as smtp, tcp::find as tcp,
+        udp::judge as udp,
     };
 }
 

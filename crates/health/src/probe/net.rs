@@ -1,10 +1,19 @@
 //! The sockets of probes: ordinary ones of the kernel, on this box's own addresses or, for
 //! [`Via::Service`], in a namespace from which packets take the way of clients' packets.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpSocket, TcpStream, UdpSocket},
+};
 
 use crate::{
     ServerId,
@@ -94,6 +103,81 @@ pub(crate) fn direct(
     Ok(socket)
 }
 
+/// A stream of which only so much is read: who never ends takes no more time or memory than that.
+pub(crate) struct Limited<S> {
+    stream: S,
+    limit: usize,
+    read: usize,
+}
+
+impl<S> Limited<S> {
+    /// A server may send so many octets, and what is read with the last of them.
+    pub(crate) fn new(stream: S, limit: usize) -> Self {
+        Self { stream, limit, read: 0 }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Limited<S> {
+    fn poll_read(
+        mut self: pin::Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.read >= self.limit {
+            let sentence = format!("more than {} octets of an answer", self.limit);
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, sentence)));
+        }
+        let before = into.filled().len();
+        ready!(pin::Pin::new(&mut self.stream).poll_read(context, into))?;
+        self.read += into.filled().len() - before;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Limited<S> {
+    fn poll_write(
+        mut self: pin::Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        pin::Pin::new(&mut self.stream).poll_write(context, octets)
+    }
+
+    fn poll_flush(
+        mut self: pin::Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        pin::Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: pin::Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        pin::Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// The largest datagram.
+const DATAGRAM: usize = 65_535;
+
+/// The next datagram. Room for the largest one is taken only when one is there: thousands of
+/// probes may wait.
+///
+/// # Errors
+/// What ICMP says of the target.
+pub(crate) async fn receive(socket: &UdpSocket) -> Result<Vec<u8>, Bad> {
+    loop {
+        socket.readable().await.map_err(|error| unreached(&error))?;
+        let mut octets = Vec::with_capacity(DATAGRAM);
+        match socket.try_recv_buf(&mut octets) {
+            Ok(_) => return Ok(octets),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(unreached(&error)),
+        }
+    }
+}
+
 /// The box could not even ask.
 pub(crate) fn local(error: io::Error) -> Bad {
     Bad::new(Kind::Local, format!("this box cannot ask: {error}"))
@@ -103,7 +187,7 @@ pub(crate) fn local(error: io::Error) -> Bad {
 pub(crate) fn unreached(error: &io::Error) -> Bad {
     use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
-        NetworkUnreachable, TimedOut, UnexpectedEof,
+        NetworkUnreachable, QuotaExceeded, TimedOut, UnexpectedEof,
     };
     match error.kind() {
         ConnectionRefused => Bad::new(Kind::Refused, "connection refused"),
@@ -114,6 +198,8 @@ pub(crate) fn unreached(error: &io::Error) -> Bad {
         }
         UnexpectedEof => Bad::new(Kind::Closed, "connection closed"),
         TimedOut => Bad::new(Kind::Timeout, "connection timed out"),
+        // Ours, of [`Limited`].
+        QuotaExceeded => Bad::new(Kind::Malformed, error.to_string()),
         _ => Bad::new(Kind::Local, error.to_string()),
     }
 }
