@@ -1,5 +1,6 @@
 //! `xlvs list`: asks the daemon, and prints what it says.
 
+mod connections;
 mod table;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 use control::{api::fetch, report::Report};
 
 use crate::{failure, print};
+pub(crate) use connections::{Only, connections};
 
 /// Prints the report of the daemon at `socket`.
 pub(crate) fn list(socket: &Path, json: bool) -> ExitCode {

@@ -42,12 +42,22 @@ enum Verb {
         /// Check this box too: interfaces, offloads, queues, capabilities, routes.
         #[arg(long)]
         live: bool,
+        /// Check the rules that ipvsadm-save wrote too, as `run --rules` adds them to the
+        /// configuration.
+        #[arg(long, value_name = "RULES")]
+        rules: Option<PathBuf>,
     },
-    /// List services and servers of the xlvs that runs here.
+    /// List services and servers of the xlvs that runs here, or its connections.
     List {
         /// Print everything that it tells, as JSON.
         #[arg(long)]
         json: bool,
+        /// List connections and persistence templates, as they come: those that all filters below
+        /// let through.
+        #[arg(long)]
+        connections: bool,
+        #[command(flatten)]
+        only: list::Only,
         #[command(flatten)]
         socket: Socket,
     },
@@ -102,10 +112,13 @@ fn main() -> ExitCode {
         Verb::Run { config, rules, socket } => {
             run(&Options { file: config.file, rules, socket: socket.path })
         }
-        Verb::Check { config, live } => check::check(&config.file, live),
+        Verb::Check { config, live, rules } => check::check(&config.file, live, rules.as_deref()),
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
         Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
-        Verb::List { json, socket } => list::list(&socket.path, json),
+        Verb::List { json, connections: true, only, socket } => {
+            list::connections(&socket.path, json, only)
+        }
+        Verb::List { json, socket, .. } => list::list(&socket.path, json),
     }
 }
 
