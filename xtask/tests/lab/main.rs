@@ -5,6 +5,8 @@
 //! about the product.
 #![forbid(unsafe_code)]
 
+mod access;
+mod caches;
 mod changes;
 mod checks;
 mod churn;
