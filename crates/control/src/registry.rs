@@ -2,6 +2,7 @@
 //! traffic counts. The file fills it; commands change it while traffic flows.
 
 mod board;
+mod hints;
 mod slow_start;
 
 use std::sync::Arc;
@@ -19,7 +20,9 @@ use crate::{
     model::{Limits, Model},
     traffic::{Ledger, Traffic},
 };
+use board::seated;
 pub use board::{Board, Known, Turn};
+pub use hints::{Failures, Hint, Hints, Suspects};
 use slow_start::SlowStart;
 
 /// How long a removed server without connections is remembered, in seconds, so that it comes
@@ -38,6 +41,8 @@ pub struct Registry {
     joined: SlowStart,
     /// What health knows.
     pub board: Board,
+    /// What traffic tells.
+    pub hints: Hints,
     /// Services whose quorum or sorry server turned, not yet told.
     turns: Vec<Turn>,
 }
@@ -74,6 +79,7 @@ impl Registry {
             trash: HashMap::new(),
             joined: SlowStart::default(),
             board: Board::default(),
+            hints: Hints::default(),
             turns: Vec::new(),
         }
     }
