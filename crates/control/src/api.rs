@@ -2,9 +2,10 @@
 //!
 //! `GET /v1/report` is the whole [`Report`], `/v1/services` its services, `/v1/status` the
 //! [`Status`](crate::report::Status). `POST /v1/ipvsadm` takes an [`Ask`] and answers with an
-//! [`Answer`]. Who may open the socket is who may ask: owner and group.
+//! [`Answer`]. [`events`] streams what happens. Who may open the socket is who may ask: owner and group.
 
 mod client;
+mod events;
 
 use std::{
     fs, io,
@@ -24,7 +25,8 @@ use axum::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-pub use client::{FetchError, fetch, fetch_within, send};
+pub use client::{FetchError, fetch, fetch_within, follow, send};
+pub use events::events;
 
 use crate::{
     front::{Answer, Ask},

@@ -3,6 +3,7 @@
 
 mod board;
 mod slow_start;
+mod stand;
 
 use std::sync::Arc;
 
@@ -19,8 +20,9 @@ use crate::{
     model::{Limits, Model},
     traffic::{Ledger, Traffic},
 };
-pub use board::{Board, Known, Turn};
+pub use board::{Board, Known};
 use slow_start::SlowStart;
+pub use stand::{Stand, Turn};
 
 /// How long a removed server without connections is remembered, in seconds, so that it comes
 /// back with its counts (`IP_VS_DEST_TRASH_PERIOD`).
@@ -38,7 +40,7 @@ pub struct Registry {
     joined: SlowStart,
     /// What health knows.
     pub board: Board,
-    /// Services whose quorum or sorry server turned, not yet told.
+    /// Services whose stand turned, not yet told.
     turns: Vec<Turn>,
 }
 
@@ -105,7 +107,7 @@ impl Registry {
         self.joined.ramps()
     }
 
-    /// The services whose quorum or sorry server turned since this was asked last.
+    /// The services whose stand turned since this was asked last.
     pub fn turned(&mut self) -> Vec<Turn> {
         std::mem::take(&mut self.turns)
     }

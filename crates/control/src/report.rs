@@ -14,6 +14,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::hooks;
+
 pub use build::{Facts, InterfaceFacts, Outlook, build};
 pub use status::{Ill, IllKind, Port, Quorum, Share, Status, Wanted};
 
@@ -44,6 +46,8 @@ pub struct Report {
     pub rings: Vec<Ring>,
     /// How the checks go.
     pub probes: Probes,
+    /// How hooks go.
+    pub hooks: hooks::Counts,
 }
 
 /// A served interface.

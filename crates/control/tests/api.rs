@@ -38,6 +38,7 @@ impl Drop for Place {
 fn report() -> Report {
     Report {
         probes: Default::default(),
+        hooks: Default::default(),
         version: "1.2.3".to_owned(),
         generation: 4,
         uptime_s: 5,

@@ -96,6 +96,7 @@ fn facts() -> Facts {
         alive: vec![true, false],
         health: Arc::default(),
         outlook: Arc::default(),
+        hooks: Default::default(),
         started: Instant::now(),
         interfaces: vec![eth0],
         cores: vec![Some(3)],

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod events;
 mod import;
 mod ipvsadm;
 mod list;
@@ -76,6 +77,20 @@ enum Verb {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Print what happened lately on the xlvs that runs here, one event a line.
+    Events {
+        /// Go on with each event as it comes.
+        #[arg(long)]
+        follow: bool,
+        /// Only events with a greater number.
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        after: u64,
+        /// Print each as an object of JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Translate what another program has configured.
     Import {
         #[command(subcommand)]
@@ -131,6 +146,9 @@ fn main() -> ExitCode {
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
         Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
         Verb::List { json, socket } => list::list(&socket.path, json),
+        Verb::Events { follow, after, json, socket } => {
+            events::events(&socket.path, after, follow, json)
+        }
         Verb::Status { quorum, interfaces, timeout, json, socket } => {
             let wanted = Wanted { interfaces, quorums: quorum };
             status::status(&socket.path, &wanted, timeout, json)

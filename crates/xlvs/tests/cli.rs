@@ -160,6 +160,7 @@ fn ipvsadm_save_tells_its_usage_without_a_daemon() {
 /// A report as the daemon's JSON.
 const REPORT: &str = r#"{
   "probes": {"done": 0, "failed": {}, "in_flight": 0, "latest_us": 0, "late_us": 0},
+  "hooks": {"succeeded": 4, "failed": 1, "killed": 0, "collapsed": 0, "waiting": 0},
   "version": "1.2.3", "generation": 4, "uptime_s": 93784, "stopping": false, "withdrawn": [],
   "interfaces": [
     {"name": "eth0", "index": 2, "mac": "02:00:00:00:00:01", "mtu": 1500, "up": true, "queues": 4,
@@ -221,6 +222,7 @@ Originated or held back
 Source ports moved: 2
 Past the servers: 7 connections, 3 now, 99 packets
 Ended to make room: 5
+Hooks: 1 failed, 0 killed, 0 waiting
 
 eth0 queue 1: dropped by the kernel 4, receive ring full 6
 ";

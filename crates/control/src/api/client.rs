@@ -1,6 +1,7 @@
 //! Asking a running daemon.
 
 use std::{
+    future::Future,
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -8,11 +9,15 @@ use std::{
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    Request, StatusCode, body::Bytes, client::conn::http1, header, http::request::Builder,
+    Request, StatusCode,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    header,
+    http::request::Builder,
 };
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, runtime::Runtime};
 
 /// How long the whole answer may take; a daemon needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -87,12 +92,38 @@ pub fn fetch_within(socket: &Path, path: &str, patience: Duration) -> Result<Vec
 /// # Errors
 /// See [`FetchError`].
 pub fn send<T: Serialize>(socket: &Path, path: &str, what: &T) -> Result<Vec<u8>, FetchError> {
-    let json = serde_json::to_vec(what).map_err(|error| FetchError::Broken {
-        socket: socket.to_owned(),
-        reason: error.to_string(),
-    })?;
+    let json = serde_json::to_vec(what).map_err(|error| broken(socket, &error))?;
     let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
     exchange(socket, request, json, PATIENCE)
+}
+
+/// Asks for a stream of lines, and hands each over until the stream ends or `take` has enough
+/// (false). Only the beginning has to come within five seconds; otherwise as [`fetch`].
+///
+/// # Errors
+/// See [`FetchError`]; [`FetchError::Broken`] also if the daemon ends.
+pub fn follow(
+    socket: &Path,
+    path: &str,
+    take: &mut dyn FnMut(&str) -> bool,
+) -> Result<(), FetchError> {
+    let broken = |error: &dyn std::error::Error| broken(socket, error);
+    runtime(socket)?.block_on(async {
+        let begun = ask(socket, Request::get(path), Vec::new());
+        let mut body = in_time(socket, PATIENCE, begun).await?;
+        let mut rest = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
+            rest.extend_from_slice(&data);
+            while let Some(end) = rest.iter().position(|octet| *octet == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                if !take(&String::from_utf8_lossy(&line[..end])) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    })
 }
 
 fn exchange(
@@ -101,25 +132,33 @@ fn exchange(
     body: Vec<u8>,
     patience: Duration,
 ) -> Result<Vec<u8>, FetchError> {
-    let broken = |reason: String| FetchError::Broken { socket: socket.to_owned(), reason };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| broken(error.to_string()))?;
-    runtime.block_on(async {
-        let asked = tokio::time::timeout(patience, ask(socket, request, body));
-        asked.await.unwrap_or_else(|_| {
-            let reason = format!("nothing came for {} s", patience.as_secs_f32());
-            Err(FetchError::Silent { socket: socket.to_owned(), reason })
-        })
+    let whole = async {
+        let answer = ask(socket, request, body).await?;
+        let body = answer.collect().await.map_err(|error| broken(socket, &error))?;
+        Ok(body.to_bytes().to_vec())
+    };
+    runtime(socket)?.block_on(in_time(socket, patience, whole))
+}
+
+fn runtime(socket: &Path) -> Result<Runtime, FetchError> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().map_err(|error| broken(socket, &error))
+}
+
+async fn in_time<T>(
+    socket: &Path,
+    patience: Duration,
+    asked: impl Future<Output = Result<T, FetchError>>,
+) -> Result<T, FetchError> {
+    tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| {
+        let reason = format!("nothing came for {} s", patience.as_secs_f32());
+        Err(FetchError::Silent { socket: socket.to_owned(), reason })
     })
 }
 
-async fn ask(socket: &Path, request: Builder, body: Vec<u8>) -> Result<Vec<u8>, FetchError> {
-    let broken = |error: &dyn std::error::Error| FetchError::Broken {
-        socket: socket.to_owned(),
-        reason: error.to_string(),
-    };
+/// The body of the answer.
+async fn ask(socket: &Path, request: Builder, body: Vec<u8>) -> Result<Incoming, FetchError> {
+    let broken = |error: &dyn std::error::Error| broken(socket, error);
     let stream = UnixStream::connect(socket).await.map_err(|error| refusal(socket, &error))?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
@@ -134,8 +173,11 @@ async fn ask(socket: &Path, request: Builder, body: Vec<u8>) -> Result<Vec<u8>, 
     if status != StatusCode::OK {
         return Err(FetchError::Status { socket: socket.to_owned(), path, status });
     }
-    let body = answer.into_body().collect().await.map_err(|error| broken(&error))?;
-    Ok(body.to_bytes().to_vec())
+    Ok(answer.into_body())
+}
+
+fn broken(socket: &Path, error: &dyn std::error::Error) -> FetchError {
+    FetchError::Broken { socket: socket.to_owned(), reason: error.to_string() }
 }
 
 fn refusal(socket: &Path, error: &io::Error) -> FetchError {

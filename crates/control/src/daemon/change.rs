@@ -96,6 +96,7 @@ impl Daemon {
         let snapshot = self.publisher.current();
         self.director.enlist(&snapshot.services);
         self.matched.follow(&snapshot);
+        self.tell_drains(&before, &snapshot.services);
         self.tell_turns();
         self.follow_quorums().await;
         self.show();

@@ -46,13 +46,15 @@ impl Daemon {
             changed.send_replace(Arc::new(topology));
         }));
         let (desk, mut asks) = mpsc::channel(16);
-        let router = api::router(self.source()).merge(api::commands(desk));
+        let router = api::router(self.source())
+            .merge(api::commands(desk))
+            .merge(api::events(Arc::clone(&self.chronicle)));
         let api = tokio::spawn(endpoint.serve(router));
         let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
         let mut ramp = interval(RAMP);
         ramp.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        log::info!("forwarding");
+        self.tell_director("starting", "forwarding", String::new());
         let mut end = None;
         let result = loop {
             tokio::select! {
@@ -107,8 +109,13 @@ impl Daemon {
         self.show();
         self.withdraw_vips().await;
         let grace = self.registry.model.stop_grace;
-        if !grace.is_zero() {
-            log::info!("stopping: forwarding goes on for {} s", grace.as_secs_f32());
+        let reason = format!("forwarding goes on for {} s", grace.as_secs_f32());
+        self.tell_director("forwarding", "stopping", reason);
+        for vip in self.registry.model.vips.iter().filter(|vip| vip.managed) {
+            if !self.withdrawn.contains(&vip.address) {
+                let states = ["announced", "withdrawn"];
+                self.tell_vip(vip.address, states, "xlvs stops".to_owned());
+            }
         }
         Instant::now() + grace
     }
@@ -150,6 +157,7 @@ impl Daemon {
         let (handles, stats) = (self.crew.handles().to_vec(), self.crew.stats());
         let (started, cores) = (self.started, self.crew.cores.clone());
         let interfaces = self.ports.facts();
+        let hooks = self.hooks.counter();
         let (checked, outlook) = (Arc::clone(&self.checked), Arc::clone(&self.outlook));
         Arc::new(move || {
             let (rings, alive) = rings(&snapshots.load(), &handles);
@@ -161,6 +169,7 @@ impl Daemon {
                 alive,
                 health: checked.load_full(),
                 outlook: outlook.load_full(),
+                hooks: hooks(),
             };
             report::build(&director, &snapshots.load(), &stats, &facts)
         })

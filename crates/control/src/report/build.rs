@@ -32,6 +32,8 @@ pub struct Facts {
     pub health: Arc<health::runner::Report>,
     /// What was decided last.
     pub outlook: Arc<Outlook>,
+    /// What became of hooks.
+    pub hooks: crate::hooks::Counts,
 }
 
 /// What control decided last.
@@ -80,6 +82,7 @@ pub fn build(
         tables: tables(director),
         rings: facts.rings.clone(),
         probes: super::health::probes(&facts.health),
+        hooks: facts.hooks,
     }
 }
 
