@@ -3,13 +3,15 @@
 
 use std::{
     fs, io,
+    os::fd::OwnedFd,
+    pin::pin,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
+    io::{AsyncRead, AsyncReadExt, unix::AsyncFd},
     process::{Child, Command},
 };
 
@@ -42,43 +44,34 @@ pub struct Ended {
 }
 
 /// Runs a program. After `patience` its process group is asked to end; `grace` later, and also
-/// when the future is dropped, it is killed. Whatever is left of the group when the program has
-/// ended is killed as well.
+/// when the future is dropped, it is killed. Whatever is left of the group when the program itself
+/// has ended is killed as well.
 ///
 /// # Errors
 /// It cannot be started.
 pub async fn run(program: &Program<'_>, patience: Duration, grace: Duration) -> io::Result<Ended> {
     let mut group = Group::start(program)?;
     let (mut said, mut complained) = (Vec::new(), Vec::new());
-    let (out, err) = (group.child.stdout.take(), group.child.stderr.take());
-    let status = {
-        let listening =
-            async { tokio::join!(listen(out, &mut said), listen(err, &mut complained)) };
-        tokio::pin!(listening);
-        let mut heard = false;
-        let ended = tokio::time::timeout(patience, async {
-            tokio::select! {
-                biased;
-                status = group.child.wait() => return status,
-                _ = &mut listening => heard = true,
-            }
-            group.child.wait().await
+    let (out, err) = (group.leader.stdout.take(), group.leader.stderr.take());
+    let in_time = {
+        let mut heard = pin!(async {
+            tokio::join!(listen(out, &mut said), listen(err, &mut complained));
         });
-        let status = match ended.await {
-            Ok(status) => Some(status?),
-            Err(_) => {
-                group.signal(Signal::TERM);
-                let _ = tokio::time::timeout(grace, group.child.wait()).await;
-                None
-            }
-        };
-        group.signal(Signal::KILL);
-        if !heard {
-            let _ = tokio::time::timeout(LAST_WORDS, listening).await;
+        let ended = tokio::time::timeout(patience, group.ended_beside(heard.as_mut())).await;
+        if ended.is_err() {
+            group.signal(Signal::TERM);
+            let _ = tokio::time::timeout(grace, group.ended()).await;
         }
-        status
+        group.signal(Signal::KILL);
+        let _ = tokio::time::timeout(LAST_WORDS, heard).await;
+        ended.is_ok()
     };
-    Ok(Ended { status, said: first_line(said), complained: first_line(complained) })
+    let status = group.leader.wait().await?;
+    Ok(Ended {
+        status: in_time.then_some(status),
+        said: first_line(&said),
+        complained: first_line(&complained),
+    })
 }
 
 /// Keeps the beginning of what is said, and lets the rest pass: a full pipe must not stop it.
@@ -91,17 +84,16 @@ async fn listen(from: Option<impl AsyncRead + Unpin>, words: &mut Vec<u8>) {
     }
 }
 
-fn first_line(words: Vec<u8>) -> Vec<u8> {
+fn first_line(words: &[u8]) -> Vec<u8> {
     words.split(|octet| *octet == b'\n').next().unwrap_or_default().to_vec()
 }
 
 /// A process and all that it starts, but for what leaves its group; killed when dropped.
 struct Group {
-    child: Child,
-    /// The group's number, which is the process's. After that was waited for, the number stays
-    /// taken while anything is left of the group, and is not given again at once: the kernel goes
-    /// through all others first.
-    id: Option<Pid>,
+    leader: Child,
+    /// Readable once the leader has ended, and before it was waited for: until then its number,
+    /// which is the group's, is nobody else's.
+    end: AsyncFd<OwnedFd>,
 }
 
 impl Group {
@@ -126,14 +118,36 @@ impl Group {
             // As root, the standard library drops supplementary groups with the user.
             command.uid(user).gid(group);
         }
-        let child = command.spawn()?;
-        let id = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        Ok(Self { child, id })
+        Self::of(command.spawn()?)
+    }
+
+    fn of(leader: Child) -> io::Result<Self> {
+        let id = leader.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        let id = id.ok_or_else(|| io::Error::other("ended before it began"))?;
+        let end = pidfd_open(id, PidfdFlags::empty())?;
+        #[expect(deprecated, reason = "register is unsafe; an OwnedFd is always the same one")]
+        let end = AsyncFd::new(end)?;
+        Ok(Self { leader, end })
+    }
+
+    /// The end of the leader, while something else goes on.
+    async fn ended_beside(&self, other: impl Future<Output = ()>) {
+        tokio::select! {
+            () = self.ended() => {}
+            () = async { other.await; std::future::pending().await } => {}
+        }
+    }
+
+    async fn ended(&self) {
+        // Only a runtime that ends fails it, and then nothing is waited for any more.
+        let _ = self.end.readable().await;
     }
 
     fn signal(&self, signal: Signal) {
-        if let Some(id) = self.id {
-            // It may have ended by itself.
+        // After it was waited for there is no number.
+        let id = self.leader.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        if let Some(id) = id {
+            // They may have ended by themselves.
             let _ = kill_process_group(id, signal);
         }
     }
@@ -141,10 +155,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // One that was waited for was killed then.
-        if self.child.id().is_some() {
-            self.signal(Signal::KILL);
-        }
+        self.signal(Signal::KILL);
     }
 }
 

@@ -64,13 +64,13 @@ impl Net {
 
     fn socket(&self, target: &Target, kind: Type) -> io::Result<(Socket, Pin)> {
         let to = SocketAddr::new(target.address, target.port);
-        let Via::Service(server) = target.via else {
+        let Via::Service(path) = target.via else {
             return Ok((direct(target, to, kind, None)?, None));
         };
         let Some(service) = &self.service else {
             return Err(io::Error::other("there is no way through the service here"));
         };
-        let (socket, pin) = service.socket(server, to, kind)?;
+        let (socket, pin) = service.socket(path.server, to, kind)?;
         socket.set_nonblocking(true)?;
         Ok((socket, pin))
     }
