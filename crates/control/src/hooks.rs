@@ -103,15 +103,24 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The next one; until this is asked again, it runs.
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.queue();
+        let job = queue.pop();
+        self.running.store(job.is_some().into(), Ordering::Relaxed);
+        job
+    }
+
     fn counts(&self) -> Counts {
-        let waiting = self.queue().len() as u64;
+        // With the queue in hand, so that the one that runs counts once.
+        let queue = self.queue();
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counts {
             succeeded: count(&self.succeeded),
             failed: count(&self.failed),
             killed: count(&self.killed),
             collapsed: count(&self.collapsed),
-            waiting: waiting + count(&self.running),
+            waiting: queue.len() as u64 + count(&self.running),
         }
     }
 }

@@ -18,17 +18,14 @@ pub(super) async fn run(hooks: &[Hook], shared: &Shared) {
     loop {
         // Before the queue is looked at: what comes later rings.
         let closing = shared.closing.load(Ordering::Relaxed);
-        let job = shared.queue().pop();
-        match job {
+        match shared.next() {
             Some(job) => {
                 let Some(hook) = hooks.get(job.hook) else { continue };
-                shared.running.store(1, Ordering::Relaxed);
                 tokio::select! {
                     biased;
                     () = shared.end.notified() => return,
                     () = one(hook, &job, shared) => {}
                 }
-                shared.running.store(0, Ordering::Relaxed);
             }
             None if closing => return,
             None => tokio::select! {
