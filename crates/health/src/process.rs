@@ -6,6 +6,7 @@ use std::{
     os::fd::OwnedFd,
     pin::pin,
     process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -54,8 +55,10 @@ pub async fn run(program: &Program<'_>, patience: Duration, grace: Duration) -> 
     let (mut said, mut complained) = (Vec::new(), Vec::new());
     let (out, err) = (group.leader.stdout.take(), group.leader.stderr.take());
     let in_time = {
+        let heard_all = AtomicBool::new(false);
         let mut heard = pin!(async {
             tokio::join!(listen(out, &mut said), listen(err, &mut complained));
+            heard_all.store(true, Ordering::Relaxed);
         });
         let ended = tokio::time::timeout(patience, group.ended_beside(heard.as_mut())).await;
         if ended.is_err() {
@@ -63,7 +66,9 @@ pub async fn run(program: &Program<'_>, patience: Duration, grace: Duration) -> 
             let _ = tokio::time::timeout(grace, group.ended()).await;
         }
         group.signal(Signal::KILL);
-        let _ = tokio::time::timeout(LAST_WORDS, heard).await;
+        if !heard_all.load(Ordering::Relaxed) {
+            let _ = tokio::time::timeout(LAST_WORDS, heard).await;
+        }
         ended.is_ok()
     };
     let status = group.leader.wait().await?;
