@@ -203,6 +203,11 @@ impl Probe {
         !matches!(self, Self::Ping | Self::Exec(_) | Self::File(_))
     }
 
+    /// True if it sends packets: a program's are its own.
+    pub const fn asks_the_network(&self) -> bool {
+        !matches!(self, Self::Exec(_) | Self::File(_))
+    }
+
     /// True if it is carried by TCP or UDP, so that it may go through the service.
     pub const fn may_go_via_service(&self) -> bool {
         self.has_port()

@@ -3,6 +3,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
@@ -105,7 +106,12 @@ pub(crate) fn unreached(error: &io::Error) -> Bad {
         BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
         NetworkUnreachable, TimedOut, UnexpectedEof,
     };
+    // ICMP protocol unreachable, and ICMPv6 unrecognized next header (`icmp_err_convert`).
+    let protocol = [Errno::NOPROTOOPT, Errno::PROTO].map(|errno| Some(errno.raw_os_error()));
     match error.kind() {
+        _ if protocol.contains(&error.raw_os_error()) => {
+            Bad::new(Kind::Unreachable, "the host does not know the protocol")
+        }
         ConnectionRefused => Bad::new(Kind::Refused, "connection refused"),
         HostUnreachable => Bad::new(Kind::Unreachable, "host unreachable"),
         NetworkUnreachable => Bad::new(Kind::Unreachable, "network unreachable"),
