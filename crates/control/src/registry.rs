@@ -4,6 +4,7 @@
 mod board;
 mod hints;
 mod slow_start;
+mod stand;
 
 use std::sync::Arc;
 
@@ -21,9 +22,10 @@ use crate::{
     traffic::{Ledger, Traffic},
 };
 use board::seated;
-pub use board::{Board, Known, Turn};
+pub use board::{Board, Known};
 pub use hints::{Failures, Hint, Hints, Suspects};
 use slow_start::SlowStart;
+pub use stand::{Stand, Turn};
 
 /// How long a removed server without connections is remembered, in seconds, so that it comes
 /// back with its counts (`IP_VS_DEST_TRASH_PERIOD`).
@@ -43,7 +45,7 @@ pub struct Registry {
     pub board: Board,
     /// What traffic tells.
     pub hints: Hints,
-    /// Services whose quorum or sorry server turned, not yet told.
+    /// Services whose stand turned, not yet told.
     turns: Vec<Turn>,
 }
 
@@ -111,7 +113,7 @@ impl Registry {
         self.joined.ramps()
     }
 
-    /// The services whose quorum or sorry server turned since this was asked last.
+    /// The services whose stand turned since this was asked last.
     pub fn turned(&mut self) -> Vec<Turn> {
         std::mem::take(&mut self.turns)
     }

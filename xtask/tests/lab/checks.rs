@@ -29,9 +29,9 @@ services:
 }
 
 /// Interval times fall, and the last probe's timeout.
-const DETECTION: Duration = Duration::from_millis(3 * 200 + 200);
+pub(super) const DETECTION: Duration = Duration::from_millis(3 * 200 + 200);
 /// The lab looks twenty times a second, on a machine that does other things.
-const LOOKING: Duration = Duration::from_millis(1500);
+pub(super) const LOOKING: Duration = Duration::from_millis(1500);
 
 /// The states of the web service's servers, in the file's order.
 fn states(director: &Director<'_>) -> Vec<String> {
@@ -41,7 +41,7 @@ fn states(director: &Director<'_>) -> Vec<String> {
 }
 
 /// Waits until they are these; gives how long that took.
-fn until(director: &Director<'_>, wanted: &[&str]) -> Duration {
+pub(super) fn until(director: &Director<'_>, wanted: &[&str]) -> Duration {
     let started = Instant::now();
     loop {
         let now = states(director);
@@ -53,12 +53,12 @@ fn until(director: &Director<'_>, wanted: &[&str]) -> Duration {
     }
 }
 
-fn stop_nginx(lab: &Lab, name: &str) {
+pub(super) fn stop_nginx(lab: &Lab, name: &str) {
     let pid = std::fs::read_to_string(lab.file(name).join("nginx.pid")).unwrap();
     lab.host(name).run(&format!("kill {}", pid.trim())).unwrap();
 }
 
-fn start_nginx(lab: &Lab, name: &str) {
+pub(super) fn start_nginx(lab: &Lab, name: &str) {
     let home = lab.file(name);
     let host = lab.host(name);
     let mut nginx = host.command("nginx");
