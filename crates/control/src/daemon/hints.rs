@@ -38,6 +38,8 @@ impl Daemon {
         let known = self.checked.load_full();
         changed |= self.registry.board.suspects.settle(|id| known.servers.get(&id));
         if changed {
+            // Listings tell the reason together with the state.
+            self.look_at_checks().await;
             self.publish().await;
         }
     }
