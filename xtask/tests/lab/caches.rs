@@ -57,10 +57,8 @@ fn yaml(lab: &Lab) -> String {
 /// Clients' ways lead through the director, and a cache takes what it gets for its own.
 fn routes(lab: &Lab) {
     let [v4, v6] = NETWORKS;
-    let by_director = [
-        format!("route add {v4} via 198.51.100.1"),
-        format!("route add {v6} via 2001:db8:2::1"),
-    ];
+    let by_director =
+        [format!("route add {v4} via 198.51.100.1"), format!("route add {v6} via 2001:db8:2::1")];
     lab.host("router").batch(&by_director).unwrap();
     for name in ["server1", "server2"] {
         let local =

@@ -14,6 +14,7 @@ mod expiry;
 mod faults;
 mod front;
 mod ground;
+mod hooks;
 mod hops;
 mod ipvsadm;
 mod joining;
@@ -29,6 +30,7 @@ mod refusals;
 mod steady;
 mod stopping;
 mod tcp;
+mod through;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

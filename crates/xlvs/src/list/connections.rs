@@ -15,7 +15,7 @@ use control::{
 };
 use ipvsadm::{Connection, NoNames, Protocol, ServiceRef, listing};
 
-use crate::failure;
+use crate::{another_version, failure};
 
 /// Which connections; without a filter all.
 #[derive(Args)]
@@ -122,11 +122,11 @@ fn fetch(socket: &Path, page: &Page) -> Result<Rows, ExitCode> {
     let body = body.map_err(|error| failure(&error))?;
     match serde_json::from_slice(&body) {
         Ok(Answer::Connections(rows, next)) => Ok((rows, next)),
-        Ok(_) | Err(_) => Err(failure(&format!(
-            "{}: cannot read the answer; is the xlvs here of another version? (this one is {})",
-            socket.display(),
-            env!("CARGO_PKG_VERSION")
+        Ok(_) => Err(failure(&format!(
+            "{}: not what was asked for; is the xlvs here of another version?",
+            socket.display()
         ))),
+        Err(error) => Err(failure(&another_version(socket, &error))),
     }
 }
 
