@@ -3,14 +3,16 @@
 
 use std::{
     fs, io,
+    os::fd::OwnedFd,
+    pin::pin,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::{
-    io::AsyncReadExt,
-    process::{Child, Command},
+    io::{AsyncReadExt, unix::AsyncFd},
+    process::{Child, ChildStdout, Command},
 };
 
 use super::shown;
@@ -23,14 +25,14 @@ use crate::{
 const WORDS: u64 = 200;
 
 pub(super) async fn ask(target: &Target, probe: &Exec, timeout: Duration) -> Result<Good, Bad> {
-    let mut group = Group(start(target, probe)?);
-    // Asked to end a little before the deadline; at the deadline, or when nobody wants the answer
-    // any more, the group is killed.
-    let patience = timeout.mul_f32(0.9);
+    let mut group = Group::of(start(target, probe)?).map_err(|error| failed(probe, &error))?;
+    // Asked to end a little before the deadline; at the deadline, when nobody wants the answer any
+    // more, or when it has ended and left others behind, the group is killed.
+    let patience = timeout * 9 / 10;
     let ended = tokio::time::timeout(patience, group.finish()).await;
     let Ok(ended) = ended else {
         group.signal(Signal::TERM);
-        let _ = group.0.wait().await;
+        let _ = group.ended().await;
         let sentence = format!("still running after {} ms", patience.as_millis());
         return Err(Bad::new(Kind::Timeout, sentence));
     };
@@ -85,26 +87,51 @@ fn user(name: &str) -> io::Result<(u32, u32)> {
 }
 
 /// A process and all that it starts; killed when dropped.
-struct Group(Child);
+struct Group {
+    leader: Child,
+    /// Readable once the leader has ended, and before it was waited for: until then its number, which
+    /// is the group's, is nobody else's.
+    end: AsyncFd<OwnedFd>,
+}
 
 impl Group {
-    /// Its exit status and the beginning of what it said.
+    fn of(leader: Child) -> io::Result<Self> {
+        let id = leader.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        let id = id.ok_or_else(|| io::Error::other("ended before it began"))?;
+        let end = pidfd_open(id, PidfdFlags::empty())?;
+        #[expect(deprecated, reason = "register is unsafe; an OwnedFd is always the same one")]
+        let end = AsyncFd::new(end)?;
+        Ok(Self { leader, end })
+    }
+
+    /// The leader's exit status and the beginning of what it said; nobody of the group is left.
     async fn finish(&mut self) -> io::Result<(ExitStatus, Vec<u8>)> {
         let mut words = Vec::new();
-        if let Some(stdout) = self.0.stdout.take() {
-            let mut stdout = stdout;
-            (&mut stdout).take(WORDS).read_to_end(&mut words).await?;
-            // A full pipe must not stop it.
-            tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await?;
+        if let Some(stdout) = self.leader.stdout.take() {
+            let mut heard = pin!(hear(stdout, &mut words));
+            tokio::select! {
+                end = &mut heard => end?,
+                end = self.ended() => {
+                    end?;
+                    self.signal(Signal::KILL);
+                    heard.await?;
+                }
+            }
         }
-        Ok((self.0.wait().await?, words))
+        self.ended().await?;
+        self.signal(Signal::KILL);
+        Ok((self.leader.wait().await?, words))
+    }
+
+    async fn ended(&self) -> io::Result<()> {
+        self.end.readable().await.map(drop)
     }
 
     fn signal(&self, signal: Signal) {
-        // After it was waited for the number may be another one's: then there is none.
-        let id = self.0.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        // After it was waited for there is no number.
+        let id = self.leader.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
         if let Some(id) = id {
-            // It may have ended by itself.
+            // They may have ended by themselves.
             let _ = kill_process_group(id, signal);
         }
     }
@@ -114,6 +141,12 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
     }
+}
+
+/// Keeps the beginning; a full pipe must not stop who goes on.
+async fn hear(mut stdout: ChildStdout, words: &mut Vec<u8>) -> io::Result<()> {
+    (&mut stdout).take(WORDS).read_to_end(words).await?;
+    tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await.map(drop)
 }
 
 /// What an exit status says.
@@ -169,23 +202,39 @@ mod tests {
         assert_eq!(run(&["/etc/passwd"], false).await.expect_err("none").kind, Kind::Local);
     }
 
-    /// Neither it, nor what it started, nor what does not want to end.
+    /// Neither it, nor what it started, nor what does not want to end; also if only the first one
+    /// ends, when it is asked to or by itself.
     #[tokio::test]
     async fn nothing_is_left_of_one_that_hangs() {
-        let script = "trap '' TERM; sleep 61.5 & sleep 61.5";
-        let started = Instant::now();
-        let argv = ["/bin/sh", "-c", script];
-        let asked = run(&argv, false);
-        // As the prober does it.
-        let answer = tokio::time::timeout(Duration::from_millis(600), asked).await;
-        assert!(answer.is_err() || answer.is_ok_and(|answer| answer.is_err()));
-        assert!(started.elapsed() < Duration::from_secs(5));
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let left = std::fs::read_dir("/proc").expect("proc").flatten().filter(|entry| {
-            let line = fs::read(Path::new(&entry.path()).join("cmdline")).unwrap_or_default();
-            line.windows(4).any(|word| word == b"61.5")
-        });
-        assert_eq!(left.count(), 0);
+        // A word that no other process has.
+        let sleep = &format!("sleep 61.{}", std::process::id());
+        for (script, answer) in [
+            ("trap '' TERM; SLEEP & SLEEP", None),
+            ("(trap '' TERM; SLEEP) & SLEEP", Some("still running after 450 ms")),
+            ("SLEEP & echo left; exit 0", Some("exit code 0: left")),
+            ("SLEEP >/dev/null & exit 3", Some("exit code 3")),
+        ] {
+            let script = &script.replace("SLEEP", sleep);
+            let started = Instant::now();
+            // As the prober does it.
+            let argv = ["/bin/sh", "-c", script];
+            let asked = tokio::time::timeout(Duration::from_millis(500), run(&argv, false)).await;
+            let text = asked.ok().map(|asked| asked.map_or_else(|bad| bad.text, |good| good.text));
+            assert_eq!(text.as_deref(), answer, "{script}");
+            assert!(started.elapsed() < Duration::from_secs(5));
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert_eq!(running(sleep), 0, "{script}");
+        }
+    }
+
+    /// How many processes have these words in their command line.
+    fn running(words: &str) -> usize {
+        let all = std::fs::read_dir("/proc").expect("proc").flatten();
+        let is_one = |place: &Path| {
+            let line = fs::read(place.join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).replace('\0', " ").contains(words)
+        };
+        all.filter(|entry| is_one(&entry.path())).count()
     }
 
     #[tokio::test]

@@ -47,12 +47,13 @@ pub fn check_ca(path: &std::path::Path) -> Result<(), String> {
 /// Asks.
 pub async fn ask(net: &Net, question: &Question) -> Outcome {
     let started = Instant::now();
-    let verdict = match tokio::time::timeout(question.timeout, dispatch(net, question)).await {
+    let net = net.anew();
+    let verdict = match tokio::time::timeout(question.timeout, dispatch(&net, question)).await {
         Ok(verdict) => verdict,
-        Err(_) => Err(Bad::new(
-            Kind::Timeout,
-            format!("no complete answer within {} ms", question.timeout.as_millis()),
-        )),
+        Err(_) => {
+            let (awaited, patience) = (net.awaited(), question.timeout.as_millis());
+            Err(Bad::new(Kind::Timeout, format!("{awaited} within {patience} ms")))
+        }
     };
     Outcome { verdict, took: started.elapsed() }
 }
@@ -81,9 +82,15 @@ async fn dispatch(net: &Net, question: &Question) -> Result<Good, Bad> {
 #[doc(hidden)]
 pub mod parse {
     pub use super::{
-        dns::parse as dns, file::parse as file, http::agrees as body, mysql::parse as mysql,
-        ping::answers as ping, postgres::parse as postgres, redis::parse as redis,
-        smtp::parse as smtp, udp::judge as udp,
+        dns::parse as dns,
+        file::parse as file,
+        http::agrees as body,
+        mysql::{judge as mysql_login, parse as mysql},
+        ping::answers as ping,
+        postgres::parse as postgres,
+        redis::parse as redis,
+        smtp::parse as smtp,
+        udp::judge as udp,
     };
 }
 
