@@ -29,7 +29,8 @@ pub struct Question {
 pub struct Target {
     /// The server's address, or another one that the check names. With [`Via::Service`] the VIP.
     pub address: IpAddr,
-    /// The port; 0 for probes that have none (ping, exec, file).
+    /// The port; 0 for probes that have none (ping, file), and for a program (exec) if there is none
+    /// to tell it.
     pub port: u16,
     /// The address to ask from; the kernel's choice if there is none.
     pub source: Option<IpAddr>,
@@ -172,6 +173,11 @@ impl Probe {
     /// True if it asks a port.
     pub const fn has_port(&self) -> bool {
         !matches!(self, Self::Ping | Self::Exec(_) | Self::File(_))
+    }
+
+    /// True if it asks none itself, but tells it to the program that it runs.
+    pub const fn tells_the_port(&self) -> bool {
+        matches!(self, Self::Exec(_))
     }
 
     /// True if it is carried by TCP or UDP, so that it may go through the service.
