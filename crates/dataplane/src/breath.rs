@@ -11,13 +11,13 @@ use crate::{
     ids::Ids,
     io::Frame,
     packet::{Fragment, Packet, Parsed},
-    rewrite,
+    probe, rewrite,
     route::Obstacle,
     sctp,
     snapshot::{MssClamp, Snapshot},
     state::State,
     stats::Stats,
-    table::{ConnectionRef, Found, Probe, Way},
+    table::{ConnectionRef, Found, Keys, Probe, Way},
     tcp,
     topology::{Hop, Mac, PortId},
     tunnel::{self, Chosen, Path},
@@ -264,15 +264,20 @@ impl<'a> Breath<'a> {
         direction: tcp::Direction,
     ) {
         let server = found.connection.server_id;
-        let secure = self.director.defences.secure_tcp(A::IPV6);
+        let probe = found.connection.keys == Keys::Probe;
+        let secure = !probe && self.director.defences.secure_tcp(A::IPV6);
         while let Some(state) = State::from_number(found.meta.state()) {
             let next = state.next(direction, packet.flags, secure);
             if next == state {
                 return A::table(self.director).touch(&found, self.now.seconds());
             }
-            let timeout = next.timeout(self.timeouts(server));
+            let timeout = match probe {
+                true => probe::idle(next),
+                false => next.timeout(self.timeouts(server)),
+            };
             let table = A::table(self.director);
             match table.transition(&found, next.number(), timeout, self.now.seconds()) {
+                Ok(()) if probe => return,
                 Ok(()) => {
                     self.director.changed(server, state.number(), next.number());
                     if next.assures() {
@@ -314,7 +319,7 @@ impl<'a> Breath<'a> {
             return Err(Verdict::Drop(Drop::PortDown));
         }
         let mut way_out = WayOut { hop, mac, mtu, tunnel: None, outer_df: false, split: None };
-        if found.connection.forward == Forward::Tun {
+        if found.connection.forward == Forward::Tun && found.direction == Way::Forward {
             let server = found.connection.server_id;
             let Some(path) = self.snapshot.tunnel(server) else {
                 return Err(Verdict::Drop(Drop::NoRoute));
@@ -363,13 +368,15 @@ impl<'a> Breath<'a> {
             };
         }
         frame.set_len(end);
-        let traffic = self.stats.server(found.connection.server_id);
-        let (packets, bytes) = match found.direction {
-            Way::Forward => (&traffic.in_packets, &traffic.in_bytes),
-            Way::Reverse => (&traffic.out_packets, &traffic.out_bytes),
-        };
-        packets.add(1);
-        bytes.add(packet.ip_len() as u64);
+        if found.connection.keys != Keys::Probe {
+            let traffic = self.stats.server(found.connection.server_id);
+            let (packets, bytes) = match found.direction {
+                Way::Forward => (&traffic.in_packets, &traffic.in_bytes),
+                Way::Reverse => (&traffic.out_packets, &traffic.out_bytes),
+            };
+            packets.add(1);
+            bytes.add(packet.ip_len() as u64);
+        }
         rewrite::address_frame(frame.bytes_mut(), way_out.hop, way_out.mac);
         Verdict::Send { port: way_out.hop.port, split: way_out.split }
     }

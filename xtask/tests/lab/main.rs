@@ -28,6 +28,7 @@ mod refusals;
 mod steady;
 mod stopping;
 mod tcp;
+mod through;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

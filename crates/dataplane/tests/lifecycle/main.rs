@@ -7,5 +7,6 @@ mod edits;
 mod floods;
 mod gone;
 mod idle;
+mod probes;
 mod reports;
 mod timeouts;

@@ -103,13 +103,13 @@ impl Net {
 
     fn socket(&self, target: &Target, kind: Type) -> io::Result<(Socket, Pin)> {
         let to = SocketAddr::new(target.address, target.port);
-        let Via::Service(server) = target.via else {
+        let Via::Service(path) = target.via else {
             return Ok((direct(target, to, kind, None)?, None));
         };
         let Some(service) = &self.service else {
             return Err(io::Error::other("there is no way through the service here"));
         };
-        let (socket, pin) = service.socket(server, to, kind)?;
+        let (socket, pin) = service.socket(path.server, to, kind)?;
         socket.set_nonblocking(true)?;
         Ok((socket, pin))
     }
@@ -154,12 +154,16 @@ pub(crate) fn unreached(error: &io::Error) -> Bad {
         BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
         NetworkUnreachable, TimedOut, UnexpectedEof,
     };
-    match Errno::from_io_error(error) {
-        Some(Errno::ACCESS) => return Bad::new(Kind::Unreachable, "prohibited on the way"),
-        Some(Errno::NOPROTOOPT) => return Bad::new(Kind::Unreachable, "protocol unreachable"),
-        _ => {}
-    }
+    // ICMP protocol unreachable, and ICMPv6 unrecognized next header (`icmp_err_convert`).
+    let protocol = [Errno::NOPROTOOPT, Errno::PROTO].map(|errno| Some(errno.raw_os_error()));
     match error.kind() {
+        _ if protocol.contains(&error.raw_os_error()) => {
+            Bad::new(Kind::Unreachable, "the host does not know the protocol")
+        }
+        // ICMPv6 administratively prohibited, and routes that say so here.
+        _ if error.raw_os_error() == Some(Errno::ACCESS.raw_os_error()) => {
+            Bad::new(Kind::Unreachable, "prohibited on the way")
+        }
         ConnectionRefused => Bad::new(Kind::Refused, "connection refused"),
         HostUnreachable => Bad::new(Kind::Unreachable, "host unreachable"),
         NetworkUnreachable => Bad::new(Kind::Unreachable, "network unreachable"),

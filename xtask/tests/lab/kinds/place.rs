@@ -126,17 +126,17 @@ impl<'kind> Place<'kind> {
         self.beside.take().map_or(Ok(()), |mut beside| beside.wait(PATIENCE).map(drop))
     }
 
-    /// A rule in a table of the kind's name.
+    /// A rule in a table that has the kind's name.
     pub(super) fn rule(&self, hook: &str, rule: &str) -> Outcome {
         let (name, rule) = (self.kind.name, self.filled(rule));
         let text = format!(
-            "table inet {name} {{\nchain c {{\ntype filter hook {hook} priority 0\n{rule}\n}}\n}}\n"
+            "table inet of-{name} {{\nchain c {{\ntype filter hook {hook} priority 0\n{rule}\n}}\n}}\n"
         );
         shell::feed(self.host.command("nft").args(["-f", "-"]), &text).map(drop)
     }
 
     pub(super) fn no_rule(&self) -> Outcome {
-        self.host.run(&format!("nft delete table inet {}", self.kind.name)).map(drop)
+        self.host.run(&format!("nft delete table inet of-{}", self.kind.name)).map(drop)
     }
 
     /// Gives when it was seen.

@@ -58,7 +58,7 @@ const EXPIRED: Row =
 const OTHER_NAME: Row = Row(
     "wrong: other name",
     certificate!("other.pem"),
-    "the certificate is not for www.example, but for",
+    "the certificate is not for www.example, but for api.example",
 );
 const UNKNOWN_CA: Row = Row(
     "wrong: unknown CA",
@@ -133,7 +133,7 @@ pub(super) const ALL: &[Kind] = &[
         port: 8005,
         check: "type: tls, sni: www.example, verify: true, ca: @dir@/ca.pem",
         server: NGINX_TLS,
-        good: "TLSv1 3",
+        good: "TLSv1.2",
         rows: &[
             EXPIRED,
             OTHER_NAME,
