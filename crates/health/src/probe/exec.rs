@@ -25,6 +25,7 @@ use crate::{
 const WORDS: u64 = 200;
 
 pub(super) async fn ask(target: &Target, probe: &Exec, timeout: Duration) -> Result<Good, Bad> {
+    let begun = tokio::time::Instant::now();
     let mut group = Group::of(start(target, probe)?).map_err(|error| failed(probe, &error))?;
     // Asked to end a little before the deadline; at the deadline, when nobody wants the answer any
     // more, or when it has ended and left others behind, the group is killed.
@@ -32,7 +33,8 @@ pub(super) async fn ask(target: &Target, probe: &Exec, timeout: Duration) -> Res
     let ended = tokio::time::timeout(patience, group.finish()).await;
     let Ok(ended) = ended else {
         group.signal(Signal::TERM);
-        let _ = tokio::time::timeout(timeout / 20, group.ended()).await;
+        // A time of the clock: on a busy machine both may be over at once.
+        let _ = tokio::time::timeout_at(begun + timeout * 19 / 20, group.ended()).await;
         let sentence = format!("still running after {} ms", patience.as_millis());
         return Err(Bad::new(Kind::Timeout, sentence));
     };

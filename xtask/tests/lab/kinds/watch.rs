@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,15 @@ use xtask::failure::{Outcome, fail};
 /// From one look to the next, besides what a look takes.
 const PAUSE: Duration = Duration::from_millis(25);
 
+/// How long anybody waits for anything.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// The last look.
 pub(super) struct Watch {
     socket: PathBuf,
     last: Mutex<Option<(Instant, Value)>>,
     changed: Condvar,
-    over: Mutex<bool>,
+    over: AtomicBool,
 }
 
 /// What a service's first server is said to be.
@@ -31,14 +35,34 @@ pub(super) struct Said {
     pub(super) took: Duration,
 }
 
+impl Said {
+    /// Whether these words are among the reasons.
+    pub(super) fn tells(&self, words: &str) -> bool {
+        self.why.contains(words) || self.last.contains(words)
+    }
+}
+
 impl Watch {
     pub(super) fn new(socket: PathBuf) -> Self {
-        Self { socket, last: Mutex::default(), changed: Condvar::new(), over: Mutex::new(false) }
+        Self {
+            socket,
+            last: Mutex::default(),
+            changed: Condvar::new(),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn until_up(&self, service: &str) -> Outcome<Said> {
+        self.until(service, "up", |said| said.state == "up")
+    }
+
+    pub(super) fn until_down(&self, service: &str) -> Outcome<Said> {
+        self.until(service, "down", |said| said.state == "down")
     }
 
     /// Looks until it is over.
     pub(super) fn run(&self) -> Outcome {
-        while !*self.over.lock().unwrap_or_else(PoisonError::into_inner) {
+        while !self.over.load(Ordering::Relaxed) {
             let seen = self.look()?;
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
             self.changed.notify_all();
@@ -48,7 +72,7 @@ impl Watch {
     }
 
     pub(super) fn end(&self) {
-        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.over.store(true, Ordering::Relaxed);
     }
 
     /// As `xlvs list --json` asks.
@@ -64,16 +88,21 @@ impl Watch {
         Ok((Instant::now(), serde_json::from_str(body)?))
     }
 
-    /// Waits until a service's server is so.
-    pub(super) fn until(&self, service: &str, state: &str, patience: Duration) -> Outcome<Said> {
-        let deadline = Instant::now() + patience;
+    /// Waits until a service's server is as it should be: in words, and by what it is said to be.
+    pub(super) fn until(
+        &self,
+        service: &str,
+        wanted: &str,
+        is_so: impl Fn(&Said) -> bool,
+    ) -> Outcome<Said> {
+        let deadline = Instant::now() + PATIENCE;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let said = last.as_ref().and_then(|(at, report)| said(*at, report, service));
             match said {
-                Some(said) if said.state == state => return Ok(said),
-                Some(Said { state: other, why, last, .. }) if Instant::now() > deadline => {
-                    return fail(format!("{other}, not {state}: {why}; last: {last}"));
+                Some(said) if is_so(&said) => return Ok(said),
+                Some(Said { state, why, last, .. }) if Instant::now() > deadline => {
+                    return fail(format!("{state}: {why}; last: {last}; not {wanted}"));
                 }
                 None if Instant::now() > deadline => return fail(format!("no {service}")),
                 _ => {}
