@@ -3,9 +3,11 @@
 
 mod check;
 mod health;
+mod hook;
 mod local;
 mod mark;
 mod policy;
+mod probe_sources;
 mod server;
 mod service;
 mod sockets;
@@ -49,20 +51,14 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
         local_addresses: local::all(file),
         vips: vips(file, faults),
         marks: mark::rules(file, faults),
+        hooks: hook::all(file, faults),
         probe_sources: file.probe_sources.iter().map(|put| put.value).collect(),
         services: Vec::new(),
     };
     let mut names = Names::of(file, faults);
     names.box_addresses = around.map(|around| &around.addresses);
     local::check(file, &names, around, faults);
-    for source in &file.probe_sources {
-        if names.vips.contains(&source.value) {
-            faults.push(source.spot.fault(
-                format!("{} is a VIP: servers would answer themselves", source.value),
-                "write an address of the box that is no VIP",
-            ));
-        }
-    }
+    probe_sources::check(file, &names, faults);
     if let Some(around) = around {
         surroundings::check(file, &model, around, faults);
         sockets::check(file, around, faults);

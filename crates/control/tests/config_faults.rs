@@ -406,10 +406,8 @@ services:
   - {name: mysql, listen: 203.0.113.20:3306/tcp, forward: dr, servers: [{address: 10.0.2.31, max_connections: 500, resume_connections: 400}, {address: 10.0.2.32, mac: "52:54:00:12:34:56"}]}
   - {name: api, listen: "[2001:db8::10]:8443/tcp", forward: fullnat, local_addresses: dmz, scheduler: {name: mh, port: true, fallback: true}, servers: [{address: "[fd00:7::11]:443"}]}
 "#;
-    let later = "not supported yet, it comes with a later release; remove it";
     let expected = [
-        format!("x.yaml:12:1: probe_sources: {later}"),
-        "x.yaml:12:27: probe_sources[1]: 203.0.113.10 is a VIP: servers would answer themselves; write an address of the box that is no VIP".to_owned(),
+        "x.yaml:12:27: probe_sources[1]: 203.0.113.10 is a VIP: servers would answer themselves; write an address of the box that is used for nothing else",
     ];
     assert_eq!(lines(text, None), expected);
 }
@@ -419,6 +417,68 @@ fn a_file_that_is_not_there() {
     let fault = load(Path::new("/nonexistent/xlvs.yaml"), None).expect_err("no such file");
     let text = fault.to_string();
     assert!(text.starts_with("/nonexistent/xlvs.yaml: cannot be read: No such file"), "{text}");
+}
+
+#[test]
+fn hooks() {
+    let file = |of_box: &str, of_service: &str| {
+        format!(
+            "version: 1\ninterfaces: [eth0]\nhooks: [{of_box}]\nservices:\n  - {{name: a, listen: 203.0.113.10:80/tcp, forward: nat, servers: [], hooks: [{of_service}]}}\n"
+        )
+    };
+    let argv = "argv: [/bin/true]";
+    let hook = |words: &str| format!("{{{argv}, {words}}}");
+    let rows: &[(String, &[&str])] = &[
+        (
+            file(
+                &hook("on: [server.down, quorum], user: root, timeout: 1m, at_start: true"),
+                &hook("on: weight"),
+            ),
+            &[],
+        ),
+        (
+            file("{on: server}", ""),
+            &["hooks[0]: argv is missing; write argv: [/usr/local/lib/xlvs/mail, word]"],
+        ),
+        (
+            file("{argv: [mail, root]}", ""),
+            &["hooks[0].argv: no program; write its whole path first: no shell is asked"],
+        ),
+        (
+            file(&hook("on: [up]"), ""),
+            &[
+                "hooks[0].on[0]: \"up\": not a kind of events; write server, weight, drain, quorum, service, vip or director",
+            ],
+        ),
+        (
+            file(&hook("on: server.dwn"), ""),
+            &["\"server.dwn\": not one of its states; write server, or server. and up or down"],
+        ),
+        (file(&hook("on: weight.3"), ""), &["not one of its states; write weight"]),
+        (
+            file(&hook("on: []"), ""),
+            &["hooks[0].on: never; name kinds of events, or remove the hook"],
+        ),
+        (
+            file(&hook("timeout: 0s"), ""),
+            &["out of range; write at most 10m: the other hooks wait meanwhile"],
+        ),
+        (file(&hook("timeout: 1h"), ""), &["out of range; write at most 10m"]),
+        (file(&hook("tmeout: 1s"), ""), &["unknown key; did you mean timeout?"]),
+        (
+            file("", &hook("on: [server, vip.withdrawn]")),
+            &[
+                "services[0].hooks[0].on[1]: vip happens to the box, not to a service; write it under hooks: at the top",
+            ],
+        ),
+    ];
+    for (text, expected) in rows {
+        let faults = lines(text, None);
+        assert_eq!(faults.len(), expected.len(), "{text}{faults:#?}");
+        for (fault, expected) in faults.iter().zip(*expected) {
+            assert!(fault.contains(expected), "{text}{fault}");
+        }
+    }
 }
 
 /// Checks, and what services say of health.
@@ -443,7 +503,18 @@ fn health() {
         (checks("x: {type: tls, verify: true, sni: a, port: 443}", "checks: x"), &[]),
         (checks("x: {type: http, timeout: 3s}", ""), &["check x: its timeout is longer than the time until the next probe"]),
         (checks("x: {type: exec, argv: [check]}", ""), &["no program; write its whole path first: no shell is asked"]),
-        (checks("x: {type: ping, via: service}", "checks: x"), &["via: service: not supported yet", "via: service with ping, which has no port"]),
+        (checks("x: {type: ping, via: service}", "checks: x"), &["via: service with ping, which has no port"]),
+        (checks("x: {type: http, via: service}", "checks: x"), &["via: service without an IPv4 address to ask from; add probe_sources: with an IPv4 address of this box that is no VIP"]),
+        (checks("x: {type: http, via: service}\nprobe_sources: [\"2001:db8::1\"]", "checks: x"), &["via: service without an IPv4 address"]),
+        (checks("x: {type: http, via: service, port: 81}\nprobe_sources: [192.0.2.1]", "checks: x"), &["port 81 by way of the service, which takes port 80"]),
+        (checks("x: {type: http, via: service}\nprobe_sources: [192.0.2.1]", "checks: x"), &[]),
+        (
+            checks(
+                "x: {type: http, via: service}\nlocal_addresses: {a: {addresses: [192.0.2.1], ports: 10000-19999}}\nprobe_sources: [192.0.2.1, 10.0.0.1, 192.0.2.2, 192.0.2.2]",
+                "checks: x",
+            ),
+            &["192.0.2.1 is a local address of FullNAT", "10.0.0.1 is a real server", "192.0.2.2 is there twice"],
+        ),
         (checks(http, "checks: wbe"), &["\"wbe\": no such check; checks: has web"]),
         (checks(http, "checks: [web, web]"), &["check web is there twice"]),
         (checks(http, "checks: web, quorum: 5"), &["5 is more than the weights of all servers, 1"]),
@@ -451,6 +522,9 @@ fn health() {
         (checks(http, "checks: web, require: 0"), &["\"0\": not a number of checks; write all, any or how many must be up"]),
         (checks(http, "checks: web, withdraw: true, pause_without_vip: true"), &["checks that pause never bring the VIP back; keep one of the two"]),
         (checks(http, "on_down: weight0"), &["on_down without checks would do nothing"]),
+        (checks(http, "hints: {failures: 5}"), &["hints without checks would do nothing"]),
+        (checks(http, "checks: web, hints: {failures: 5, suspect: 10s}"), &[]),
+        (checks(http, "checks: web, forward: dr, hints: {failures: 5}").replace("forward: nat, ", ""), &["hints with forward: dr: servers' answers do not pass here"]),
         (checks(http, "checks: web, damping: {changes: 3}"), &["within is missing; write within: 1m", "hold is missing; write hold: 5m"]),
         (checks(http, "checks: web, sorry: {address: 203.0.113.10}"), &["203.0.113.10 is a VIP"]),
         (

@@ -19,7 +19,7 @@ use crate::{
     stats::Stats,
     table::{ConnectionRef, Found, Keys, Probe, Way},
     tcp,
-    topology::{Hop, Mac, PortId},
+    topology::{Hop, Mac, NO_HOP, PortId},
     tunnel::{self, Chosen, Path},
     verdict::{Drop, Punt, Verdict, Wait},
     wire::{self, Ip, ethernet, tcp as flag},
@@ -269,6 +269,7 @@ impl<'a> Breath<'a> {
         while let Some(state) = State::from_number(found.meta.state()) {
             let next = state.next(direction, packet.flags, secure);
             if next == state {
+                self.note_unanswered(packet, &found);
                 return A::table(self.director).touch(&found, self.now.seconds());
             }
             let timeout = match probe {
@@ -279,6 +280,9 @@ impl<'a> Breath<'a> {
             match table.transition(&found, next.number(), timeout, self.now.seconds()) {
                 Ok(()) if probe => return,
                 Ok(()) => {
+                    if direction == tcp::Direction::Output && state.half_open() && resets(packet) {
+                        self.stats.unmet[server as usize].refused.add(1);
+                    }
                     self.director.changed(server, state.number(), next.number());
                     if next.assures() {
                         A::templates(self.director).assure(found.connection.template);
@@ -288,6 +292,17 @@ impl<'a> Breath<'a> {
                 Err(seen) if seen.generation() == found.meta.generation() => found.meta = seen,
                 Err(_) => return,
             }
+        }
+    }
+
+    /// A SYN that comes again, a second or more after the last one, while no packet of the server
+    /// has passed.
+    fn note_unanswered<A: Family>(&self, packet: &Packet<A>, found: &Found<A>) {
+        let again = has_syn(packet) && found.stamp < self.now.seconds();
+        let unseen = found.connection.forward.two_way() && found.hops.hop_out() == NO_HOP;
+        if again && unseen && found.direction == Way::Forward && found.connection.keys == Keys::Both
+        {
+            self.stats.unmet[found.connection.server_id as usize].unanswered.add(1);
         }
     }
 
@@ -413,6 +428,11 @@ impl<'a> Breath<'a> {
 #[inline(always)]
 fn has_syn<A>(packet: &Packet<A>) -> bool {
     packet.flags & flag::SYN != 0 && packet.tuple.protocol == Protocol::Tcp
+}
+
+/// A TCP segment with RST.
+fn resets<A>(packet: &Packet<A>) -> bool {
+    packet.flags & flag::RST != 0 && packet.tuple.protocol == Protocol::Tcp
 }
 
 /// A packet of this connection waits for the neighbour's MAC.

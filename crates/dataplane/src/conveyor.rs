@@ -49,6 +49,12 @@ impl Loader {
 }
 
 impl Unloader {
+    /// Nothing is there to be taken.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.full.is_empty()
+    }
+
     /// Hands the next packet over, if there is one.
     pub(crate) fn take(&self, with: impl FnOnce(&mut [u8])) -> bool {
         self.full.try_recv().map(|buffer| self.empty_out(buffer, with)).is_ok()

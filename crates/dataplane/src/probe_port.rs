@@ -48,8 +48,13 @@ pub fn open(tap: Arc<Tap>, workers: usize, room: usize) -> (Vec<ProbePort>, Prob
 }
 
 impl ProbePort {
-    /// Hands over the next packet of a probe, if there is one.
+    /// No probe's packet is to be taken.
     #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.arrivals.as_ref().is_none_or(Unloader::is_empty)
+    }
+
+    /// Hands over the next packet of a probe, if there is one.
     pub(crate) fn take(&self, with: impl FnOnce(&[u8])) -> bool {
         self.arrivals.as_ref().is_some_and(|arrivals| arrivals.take(|packet| with(packet)))
     }

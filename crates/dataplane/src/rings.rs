@@ -91,6 +91,7 @@ impl Rings {
         let Some(probes) = &self.probes else { return 0 };
         let mut received = 0;
         while received < max
+            && !probes.is_empty()
             && let Some(mut frame) = self.pool.take()
         {
             let there = probes.take(|packet| {

@@ -163,7 +163,8 @@ pub enum Probe {
         /// The password, if it wants one.
         password: Option<String>,
     },
-    /// The greeting of MySQL or MariaDB: protocol 10, and not an error packet.
+    /// The greeting of MySQL or MariaDB: protocol 10, and not an error packet; then a login, which
+    /// it may deny.
     Mysql,
     /// PostgreSQL answers a start-up message: it asks for a password, or lets us in, or refuses
     /// the user; but it is not starting up, shutting down or out of connections.
@@ -207,6 +208,11 @@ impl Probe {
     /// True if it asks none itself, but tells it to the program that it runs.
     pub const fn tells_the_port(&self) -> bool {
         matches!(self, Self::Exec(_))
+    }
+
+    /// True if it sends packets: a program's are its own.
+    pub const fn asks_the_network(&self) -> bool {
+        !matches!(self, Self::Exec(_) | Self::File(_))
     }
 
     /// True if it is carried by TCP or UDP, so that it may go through the service.

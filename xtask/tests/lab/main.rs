@@ -12,6 +12,7 @@ mod expiry;
 mod faults;
 mod front;
 mod ground;
+mod hooks;
 mod hops;
 mod ipvsadm;
 mod joining;

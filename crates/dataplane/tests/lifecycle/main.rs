@@ -10,3 +10,4 @@ mod idle;
 mod probes;
 mod reports;
 mod timeouts;
+mod unmet;

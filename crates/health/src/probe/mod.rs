@@ -61,8 +61,12 @@ async fn in_time(net: &Net, question: &Question, most: Duration) -> Result<Good,
     match tokio::time::timeout(most, dispatch(&net, question)).await {
         Ok(verdict) => verdict,
         Err(_) => {
-            let (awaited, patience) = (net.awaited(), question.timeout.as_millis());
-            Err(Bad::new(Kind::Timeout, format!("{awaited} within {patience} ms")))
+            let patience = question.timeout.as_millis();
+            let sentence = match &*question.probe {
+                Probe::Exec(_) => format!("still running after {patience} ms"),
+                _ => format!("{} within {patience} ms", net.awaited()),
+            };
+            Err(Bad::new(Kind::Timeout, sentence))
         }
     }
 }

@@ -116,14 +116,18 @@ pub(super) const KINDS: &[Kind] = &[
         name: "exec",
         family: 0,
         port: 8006,
-        check: r#"type: exec, argv: [/usr/bin/curl, -s, -f, -o, /dev/null, "http://{address}:{port}/"]"#,
+        check: r#"type: exec, argv: [/usr/bin/curl, -sSf, -o, /dev/null, "http://{address}:{port}/"]"#,
         server: NGINX,
         good: "exit code 0",
         rows: &[
-            Row("wrong: 500", BROKEN, "exit code 22"),
-            Row("slow: drips", DRIP, "still running after 360 ms"),
-            Row("silent", SILENT_TCP, "still running after 360 ms"),
-            Row("refusing", End, "exit code 7"),
+            Row(
+                "wrong: 500",
+                BROKEN,
+                "exit code 22: curl: (22) The requested URL returned error: 500",
+            ),
+            Row("slow: drips", DRIP, "still running after"),
+            Row("silent", SILENT_TCP, "still running after"),
+            Row("refusing", End, "exit code 7: curl: (7) Failed to connect to 10.0.2.11 port 8006"),
         ],
     },
 ];
