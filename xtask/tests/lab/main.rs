@@ -19,6 +19,7 @@ mod hops;
 mod ipvsadm;
 mod joining;
 mod kernel;
+mod kinds;
 mod limits;
 mod listing;
 mod live;

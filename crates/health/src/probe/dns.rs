@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use hickory_proto::{
     op::{Message, MessageType, Query},
-    rr::{Name, RecordType},
+    rr::{Name, RData, RecordType, rdata::TXT},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -109,18 +109,35 @@ pub fn parse(octets: &[u8], question: &Message, probe: &Dns) -> Answer {
         return Answer::Cut;
     }
     let same = |text: &str| text.trim_end_matches('.') == wanted.trim_end_matches('.');
-    let records: Vec<String> =
-        message.answers.iter().map(|record| record.data.to_string()).collect();
+    let records: Vec<String> = message.answers.iter().map(|record| written(&record.data)).collect();
     Answer::Judged(match records.iter().find(|record| same(record)) {
-        Some(record) => Ok(Good::new(format!("answers {record}"))),
+        Some(record) => Ok(Good::new(format!("answers {}", super::shown(record.as_bytes())))),
         None if records.is_empty() => {
+            let wanted = super::shown(wanted.as_bytes());
             Err(Bad::new(Kind::Wrong, format!("answers {code} without a record, not {wanted}")))
         }
         None => {
-            let records = super::shown(records.join(", ").as_bytes());
+            let (records, wanted) = (records.join(", "), super::shown(wanted.as_bytes()));
+            let records = super::shown(records.as_bytes());
             Err(Bad::new(Kind::Wrong, format!("answers {records}, not {wanted}")))
         }
     })
+}
+
+/// As `dig +short` writes it: texts are quoted one by one (RFC 1035 section 5.1).
+fn written(data: &RData) -> String {
+    let RData::TXT(TXT { txt_data, .. }) = data else { return data.to_string() };
+    let texts: Vec<String> = txt_data.iter().map(|text| quoted(text)).collect();
+    texts.join(" ")
+}
+
+fn quoted(text: &[u8]) -> String {
+    let octets = text.iter().map(|octet| match octet {
+        b'"' | b'\\' => format!("\\{}", char::from(*octet)),
+        b' '..=b'~' => char::from(*octet).to_string(),
+        other => format!("\\{other:03}"),
+    });
+    format!("\"{}\"", octets.collect::<String>())
 }
 
 /// The codes that the file knows (RFC 1035 section 4.1.1), and others by number.
@@ -153,6 +170,16 @@ mod tests {
             octets.extend([192, 0, 2, 7]);
         }
         octets
+    }
+
+    /// As dig 9.18 prints them.
+    #[test]
+    fn texts_are_written_as_dig_does() {
+        let txt = |texts: Vec<&[u8]>| written(&RData::TXT(TXT::from_bytes(texts)));
+        assert_eq!(
+            txt(vec![b"v=spf1 -all", b"a\"b\\c\x07\xc3"]),
+            r#""v=spf1 -all" "a\"b\\c\007\195""#
+        );
     }
 
     #[test]

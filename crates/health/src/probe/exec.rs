@@ -17,13 +17,16 @@ pub(super) async fn ask(target: &Target, probe: &Exec, timeout: Duration) -> Res
         environment: vec![("XLVS_ADDRESS", address.clone()), ("XLVS_PORT", port.clone())],
         user: &probe.user,
     };
-    // Asked to end a little before the deadline, and killed at it: with the answer nothing is left.
+    // Asked to end a little before the deadline, and killed before it: with the answer nothing is
+    // left.
     let patience = timeout * 9 / 10;
-    let ended = process::run(&program, patience, timeout - patience).await.map_err(|error| {
+    let ended = process::run(&program, patience, timeout / 20).await.map_err(|error| {
         let name = probe.argv.first().map_or("", String::as_str);
         Bad::new(Kind::Local, format!("{name}: {error}"))
     })?;
     match ended.status {
+        // Who says nothing may have complained.
+        Some(status) if ended.said.is_empty() => judge(status, &ended.complained, probe.weight),
         Some(status) => judge(status, &ended.said, probe.weight),
         None => {
             let sentence = format!("still running after {} ms", patience.as_millis());

@@ -57,12 +57,17 @@ pub async fn ask(net: &Net, question: &Question) -> Outcome {
 
 /// Asks, and waits no longer than this.
 async fn in_time(net: &Net, question: &Question, most: Duration) -> Result<Good, Bad> {
-    match tokio::time::timeout(most, dispatch(net, question)).await {
+    let net = net.anew();
+    match tokio::time::timeout(most, dispatch(&net, question)).await {
         Ok(verdict) => verdict,
-        Err(_) => Err(Bad::new(
-            Kind::Timeout,
-            format!("no complete answer within {} ms", question.timeout.as_millis()),
-        )),
+        Err(_) => {
+            let patience = question.timeout.as_millis();
+            let sentence = match &*question.probe {
+                Probe::Exec(_) => format!("still running after {patience} ms"),
+                _ => format!("{} within {patience} ms", net.awaited()),
+            };
+            Err(Bad::new(Kind::Timeout, sentence))
+        }
     }
 }
 
@@ -90,9 +95,15 @@ async fn dispatch(net: &Net, question: &Question) -> Result<Good, Bad> {
 #[doc(hidden)]
 pub mod parse {
     pub use super::{
-        dns::parse as dns, file::parse as file, http::agrees as body, mysql::parse as mysql,
-        ping::answers as ping, postgres::parse as postgres, redis::parse as redis,
-        smtp::parse as smtp, udp::judge as udp,
+        dns::parse as dns,
+        file::parse as file,
+        http::agrees as body,
+        mysql::{judge as mysql_login, parse as mysql},
+        ping::answers as ping,
+        postgres::parse as postgres,
+        redis::parse as redis,
+        smtp::parse as smtp,
+        udp::judge as udp,
     };
 }
 

@@ -1,8 +1,19 @@
 //! The sockets of probes: ordinary ones of the kernel, on this box's own addresses or, for
 //! [`Via::Service`], in a namespace from which packets take the way of clients' packets.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
+use nix::sys::socket::{
+    setsockopt,
+    sockopt::{Ipv4RecvErr, Ipv6RecvErr},
+};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
@@ -31,12 +42,36 @@ pub trait ServicePath: Send + Sync {
 #[derive(Clone, Default)]
 pub struct Net {
     service: Option<Arc<dyn ServicePath>>,
+    /// How far a probe came that did not end in time.
+    progress: Arc<Progress>,
+}
+
+/// Whether a connection was asked for, and made.
+#[derive(Default)]
+struct Progress {
+    asked: AtomicBool,
+    made: AtomicBool,
 }
 
 impl Net {
     /// With a way through the service, or without one: then probes that want it fail.
     pub fn new(service: Option<Arc<dyn ServicePath>>) -> Self {
-        Self { service }
+        Self { service, progress: Arc::default() }
+    }
+
+    /// The same, for one probe.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.service.clone())
+    }
+
+    /// What was waited for when the time was over.
+    pub(super) fn awaited(&self) -> &'static str {
+        let Progress { asked, made } = &*self.progress;
+        match (asked.load(Ordering::Relaxed), made.load(Ordering::Relaxed)) {
+            (_, true) => "connected, but no complete answer",
+            (true, false) => "no answer to the connection request",
+            (false, false) => "no answer",
+        }
     }
 
     /// A connection to the target's port; the pin must live as long as it.
@@ -47,7 +82,9 @@ impl Net {
         let to = SocketAddr::new(target.address, target.port);
         let (socket, pin) = self.socket(target, Type::STREAM).map_err(local)?;
         let socket = TcpSocket::from_std_stream(socket.into());
+        self.progress.asked.store(true, Ordering::Relaxed);
         let stream = socket.connect(to).await.map_err(|error| unreached(&error))?;
+        self.progress.made.store(true, Ordering::Relaxed);
         Ok((stream, pin))
     }
 
@@ -58,6 +95,7 @@ impl Net {
     pub(crate) async fn datagrams(&self, target: &Target) -> Result<(UdpSocket, Pin), Bad> {
         let to = SocketAddr::new(target.address, target.port);
         let (socket, pin) = self.socket(target, Type::DGRAM).map_err(local)?;
+        hear_errors(&socket, to).map_err(local)?;
         let socket = UdpSocket::from_std(socket.into()).map_err(local)?;
         socket.connect(to).await.map_err(|error| unreached(&error))?;
         Ok((socket, pin))
@@ -95,6 +133,16 @@ pub(crate) fn direct(
     Ok(socket)
 }
 
+/// Lets a socket of datagrams hear all that ICMP says of them. Without it (ip(7), `IP_RECVERR`) the
+/// kernel keeps to itself that a router has no way to the host.
+pub(super) fn hear_errors(socket: &Socket, to: SocketAddr) -> io::Result<()> {
+    let set = match to {
+        SocketAddr::V4(_) => setsockopt(socket, Ipv4RecvErr, &true),
+        SocketAddr::V6(_) => setsockopt(socket, Ipv6RecvErr, &true),
+    };
+    set.map_err(io::Error::from)
+}
+
 /// The box could not even ask.
 pub(crate) fn local(error: io::Error) -> Bad {
     Bad::new(Kind::Local, format!("this box cannot ask: {error}"))
@@ -111,6 +159,10 @@ pub(crate) fn unreached(error: &io::Error) -> Bad {
     match error.kind() {
         _ if protocol.contains(&error.raw_os_error()) => {
             Bad::new(Kind::Unreachable, "the host does not know the protocol")
+        }
+        // ICMPv6 administratively prohibited, and routes that say so here.
+        _ if error.raw_os_error() == Some(Errno::ACCESS.raw_os_error()) => {
+            Bad::new(Kind::Unreachable, "prohibited on the way")
         }
         ConnectionRefused => Bad::new(Kind::Refused, "connection refused"),
         HostUnreachable => Bad::new(Kind::Unreachable, "host unreachable"),

@@ -24,7 +24,7 @@ pub(super) async fn ask(
     let mut reply = vec![0; MOST];
     let Some(expected) = &probe.expect else {
         // Ends before the deadline does: that one is a failure.
-        let patience = timeout.mul_f32(0.9);
+        let patience = timeout * 9 / 10;
         return match tokio::time::timeout(patience, socket.recv(&mut reply)).await {
             Ok(Ok(length)) => Ok(Good::new(format!("a reply of {length} octets"))),
             Ok(Err(error)) => Err(unreached(&error)),
