@@ -5,13 +5,14 @@
 //! - [`scenario`]: the files below `tests/oracle/scenarios`, and what they expand to.
 //! - [`step`]: one line of a scenario: a command, a packet, a pick, a wait.
 //! - [`order`] and [`packet`]: a packet in words, and in octets.
-//! - [`recording`]: the transcripts below `tests/oracle/recorded`, and how they compare.
+//! - [`recording`]: the transcripts below `tests/oracle/recorded`; [`difference`]: how they compare.
 //!
 //! Nothing here opens a socket or reads a clock: who plays a scenario does that.
 #![forbid(unsafe_code)]
 
 mod chance;
 mod client;
+pub mod difference;
 pub mod ground;
 pub mod order;
 pub mod packet;
@@ -23,7 +24,8 @@ pub mod step;
 
 pub use chance::Chance;
 pub use client::{Client, strangers};
-pub use recording::{Recording, difference};
+pub use difference::difference;
+pub use recording::Recording;
 pub use scenario::Scenario;
 pub use step::Step;
 

@@ -5,12 +5,13 @@
 //! udp FROM:PORT > TO:PORT [WORD…] [of PACKET]   GUE: a header of four octets, then that packet
 //! sctp FROM:PORT > TO:PORT CHUNK[+CHUNK…] [WORD…]
 //! icmp TYPE/CODE FROM > TO [WORD…] [about PACKET]
-//! ip PROTOCOL FROM > TO [WORD…] [of PACKET]   a tunnel's outer packet (47: with GRE's four octets), or anything else
+//! ip PROTOCOL FROM > TO [WORD…] [of PACKET]   a tunnel's outer packet (47: with GRE's four octets; 4 and 41: one for each
+//!                                             fragment), or anything else
 //! ```
 //! Words: `ttl=64 tos=0 id=1 len=0 seq=1000 ack=2000 mtu=0` with their defaults, `df`, `options` (an IPv4
 //! router alert, or IPv6 hop-by-hop padding), `checksum=bad` or `zero`, `header=bad` (the IPv4 header checksum),
 //! `fragments=MTU` (it arrives in pieces), `reversed` (the last piece first), `on=front|back` (the port, if
-//! not the one of the source). IPv6 addresses with a port stand in brackets.
+//! not the one of the source), `quote=528` (an error quotes no more octets). IPv6 addresses with a port stand in brackets.
 use std::net::{IpAddr, SocketAddr};
 
 use crate::ground::Port;
@@ -49,6 +50,8 @@ pub struct Packet {
     pub checksum: Checksum,
     /// Whether the IPv4 header checksum is wrong.
     pub bad_header: bool,
+    /// How many octets of its packet an error quotes at most.
+    pub quote: Option<usize>,
     /// The MTU to whose fragments it is cut.
     pub fragments: Option<usize>,
     /// Whether the last fragment comes first.
@@ -126,6 +129,7 @@ impl Packet {
             mtu: 0,
             checksum: Checksum::Right,
             bad_header: false,
+            quote: None,
             fragments: None,
             reversed: false,
         }
@@ -183,6 +187,7 @@ impl Packet {
             ("checksum", "bad") => self.checksum = Checksum::Bad,
             ("checksum", "zero") => self.checksum = Checksum::Zero,
             ("header", "bad") => self.bad_header = true,
+            ("quote", _) => self.quote = Some(number(value)?),
             ("fragments", _) => self.fragments = Some(number(value)?),
             ("reversed", "") => self.reversed = true,
             ("on", "front") => self.port = Port::Front,

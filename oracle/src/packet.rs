@@ -43,6 +43,9 @@ fn neighbour_mac(packet: &Packet) -> Mac {
 
 /// The IP packets of a packet: one, or its fragments in order.
 pub fn packets(packet: &Packet) -> Vec<Vec<u8>> {
+    if let Content::Other(4 | 41, Some(inner)) = &packet.content {
+        return packets(inner).iter().map(|piece| whole(packet, piece, 0, false)).collect();
+    }
     let payload = payload(packet);
     let header = if packet.from.is_ipv4() { 20 + 4 * usize::from(packet.options) } else { 40 };
     let Some(mtu) = packet.fragments else {
@@ -128,7 +131,8 @@ fn payload(packet: &Packet) -> Vec<u8> {
         Content::Icmp { kind, code, about } => {
             let mut about = about.as_deref().map(quote).unwrap_or_default();
             // An error is no longer than 576 octets (RFC 1812), or 1280 (RFC 4443).
-            about.truncate(if packet.from.is_ipv4() { 548 } else { 1232 });
+            let most = if packet.from.is_ipv4() { 548 } else { 1232 };
+            about.truncate(packet.quote.unwrap_or(most));
             icmp(packet, [*kind, *code], &[about, data].concat())
         }
         Content::Gue(inner) => {

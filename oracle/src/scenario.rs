@@ -9,17 +9,20 @@
 //!   steps: [ipvsadm -A -t 10.9.0.1:80 -s rr, open 3 10.9.0.1:80]
 //!   kernel: trixie-backports            # if it is not bookworm's
 //!   random: true                        # picks are compared by how many each server gets
-//!   departs: {why: a reset is kinder, steps: {3: [front gw 4500…]}}
+//!   departs: {why: a reset is kinder, steps: {3: ["front gw tcp 10.9.0.1:80 > 198.18.0.5:9001 R"]}}
 //! ```
+//! What xlvs does instead is written as a recording has it, or with the packet in words ([`crate::order`]).
 //! Instead of `steps`, `sequences` or `states` describes many scenarios, which [`read`] spells out.
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::order::Packet;
+use crate::packet::packets;
 use crate::sequences::Sequences;
 use crate::states::States;
 use crate::step::Cast;
-use crate::{Fault, Step, fault, recording};
+use crate::{Fault, Step, difference, fault, recording};
 
 /// A scenario, ready to be played to a director that has just come up.
 #[derive(Clone, Debug)]
@@ -68,7 +71,7 @@ pub struct Mark {
 pub struct Departure {
     /// The reason.
     pub why: String,
-    /// What xlvs does instead, by the step's number from 1 on, as a recording has it.
+    /// What xlvs does instead, by the step's number from 1 on; once read, as a recording has it.
     #[serde(default)]
     pub steps: BTreeMap<usize, Vec<String>>,
 }
@@ -104,7 +107,7 @@ enum Scalar {
 }
 
 impl Scenario {
-    /// [`recording::difference`] of one of its steps; where picks are random, [`recording::drift`].
+    /// [`difference::difference`] of one of its steps; where picks are random, [`difference::drift`].
     pub fn difference(
         &self,
         step: &str,
@@ -114,9 +117,9 @@ impl Scenario {
     ) -> Option<String> {
         let picks = ["open ", "strangers "].iter().any(|verb| step.starts_with(verb));
         if self.random && picks {
-            recording::drift(step, recorded, actual)
+            difference::drift(step, recorded, actual)
         } else {
-            recording::difference(step, recorded, actual, slack)
+            difference::difference(step, recorded, actual, slack)
         }
     }
 }
@@ -154,6 +157,8 @@ fn spell_out(entry: Entry) -> Result<Vec<Scenario>, Fault> {
         Scalar::Number(number) => number.to_string(),
         Scalar::Text(text) => text.clone(),
     };
+    let departs = entry.departs.as_ref().map(departure).transpose();
+    let departs = departs.or_else(|Fault(why)| fault(format!("{}: departs: {why}", entry.name)))?;
     let sysctl: BTreeMap<_, _> =
         entry.sysctl.iter().map(|(name, scalar)| (name.clone(), value(scalar))).collect();
     let one = |(suffix, lines): (String, Vec<String>)| {
@@ -170,10 +175,34 @@ fn spell_out(entry: Entry) -> Result<Vec<Scenario>, Fault> {
             kernel: entry.kernel.clone(),
             random: entry.random,
             steps,
-            departs: entry.departs.clone(),
+            departs: departs.clone(),
         })
     };
     described.into_iter().map(one).collect()
+}
+
+/// Its lines as a recording has them.
+fn departure(written: &Departure) -> Result<Departure, Fault> {
+    let mut steps = BTreeMap::new();
+    for (step, lines) in &written.steps {
+        let lines = lines.iter().map(|line| in_octets(line)).collect::<Result<Vec<_>, _>>()?;
+        steps.insert(*step, lines.concat());
+    }
+    Ok(Departure { why: written.why.clone(), steps })
+}
+
+/// A line whose packet stands in words: one line for each fragment of it.
+fn in_octets(line: &str) -> Result<Vec<String>, Fault> {
+    let words: Vec<&str> = line.splitn(3, ' ').collect();
+    let ["front" | "back", neighbour, packet] = words[..] else {
+        return Ok(vec![line.to_owned()]);
+    };
+    if !packet.contains(" > ") {
+        return Ok(vec![line.to_owned()]);
+    }
+    let frames = packets(&Packet::parse(packet)?);
+    let line = |octets| format!("{} {neighbour} {}", words[0], recording::with_holes(octets, &[]));
+    Ok(frames.iter().map(|octets| line(octets)).collect())
 }
 
 #[cfg(test)]
@@ -197,10 +226,28 @@ mod tests {
     }
 
     #[test]
+    fn departures_may_be_written_in_words() {
+        let segment = "tcp 198.18.0.5:9001 > 10.9.0.1:80 S";
+        let steps = format!("{{1: [\"back 11 {segment}\", front gw 45, stack], 2: []}}");
+        let text =
+            format!("- {{name: a, why: b, steps: [wait 1], departs: {{why: c, steps: {steps}}}}}");
+        let departs = read(&text).unwrap().remove(0).departs.unwrap();
+        // As `packet.rs` has it from scapy.
+        let octets =
+            "45000028000100004006aaaec61200050a09000123290050000003e8000000005002200098600000";
+        assert_eq!(departs.steps[&1], [&format!("back 11 {octets}"), "front gw 45", "stack"]);
+        assert!(departs.steps[&2].is_empty());
+    }
+
+    #[test]
     fn faults_name_their_place() {
         for (text, complaint) in [
             ("- {name: a, why: b}", "a: exactly one of steps, sequences and states"),
             ("- {name: a, why: b, steps: [dance]}", "a: step `dance`: not FROM > TO: dance"),
+            (
+                "- {name: a, why: b, steps: [wait 1], departs: {why: c, steps: {1: [back 11 x > y]}}}",
+                "a: departs: not FROM > TO: x > y",
+            ),
             (
                 "[{name: a, why: b, steps: [wait 1]}, {name: a, why: b, steps: [wait 1]}]",
                 "two scenarios are called a",

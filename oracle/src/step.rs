@@ -5,6 +5,8 @@
 //! | `ipvsadm ARGUMENTS` (further lines: its standard input) | standard output, standard error, exit code |
 //! | `sysctl NAME=VALUE`, of net.ipv4.vs | nothing |
 //! | `wait SECONDS` | nothing |
+//! | `steady SECONDS RATE PACKET`: it comes so often a second | nothing |
+//! | `sample`: waits for the estimators' next sample, and a second more | nothing |
 //! | `mtu front SIZE`, `mtu back SIZE` | nothing |
 //! | a packet, see [`crate::order`] | the frames that leave because of it |
 //! | `open COUNT [tcp, udp or sctp] VIP:PORT` | where the first packets of that many new clients go |
@@ -50,6 +52,19 @@ pub enum Deed {
     },
     /// Let so many seconds go by.
     Wait(u32),
+    /// Let a packet in at a steady pace; what leaves is not looked at.
+    Steady {
+        /// For so long.
+        seconds: u32,
+        /// So many a second, equally far apart.
+        rate: u32,
+        /// The packet.
+        packet: Box<Packet>,
+    },
+    /// Wait until the estimators of rates have taken up what passed, as they do every two seconds,
+    /// and a second more: so their next sample is a second away, for whoever plays. Something
+    /// must have passed since the last one.
+    Sample,
     /// Give an interface another MTU than 1500, until the scenario ends.
     Mtu {
         /// Which.
@@ -108,6 +123,12 @@ impl Cast {
                 None => fault("not NAME=VALUE"),
             },
             ("wait", [seconds]) => Ok(Deed::Wait(number(seconds)?)),
+            ("steady", [seconds, rate, packet @ ..]) => Ok(Deed::Steady {
+                seconds: number(seconds)?,
+                rate: number(rate)?,
+                packet: Box::new(Packet::parse(&packet.join(" "))?),
+            }),
+            ("sample", []) => Ok(Deed::Sample),
             ("mtu", ["front", size]) => Ok(Deed::Mtu { port: Port::Front, size: number(size)? }),
             ("mtu", ["back", size]) => Ok(Deed::Mtu { port: Port::Back, size: number(size)? }),
             ("connections", []) => Ok(Deed::Connections),

@@ -58,3 +58,29 @@ fn a_recording_does_not_differ_from_itself() {
         }
     }
 }
+
+/// The table of `README.md` names topics and scenarios; one that is described many times over by
+/// what they have in common.
+#[test]
+fn the_readme_names_what_there_is() {
+    let readme = fs::read_to_string(home().join("README.md")).unwrap();
+    let (_, table) = readme.split_once("## What shows what").unwrap();
+    let (table, _) = table.split_once("\nTimes:").unwrap();
+    let topics = stems("scenarios", "yaml");
+    let recordings = topics.iter().map(|topic| recording(topic));
+    let scenarios: BTreeSet<String> =
+        recordings.flat_map(|all| all.transcripts).map(|transcript| transcript.name).collect();
+    let rows = table.lines().filter_map(|row| row.split('|').nth(2));
+    let names: Vec<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    let known = |name: &&&str| {
+        topics.contains(**name) || scenarios.iter().any(|scenario| scenario.starts_with(**name))
+    };
+    let unknown: Vec<&&str> = names.iter().filter(|name| !known(name)).collect();
+    assert!(names.len() > 100 && unknown.is_empty(), "{} names, unknown: {unknown:?}", names.len());
+    // Each topic is named, or some scenario of it.
+    for topic in &topics {
+        let all = recording(topic).transcripts;
+        let here = |name: &&str| all.iter().any(|one| one.name.starts_with(*name));
+        assert!(names.contains(&topic.as_str()) || names.iter().any(here), "{topic}");
+    }
+}

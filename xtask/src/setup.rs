@@ -1,6 +1,6 @@
 //! Installing the Debian packages that the build, the lab and the guests need.
 //!
-//! It never asks and needs no terminal. nginx and vsftpd come along as programs only: their
+//! It never asks and needs no terminal. Servers come along as programs only: their
 //! services are neither started nor enabled, since the lab runs them with files of its own.
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -42,11 +42,27 @@ const LAB: &[&str] = &[
     "arping",
     "dnsutils",
     "vsftpd",
+    "dnsmasq-base",
+    "redis-server",
+    "postgresql",
 ];
+
+/// What has the place of other packages (a machine has one mail server, and MariaDB or MySQL). Those
+/// stay; then the lab's `kinds` cannot run.
+const RIVALS: &[&str] = &["exim4-daemon-light", "mariadb-server-core", "mariadb-client-core"];
 
 /// What booting Debian's kernels in a guest takes.
 const GUEST: &[&str] =
     &["qemu-system-x86", "busybox-static", "cpio", "debian-archive-keyring", "ipvsadm"];
+
+/// Packages that bring a service along, and its name.
+const SERVICES: [(&str, &str); 5] = [
+    ("nginx-light", "nginx"),
+    ("vsftpd", "vsftpd"),
+    ("redis-server", "redis-server"),
+    ("postgresql", "postgresql"),
+    ("exim4-daemon-light", "exim4"),
+];
 
 /// invoke-rc.d asks this file whether it may start a service; 101 means no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -69,7 +85,7 @@ pub fn run() -> Outcome {
         return fail(format!("needs root; as root: apt-get install {}", missing.join(" ")));
     }
     without_services(|| install(&missing))?;
-    for (package, service) in [("nginx-light", "nginx"), ("vsftpd", "vsftpd")] {
+    for (package, service) in SERVICES {
         if missing.contains(&package) {
             // Fails where there is no systemd; then nothing would start it either.
             let _ = shell::output(Command::new("systemctl").args(["disable", "--now", service]));
@@ -80,7 +96,7 @@ pub fn run() -> Outcome {
 }
 
 fn needed() -> impl Iterator<Item = &'static str> {
-    BUILD.iter().chain(LAB).chain(GUEST).copied()
+    BUILD.iter().chain(LAB).chain(GUEST).chain(RIVALS).copied()
 }
 
 fn missing() -> Vec<&'static str> {
@@ -104,8 +120,21 @@ fn install(packages: &[&str]) -> Outcome {
         command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-y"]).args(words);
         shell::stream(&mut command)
     };
+    let add = |packages: &[&str]| {
+        apt(&[&["install", "--no-install-recommends", "--no-remove"], packages].concat())
+    };
     apt(&["update"])?;
-    apt(&[&["install", "--no-install-recommends"], packages].concat())
+    let (rivals, others): (Vec<&str>, Vec<&str>) =
+        packages.iter().partition(|package| RIVALS.contains(package));
+    if !others.is_empty() {
+        add(&others)?;
+    }
+    for package in rivals {
+        if let Err(why) = add(&[package]) {
+            println!("setup: without {package}, for which another package would have to go: {why}");
+        }
+    }
+    Ok(())
 }
 
 /// Does something during which no package may start a service. A policy that is there

@@ -10,10 +10,12 @@ mod access;
 mod check;
 mod cursor;
 mod health;
+mod hook;
 mod limits;
 mod lvs;
 mod mark;
 mod persistence;
+mod program;
 mod scalar;
 mod scheduler;
 mod server;
@@ -27,6 +29,7 @@ use cursor::{Cursor, Keys};
 pub use cursor::{Put, Spot};
 use dataplane::policy::{Access, OnJoin};
 pub use health::Health;
+pub use hook::Hook;
 pub use lvs::{Lifecycle, Lvs};
 pub use mark::Mark;
 pub use persistence::Persistence;
@@ -41,6 +44,14 @@ use crate::{
     marked::Marked,
     model::{Compat, Idle, Limits, WhenDown, XdpMode, ZeroCopy},
 };
+
+/// Reads a duration as the file has it: a number with a unit, such as `500ms`.
+///
+/// # Errors
+/// It is none, with the remedy.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    scalar::duration(text).map_err(|wrong| format!("{}; {}", wrong.sentence, wrong.remedy))
+}
 
 /// The file.
 #[derive(Clone, Debug)]
@@ -80,6 +91,8 @@ pub struct File {
     pub probe_sources: Vec<Put<IpAddr>>,
     /// `checks`, by their names.
     pub checks: Vec<(Put<String>, Check)>,
+    /// `hooks`.
+    pub hooks: Vec<Hook>,
     /// `pools`.
     pub pools: Vec<Pool>,
     /// `marks`.
@@ -182,6 +195,7 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
         checks: named(keys.take("checks"), faults, |name, at, faults| {
             (name, check::check(at, faults))
         }),
+        hooks: list(keys.take("hooks"), faults, hook::hook),
         pools: named(keys.take("pools"), faults, |name, at, faults| Pool {
             name,
             servers: server::servers(at, faults),

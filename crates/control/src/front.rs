@@ -16,7 +16,7 @@ use ipvsadm::{Command, Connection, Denial, Listing, ServiceRef, Timeouts};
 use serde::{Deserialize, Serialize};
 
 pub use command_line::{Desk, Terminal, run};
-pub use connections::{Cursor, Filter, Page};
+pub use connections::{Cursor, Filter, Page, states};
 pub use edit::{edit, edit_all, key};
 pub use own::own_servers;
 pub use rules::{RulesError, load, restore};

@@ -12,9 +12,11 @@
 pub mod api;
 pub mod compile;
 pub mod daemon;
+pub mod event;
 pub mod fault;
 pub mod file;
 pub mod front;
+pub mod hooks;
 pub mod kernel;
 pub mod live;
 pub mod load;

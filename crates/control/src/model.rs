@@ -17,7 +17,7 @@ use health::{
 };
 use sched::{Kind, Plan};
 
-use crate::file;
+use crate::{event, file};
 
 /// The checked configuration of one director.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct Model {
     pub probe_sources: Vec<IpAddr>,
     /// The `marks:` list, in file order.
     pub marks: Vec<MarkRule>,
+    /// What is run when something happens: those of the box, then those of services.
+    pub hooks: Vec<Hook>,
     /// One for each element of a `listen:` list and for each `mark:`, in file order.
     pub services: Vec<Service>,
 }
@@ -291,6 +293,23 @@ pub struct Vip {
     /// It is withdrawn when any of its services that say `withdraw` is below its quorum, not only
     /// when all of them are.
     pub withdraw_any: bool,
+}
+
+/// A program of the operator's that is run when something happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// The program and its words.
+    pub argv: Vec<String>,
+    /// For which kinds of events, in any state or in one.
+    pub on: Vec<(event::Kind, Option<&'static str>)>,
+    /// As whom it runs.
+    pub user: String,
+    /// When it is asked to end; a second later it is killed.
+    pub timeout: Duration,
+    /// It wants to know how everything begins, too.
+    pub at_start: bool,
+    /// The service whose events it is for; `None`: all of the box.
+    pub service: Option<String>,
 }
 
 /// One LVS service.

@@ -2,7 +2,9 @@
 //! traffic counts. The file fills it; commands change it while traffic flows.
 
 mod board;
+mod hints;
 mod slow_start;
+mod stand;
 
 use std::sync::Arc;
 
@@ -19,8 +21,11 @@ use crate::{
     model::{Limits, Model},
     traffic::{Ledger, Traffic},
 };
-pub use board::{Board, Known, Turn};
+use board::seated;
+pub use board::{Board, Known};
+pub use hints::{Failures, Hint, Hints, Suspects};
 use slow_start::SlowStart;
+pub use stand::{Stand, Turn};
 
 /// How long a removed server without connections is remembered, in seconds, so that it comes
 /// back with its counts (`IP_VS_DEST_TRASH_PERIOD`).
@@ -38,7 +43,9 @@ pub struct Registry {
     joined: SlowStart,
     /// What health knows.
     pub board: Board,
-    /// Services whose quorum or sorry server turned, not yet told.
+    /// What traffic tells.
+    pub hints: Hints,
+    /// Services whose stand turned, not yet told.
     turns: Vec<Turn>,
 }
 
@@ -74,6 +81,7 @@ impl Registry {
             trash: HashMap::new(),
             joined: SlowStart::default(),
             board: Board::default(),
+            hints: Hints::default(),
             turns: Vec::new(),
         }
     }
@@ -105,7 +113,7 @@ impl Registry {
         self.joined.ramps()
     }
 
-    /// The services whose quorum or sorry server turned since this was asked last.
+    /// The services whose stand turned since this was asked last.
     pub fn turned(&mut self) -> Vec<Turn> {
         std::mem::take(&mut self.turns)
     }

@@ -3,6 +3,7 @@
 
 mod check;
 mod health;
+mod hook;
 mod local;
 mod mark;
 mod policy;
@@ -50,6 +51,7 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
         local_addresses: local::all(file),
         vips: vips(file, faults),
         marks: mark::rules(file, faults),
+        hooks: hook::all(file, faults),
         probe_sources: file.probe_sources.iter().map(|put| put.value).collect(),
         services: Vec::new(),
     };

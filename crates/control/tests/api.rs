@@ -38,9 +38,12 @@ impl Drop for Place {
 fn report() -> Report {
     Report {
         probes: Default::default(),
+        hooks: Default::default(),
         version: "1.2.3".to_owned(),
         generation: 4,
         uptime_s: 5,
+        stopping: false,
+        withdrawn: Vec::new(),
         interfaces: Vec::new(),
         services: Vec::new(),
         workers: Vec::new(),

@@ -105,6 +105,10 @@ fn full_example_states_the_defaults() {
     assert_eq!(full.timeouts, bare.timeouts);
     let expirations = |model: &Model| (model.lblc_expiration, model.lblcr_expiration);
     assert_eq!(expirations(&full), expirations(&bare));
+    let hook = "version: 1\ninterfaces: [eth0]\nhooks: [{argv: [/bin/true]}]\nservices: []\n";
+    let hook = &read("hook.yaml".as_ref(), hook, None).expect("valid").hooks[0];
+    let argv = full.hooks[0].argv.clone();
+    assert_eq!(full.hooks[0], control::model::Hook { argv, ..hook.clone() });
     let of = |name: &str| full.services.iter().find(|service| service.name == name).expect(name);
     for name in ["web", "signalling"] {
         assert_eq!(of(name).policy.timeouts, bare.timeouts, "{name}");

@@ -419,6 +419,68 @@ fn a_file_that_is_not_there() {
     assert!(text.starts_with("/nonexistent/xlvs.yaml: cannot be read: No such file"), "{text}");
 }
 
+#[test]
+fn hooks() {
+    let file = |of_box: &str, of_service: &str| {
+        format!(
+            "version: 1\ninterfaces: [eth0]\nhooks: [{of_box}]\nservices:\n  - {{name: a, listen: 203.0.113.10:80/tcp, forward: nat, servers: [], hooks: [{of_service}]}}\n"
+        )
+    };
+    let argv = "argv: [/bin/true]";
+    let hook = |words: &str| format!("{{{argv}, {words}}}");
+    let rows: &[(String, &[&str])] = &[
+        (
+            file(
+                &hook("on: [server.down, quorum], user: root, timeout: 1m, at_start: true"),
+                &hook("on: weight"),
+            ),
+            &[],
+        ),
+        (
+            file("{on: server}", ""),
+            &["hooks[0]: argv is missing; write argv: [/usr/local/lib/xlvs/mail, word]"],
+        ),
+        (
+            file("{argv: [mail, root]}", ""),
+            &["hooks[0].argv: no program; write its whole path first: no shell is asked"],
+        ),
+        (
+            file(&hook("on: [up]"), ""),
+            &[
+                "hooks[0].on[0]: \"up\": not a kind of events; write server, weight, drain, quorum, service, vip or director",
+            ],
+        ),
+        (
+            file(&hook("on: server.dwn"), ""),
+            &["\"server.dwn\": not one of its states; write server, or server. and up or down"],
+        ),
+        (file(&hook("on: weight.3"), ""), &["not one of its states; write weight"]),
+        (
+            file(&hook("on: []"), ""),
+            &["hooks[0].on: never; name kinds of events, or remove the hook"],
+        ),
+        (
+            file(&hook("timeout: 0s"), ""),
+            &["out of range; write at most 10m: the other hooks wait meanwhile"],
+        ),
+        (file(&hook("timeout: 1h"), ""), &["out of range; write at most 10m"]),
+        (file(&hook("tmeout: 1s"), ""), &["unknown key; did you mean timeout?"]),
+        (
+            file("", &hook("on: [server, vip.withdrawn]")),
+            &[
+                "services[0].hooks[0].on[1]: vip happens to the box, not to a service; write it under hooks: at the top",
+            ],
+        ),
+    ];
+    for (text, expected) in rows {
+        let faults = lines(text, None);
+        assert_eq!(faults.len(), expected.len(), "{text}{faults:#?}");
+        for (fault, expected) in faults.iter().zip(*expected) {
+            assert!(fault.contains(expected), "{text}{fault}");
+        }
+    }
+}
+
 /// Checks, and what services say of health.
 #[test]
 fn health() {
@@ -460,6 +522,9 @@ fn health() {
         (checks(http, "checks: web, require: 0"), &["\"0\": not a number of checks; write all, any or how many must be up"]),
         (checks(http, "checks: web, withdraw: true, pause_without_vip: true"), &["checks that pause never bring the VIP back; keep one of the two"]),
         (checks(http, "on_down: weight0"), &["on_down without checks would do nothing"]),
+        (checks(http, "hints: {failures: 5}"), &["hints without checks would do nothing"]),
+        (checks(http, "checks: web, hints: {failures: 5, suspect: 10s}"), &[]),
+        (checks(http, "checks: web, forward: dr, hints: {failures: 5}").replace("forward: nat, ", ""), &["hints with forward: dr: servers' answers do not pass here"]),
         (checks(http, "checks: web, damping: {changes: 3}"), &["within is missing; write within: 1m", "hold is missing; write hold: 5m"]),
         (checks(http, "checks: web, sorry: {address: 203.0.113.10}"), &["203.0.113.10 is a VIP"]),
         (

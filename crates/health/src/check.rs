@@ -35,7 +35,8 @@ pub struct Question {
 pub struct Target {
     /// The server's address, or another one that the check names. With [`Via::Service`] the VIP.
     pub address: IpAddr,
-    /// The port; 0 for probes that have none (ping, exec, file).
+    /// The port; 0 for probes that have none (ping, file), and for a program (exec) if there is none
+    /// to tell it.
     pub port: u16,
     /// The address to ask from; the kernel's choice if there is none.
     pub source: Option<IpAddr>,
@@ -162,7 +163,8 @@ pub enum Probe {
         /// The password, if it wants one.
         password: Option<String>,
     },
-    /// The greeting of MySQL or MariaDB: protocol 10, and not an error packet.
+    /// The greeting of MySQL or MariaDB: protocol 10, and not an error packet; then a login, which
+    /// it may deny.
     Mysql,
     /// PostgreSQL answers a start-up message: it asks for a password, or lets us in, or refuses
     /// the user; but it is not starting up, shutting down or out of connections.
@@ -201,6 +203,11 @@ impl Probe {
     /// True if it asks a port.
     pub const fn has_port(&self) -> bool {
         !matches!(self, Self::Ping | Self::Exec(_) | Self::File(_))
+    }
+
+    /// True if it asks none itself, but tells it to the program that it runs.
+    pub const fn tells_the_port(&self) -> bool {
+        matches!(self, Self::Exec(_))
     }
 
     /// True if it sends packets: a program's are its own.

@@ -9,6 +9,7 @@
 //!   server, damping.
 //! - [`pool`]: pure: which servers of a service are in use: tiers, quorum, sorry server, and
 //!   what happens when all are down.
+//! - [`process`]: runs a program of the operator's, for exec checks and hooks.
 //! - [`runner`]: the thread: asks each question when it is due, once for all who ask it, and
 //!   emits an [`Event`](event::Event) for each change. Nobody else looks at an outcome.
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ pub mod member;
 pub mod outcome;
 pub mod pool;
 pub mod probe;
+pub mod process;
 pub mod runner;
 pub mod streak;
 

@@ -81,6 +81,8 @@ impl Runner {
         let in_flight = in_flight();
         let run = move || {
             runtime.block_on(round::Round::new(prober, in_flight, events).run(ordered));
+            // A file on a disk that hangs does not hold the end.
+            runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("xlvs-health".to_owned()).spawn(run)?;
         Ok((Self { orders: Some(orders), thread: Some(thread) }, heard))

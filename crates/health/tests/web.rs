@@ -286,12 +286,12 @@ async fn certificates() {
     let good = ours.serve("www.example", (2020, 2099)).await;
     let expired = ours.serve("www.example", (2020, 2021)).await;
     let rows = [
-        (good, tls("www.example", true, &ours), Ok("TLSv1 3")),
+        (good, tls("www.example", true, &ours), Ok("TLSv1.3")),
         (good, tls("www.example", true, &other), Err("signed by nobody whom we trust")),
-        (good, tls("api.example", true, &ours), Err("not for api.example, but for")),
-        (good, tls("api.example", false, &ours), Ok("TLSv1 3")),
+        (good, tls("api.example", true, &ours), Err("not for api.example, but for www.example")),
+        (good, tls("api.example", false, &ours), Ok("TLSv1.3")),
         (expired, tls("www.example", true, &ours), Err("has expired")),
-        (expired, tls("www.example", false, &ours), Ok("TLSv1 3")),
+        (expired, tls("www.example", false, &ours), Ok("TLSv1.3")),
     ];
     for (port, tls, expected) in rows {
         let verdict = ask(port, Probe::Tls(tls.clone())).await.verdict;

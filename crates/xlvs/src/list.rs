@@ -1,5 +1,6 @@
 //! `xlvs list`: asks the daemon, and prints what it says.
 
+mod connections;
 mod table;
 
 use std::{
@@ -10,7 +11,11 @@ use std::{
 
 use control::{api::fetch, report::Report};
 
-use crate::{failure, print};
+pub(crate) use self::{
+    connections::{Only, connections},
+    table::duration,
+};
+use crate::{another_version, failure, print};
 
 /// Prints the report of the daemon at `socket`.
 pub(crate) fn list(socket: &Path, json: bool) -> ExitCode {
@@ -27,11 +32,6 @@ pub(crate) fn list(socket: &Path, json: bool) -> ExitCode {
             let colours = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
             print(&mut out, &table::render(&report, colours).trim_end())
         }
-        Err(error) => failure(&format!(
-            "{}: cannot read the answer: {error}; is the xlvs here of another version? (this one \
-             is {})",
-            socket.display(),
-            env!("CARGO_PKG_VERSION")
-        )),
+        Err(error) => failure(&another_version(socket, &error)),
     }
 }

@@ -1,18 +1,24 @@
 //! The xlvs binary: reads the command line, calls [`control`], prints.
 //!
-//! Exit codes: 0 all is well, 1 it is not, 2 the command line is wrong.
+//! Exit codes: 0 all is well, 1 it is not, 2 the command line is wrong; [`status`] has more.
 #![forbid(unsafe_code)]
 
 mod check;
+mod events;
 mod import;
 mod ipvsadm;
 mod list;
 mod logger;
+mod status;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
-use control::daemon::Options;
+use control::{daemon::Options, file, report::Wanted};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 #[derive(Parser)]
@@ -42,10 +48,54 @@ enum Verb {
         /// Check this box too: interfaces, offloads, queues, capabilities, routes.
         #[arg(long)]
         live: bool,
+        /// Check the rules that ipvsadm-save wrote too, as `run --rules` adds them to the
+        /// configuration.
+        #[arg(long, value_name = "RULES")]
+        rules: Option<PathBuf>,
     },
-    /// List services and servers of the xlvs that runs here.
+    /// List services and servers of the xlvs that runs here, or its connections.
     List {
         /// Print everything that it tells, as JSON.
+        #[arg(long)]
+        json: bool,
+        /// List connections and persistence templates, as they come: those that all filters below
+        /// let through.
+        #[arg(long)]
+        connections: bool,
+        #[command(flatten)]
+        only: list::Only,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Say whether the xlvs that runs here is well; the exit code is fit for a track_script of
+    /// keepalived: 0 well, 3 no daemon, 4 no answer in time, 5 stopping, 6 a worker does not
+    /// answer, 7 an interface does not forward, 8 a service below its quorum (--quorum), 1 it
+    /// cannot be told.
+    Status {
+        /// Services that must have their quorum, by name; all if none is named.
+        #[arg(long, value_name = "SERVICE", num_args = 0..)]
+        quorum: Option<Vec<String>>,
+        /// An interface that must forward, instead of all; may be repeated.
+        #[arg(long = "interface", value_name = "NAME")]
+        interfaces: Vec<String>,
+        /// How long to wait for the answer.
+        #[arg(long, value_name = "TIME", default_value = "1s", value_parser = file::duration)]
+        timeout: Duration,
+        /// Print everything that it tells, as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Print what happened lately on the xlvs that runs here, one event a line.
+    Events {
+        /// Go on with each event as it comes.
+        #[arg(long)]
+        follow: bool,
+        /// Only events with a greater number.
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        after: u64,
+        /// Print each as an object of JSON.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -102,10 +152,20 @@ fn main() -> ExitCode {
         Verb::Run { config, rules, socket } => {
             run(&Options { file: config.file, rules, socket: socket.path })
         }
-        Verb::Check { config, live } => check::check(&config.file, live),
+        Verb::Check { config, live, rules } => check::check(&config.file, live, rules.as_deref()),
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
         Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
-        Verb::List { json, socket } => list::list(&socket.path, json),
+        Verb::List { json, connections: true, only, socket } => {
+            list::connections(&socket.path, json, only)
+        }
+        Verb::List { json, socket, .. } => list::list(&socket.path, json),
+        Verb::Events { follow, after, json, socket } => {
+            events::events(&socket.path, after, follow, json)
+        }
+        Verb::Status { quorum, interfaces, timeout, json, socket } => {
+            let wanted = Wanted { interfaces, quorums: quorum };
+            status::status(&socket.path, &wanted, timeout, json)
+        }
     }
 }
 
@@ -121,6 +181,15 @@ fn run(options: &Options) -> ExitCode {
 fn failure(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("{error}");
     ExitCode::FAILURE
+}
+
+/// What is wrong with an answer that cannot be read.
+fn another_version(socket: &Path, error: &serde_json::Error) -> String {
+    format!(
+        "{}: cannot read the answer: {error}; is the xlvs here of another version? (this one is {})",
+        socket.display(),
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 /// Prints a result. A reader that has gone (`xlvs list | head`) is no failure of ours.

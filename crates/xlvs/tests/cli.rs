@@ -8,7 +8,8 @@ use std::{
 };
 
 use control::{
-    api::{Endpoint, router},
+    api::{Endpoint, commands, router},
+    front::{Answer, Ask, Cursor, Filter, Page},
     report::Report,
 };
 
@@ -102,6 +103,59 @@ fn live_check_adds_the_box_to_the_file() {
     assert!(err.contains("colour") && err.contains("warp"), "{err}");
 }
 
+/// Rules, and what is said of them, or how the error begins.
+#[test]
+fn rules_are_checked_as_they_would_be_read() {
+    let (file, rules) = (Scratch::new("ruled.yaml"), Scratch::new("web.rules"));
+    let text = "version: 1\ninterfaces: [eth0]\nservices:\n  - {name: web, listen: 203.0.113.10:80/tcp, \
+        forward: nat, servers: [{address: 10.0.0.2}]}\n";
+    fs::write(&file.0, text).expect("a temporary file");
+    let dns = "-A -u 203.0.113.10:53 -s rr\n-a -u 203.0.113.10:53 -r 10.0.0.3:53 -m -w 1\n";
+    let ok = format!("{}: ok (1 service, 1 server)\n", file.path());
+    let both =
+        format!("{}: ok (2 services, 2 servers), with those of the configuration\n", rules.path());
+    let cases = [
+        (dns.to_owned(), Ok(format!("{ok}{both}"))),
+        (
+            format!("{dns}-A -f 7 -s rr\n"),
+            Ok(format!("warning: {}: no packet gets mark 7: ", rules.path())),
+        ),
+        (
+            format!("{dns}\n-A -t 203.0.113.10:80 -s rr\n"),
+            Err(
+                ":4: Service already exists; rules are added to the configuration: remove the line",
+            ),
+        ),
+        (
+            format!("# saved\n{dns}-a -t 203.0.113.11:80 -r 10.0.0.3:80\n"),
+            Err(":4: Service not defined; write the -A line of that service before it"),
+        ),
+        (
+            format!("{dns}-A -t 203.0.113.11:80 -s rr --pe sip\n"),
+            Err(":3: Scheduler or persistence engine not found; write a scheduler of LVS"),
+        ),
+        (format!("{dns}-L -n\n"), Err(":3: the 'list' command is no rule that can be restored; ")),
+    ];
+    for (text, expected) in cases {
+        fs::write(&rules.0, &text).expect("a temporary file");
+        let (code, out, err) = outcome(&xlvs(&["check", file.path(), "--rules", rules.path()]));
+        match expected {
+            Ok(start) => {
+                assert_eq!((code, err.as_str()), (Some(0), ""), "{text}");
+                assert!(out.starts_with(&start), "{out}");
+            }
+            Err(start) => {
+                assert_eq!((code, out.as_str()), (Some(1), ""), "{text}");
+                assert!(err.starts_with(&format!("{}{start}", rules.path())), "{err}");
+            }
+        }
+    }
+    let missing = Scratch::new("none.rules");
+    let (code, _, err) = outcome(&xlvs(&["check", file.path(), "--rules", missing.path()]));
+    assert_eq!(code, Some(1));
+    assert!(err.starts_with(&format!("{}: cannot be read: ", missing.path())), "{err}");
+}
+
 #[test]
 fn a_missing_file_is_named() {
     let file = Scratch::new("nowhere.yaml");
@@ -114,7 +168,15 @@ fn a_missing_file_is_named() {
 
 #[test]
 fn a_wrong_command_line_is_exit_code_2() {
-    for arguments in [&[][..], &["fly"], &["list", "file.yaml"], &["check", "--colour"]] {
+    for arguments in [
+        &[][..],
+        &["fly"],
+        &["list", "file.yaml"],
+        &["check", "--colour"],
+        &["list", "--client", "192.0.2.1"],
+        &["list", "--connections", "--state", "OPEN"],
+        &["list", "--connections", "--service", "203.0.113.10"],
+    ] {
         assert_eq!(outcome(&xlvs(arguments)).0, Some(2), "{arguments:?}");
     }
     let (code, out, _) = outcome(&xlvs(&["--version"]));
@@ -124,7 +186,7 @@ fn a_wrong_command_line_is_exit_code_2() {
 #[test]
 fn list_without_a_daemon_tells_what_to_do() {
     let socket = Scratch::new("none.sock");
-    for arguments in [&["list"][..], &["list", "--json"]] {
+    for arguments in [&["list"][..], &["list", "--json"], &["list", "--connections"]] {
         let all = [arguments, &["--socket", socket.path()]].concat();
         let (code, out, err) = outcome(&xlvs(&all));
         assert_eq!((code, out.as_str()), (Some(1), ""));
@@ -161,7 +223,8 @@ fn ipvsadm_save_tells_its_usage_without_a_daemon() {
 const REPORT: &str = r#"{
   "probes": {"done": 0, "failed": {}, "in_flight": 0, "latest_us": 0, "late_us": 0,
     "late_p99_us": 0, "late": 0},
-  "version": "1.2.3", "generation": 4, "uptime_s": 93784,
+  "hooks": {"succeeded": 4, "failed": 1, "killed": 0, "collapsed": 0, "waiting": 0},
+  "version": "1.2.3", "generation": 4, "uptime_s": 93784, "stopping": false, "withdrawn": [],
   "interfaces": [
     {"name": "eth0", "index": 2, "mac": "02:00:00:00:00:01", "mtu": 1500, "up": true, "queues": 4,
      "xdp_mode": "native", "zero_copy": true, "fallback": null, "taken": 0, "passed": 0, "oversize": 0, "no_socket": 0},
@@ -182,7 +245,7 @@ const REPORT: &str = r#"{
      "active": 0, "inactive": 0, "connections": 0, "in_packets": 0, "in_bytes": 0,
      "out_packets": 0, "out_bytes": 0, "servers": []}],
   "workers": [
-    {"worker": 0, "core": 2, "generation": 4, "rx_packets": 123456789, "tx_packets": 5,
+    {"worker": 0, "alive": true, "core": 2, "generation": 4, "rx_packets": 123456789, "tx_packets": 5,
      "breaths": 9, "busy_breaths": 8, "waiting": 1,
      "ledger": {"total": 10, "pool": 10, "rx_lent": 0, "tx_lent": 0, "held": 0}}],
   "totals": {"drops": {"malformed": 0, "no_route": 3, "table_full": 12}, "punts": {"alien": 0},
@@ -222,21 +285,26 @@ Originated or held back
 Source ports moved: 2
 Past the servers: 7 connections, 3 now, 99 packets
 Ended to make room: 5
+Hooks: 1 failed, 0 killed, 0 waiting
 
 eth0 queue 1: dropped by the kernel 4, receive ring full 6
 ";
 
-#[test]
-fn list_prints_what_the_daemon_tells() {
-    let report: Report = serde_json::from_str(REPORT).expect("a report");
-    let socket = Scratch::new("list.sock");
+/// A daemon that tells this, until the test's process ends.
+fn serve(name: &str, report: Report) -> Scratch {
+    let socket = Scratch::new(name);
     let endpoint = Endpoint::bind(&socket.0).expect("a socket");
-    // The thread ends with the test's process.
     std::thread::spawn(|| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().expect("a runtime");
         runtime.block_on(endpoint.serve(router(Arc::new(move || report.clone()))))
     });
+    socket
+}
+
+#[test]
+fn list_prints_what_the_daemon_tells() {
+    let socket = serve("list.sock", serde_json::from_str(REPORT).expect("a report"));
 
     let (code, out, err) = outcome(&xlvs(&["list", "--socket", socket.path()]));
     assert_eq!((code, err.as_str()), (Some(0), ""));
@@ -246,4 +314,80 @@ fn list_prints_what_the_daemon_tells() {
     let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     let given: serde_json::Value = serde_json::from_str(REPORT).expect("JSON");
     assert_eq!((code, told), (Some(0), given));
+}
+
+/// A connection as the daemon's JSON.
+fn connection(client: &str) -> serde_json::Value {
+    serde_json::json!({
+        "protocol": "tcp", "expires": 899, "state": "ESTABLISHED",
+        "source": {"address": client, "port": 9001},
+        "virtual_service": {"address": "203.0.113.10", "port": 80},
+        "destination": {"address": "10.0.2.11", "port": 8080}, "engine": null,
+    })
+}
+
+/// A daemon with three connections, in pages of two, none and one; it keeps what it was asked.
+fn connections_in_pages(endpoint: Endpoint) -> std::sync::mpsc::Receiver<Page> {
+    let (desk, mut asked) = tokio::sync::mpsc::channel(1);
+    let (tell, told) = std::sync::mpsc::channel();
+    let place = |slot: u32| -> Option<Cursor> {
+        Some(serde_json::from_value(serde_json::json!({"table": 0, "slot": slot})).unwrap())
+    };
+    let pages =
+        [(vec!["192.0.2.1", "192.0.2.2"], place(1)), (vec![], place(2)), (vec!["192.0.2.3"], None)];
+    // The thread ends with the test's process.
+    std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().expect("a runtime");
+        runtime.spawn(endpoint.serve(commands(desk)));
+        runtime.block_on(async {
+            while let Some((ask, answer)) = asked.recv().await {
+                let Ask::Connections(page) = ask else { panic!("{ask:?}") };
+                let before = pages.iter().position(|(_, next)| *next == Some(page.from));
+                let (clients, next) = &pages[before.map_or(0, |before| before + 1)];
+                let rows = clients.iter().map(|client| connection(client));
+                let rows = serde_json::from_value(rows.collect()).expect("connections");
+                answer.send(Answer::Connections(rows, *next)).expect("somebody waits");
+                tell.send(page).expect("the test");
+            }
+        });
+    });
+    told
+}
+
+#[test]
+fn connections_are_listed_page_by_page() {
+    let socket = Scratch::new("connections.sock");
+    let told = connections_in_pages(Endpoint::bind(&socket.0).expect("a socket"));
+    let list = |more: &[&str]| {
+        let words = [&["list", "--connections", "--socket", socket.path()], more].concat();
+        outcome(&xlvs(&words))
+    };
+    let expected = "\
+pro expire state       source             virtual            destination
+TCP 14:59  ESTABLISHED 192.0.2.1:9001     203.0.113.10:80    10.0.2.11:8080
+TCP 14:59  ESTABLISHED 192.0.2.2:9001     203.0.113.10:80    10.0.2.11:8080
+TCP 14:59  ESTABLISHED 192.0.2.3:9001     203.0.113.10:80    10.0.2.11:8080
+";
+    assert_eq!(list(&[]), (Some(0), expected.to_owned(), String::new()));
+    assert!(told.try_iter().all(|page| page.only == Filter::default()));
+
+    let (code, out, _) = list(&["--json"]);
+    let rows: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let expected = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(connection);
+    assert_eq!((code, rows), (Some(0), expected.into_iter().collect()));
+    assert_eq!(out.lines().count(), 5, "{out}");
+    assert_eq!(told.try_iter().count(), 3);
+
+    let only = "--client 192.0.2.1 --vip 203.0.113.10 --server 10.0.2.11 --protocol TCP --state close \
+        --service 203.0.113.10:80/tcp";
+    list(&only.split_whitespace().collect::<Vec<_>>());
+    let filter = serde_json::json!({
+        "client": "192.0.2.1", "vip": "203.0.113.10", "server": "10.0.2.11", "state": "CLOSE",
+        "service": {"endpoint": {"protocol": "tcp", "address": "203.0.113.10", "port": 80}},
+        "protocol": "tcp",
+    });
+    let asked: Vec<_> =
+        told.try_iter().map(|page| serde_json::to_value(page.only).unwrap()).collect();
+    assert_eq!(asked, vec![filter; 3]);
 }

@@ -1,7 +1,7 @@
 //! The product, running in the director's namespace as an operator starts it.
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -131,14 +131,19 @@ impl<'lab> Director<'lab> {
         &self.process
     }
 
+    /// The binary with other words, and the socket behind them; also for when this one has ended.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.lab.director().command(&self.binary.to_string_lossy());
+        command.args(words).arg("--socket").arg(&self.socket);
+        command
+    }
+
     /// `xlvs list` with more words, as it prints it.
     ///
     /// # Errors
     /// When it cannot reach the daemon.
     pub fn list(&self, more: &[&str]) -> Outcome<String> {
-        let mut list = self.lab.director().command(&self.binary.to_string_lossy());
-        list.arg("list").args(more).arg("--socket").arg(&self.socket);
-        shell::output(&mut list)
+        shell::output(&mut self.command(&[&["list"], more].concat()))
     }
 
     /// `xlvs list --json`.

@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oracle::ground::{Port, mac_text};
 use oracle::order::Packet;
@@ -46,6 +46,17 @@ for nic in eth0 eth1; do
   read mtu </sys/class/net/$nic/mtu
   [ $mtu = 1500 ] || ip link set $nic mtu 1500
 done
+";
+
+/// Waits until what `/proc/net/ip_vs_stats` shows changes, which an estimator of 6.1 does every two
+/// seconds and nobody else, and one second more.
+const SAMPLE: &str =
+    "look() { now=; while read line; do now=\"$now$line\"; done </proc/net/ip_vs_stats; }
+look
+was=$now tries=0
+while [ \"$now\" = \"$was\" ] && [ $tries -lt 5000 ]; do look; tries=$((tries+1)); done
+sleep 1
+[ \"$now\" != \"$was\" ]
 ";
 
 /// The guest.
@@ -113,6 +124,14 @@ impl Director {
             }
             Deed::Wait(seconds) => {
                 sleep(Duration::from_secs((*seconds).into()));
+                Vec::new()
+            }
+            Deed::Steady { seconds, rate, packet } => {
+                self.steady(*seconds, *rate, packet)?;
+                Vec::new()
+            }
+            Deed::Sample => {
+                self.guest.run(SAMPLE)?;
                 Vec::new()
             }
             Deed::Packet(packet) => self.packet(packet)?,
@@ -183,6 +202,25 @@ impl Director {
         let exits = self.settled(packet.port)?;
         let arrived = frames.first().and_then(|frame| frame.get(14..)).unwrap_or_default();
         Ok(exit_lines(&exits, arrived))
+    }
+
+    /// Lets a packet in, again and again, by the clock.
+    fn steady(&mut self, seconds: u32, rate: u32, packet: &Packet) -> Outcome {
+        let (frames, begun) = (frames(packet), Instant::now());
+        for number in 0..seconds * rate {
+            let due = begun + Duration::from_secs(1) * number / rate;
+            sleep(due.saturating_duration_since(Instant::now()));
+            for frame in &frames {
+                self.guest.wire(packet.port.number()).send(frame)?;
+            }
+            if (number + 1).is_multiple_of(rate) {
+                // What leaves must not fill the cable.
+                self.settled(packet.port)?;
+            }
+        }
+        let end = begun + Duration::from_secs(seconds.into());
+        sleep(end.saturating_duration_since(Instant::now()));
+        Ok(())
     }
 
     /// Where each of these packets goes; nothing else is on its way.

@@ -29,9 +29,9 @@ services:
 }
 
 /// Interval times fall, and the last probe's timeout.
-const DETECTION: Duration = Duration::from_millis(3 * 200 + 200);
+pub(super) const DETECTION: Duration = Duration::from_millis(3 * 200 + 200);
 /// The lab looks twenty times a second, on a machine that does other things.
-const LOOKING: Duration = Duration::from_millis(1500);
+pub(super) const LOOKING: Duration = Duration::from_millis(1500);
 
 /// The states of the web service's servers, in the file's order.
 fn states(director: &Director<'_>) -> Vec<String> {
@@ -41,7 +41,7 @@ fn states(director: &Director<'_>) -> Vec<String> {
 }
 
 /// Waits until they are these; gives how long that took.
-fn until(director: &Director<'_>, wanted: &[&str]) -> Duration {
+pub(super) fn until(director: &Director<'_>, wanted: &[&str]) -> Duration {
     let started = Instant::now();
     loop {
         let now = states(director);
@@ -53,12 +53,12 @@ fn until(director: &Director<'_>, wanted: &[&str]) -> Duration {
     }
 }
 
-fn stop_nginx(lab: &Lab, name: &str) {
+pub(super) fn stop_nginx(lab: &Lab, name: &str) {
     let pid = std::fs::read_to_string(lab.file(name).join("nginx.pid")).unwrap();
     lab.host(name).run(&format!("kill {}", pid.trim())).unwrap();
 }
 
-fn start_nginx(lab: &Lab, name: &str) {
+pub(super) fn start_nginx(lab: &Lab, name: &str) {
     let home = lab.file(name);
     let host = lab.host(name);
     let mut nginx = host.command("nginx");
@@ -107,6 +107,43 @@ fn a_server_that_stops_is_found_and_left_alone_until_it_is_back() {
     until(&director, &["up", "up", "up"]);
     director.settled_ledgers().unwrap();
     director.stop().unwrap();
+}
+
+/// A check that looks every half a minute would be late: traffic has it look at once.
+#[test]
+fn handshakes_that_fail_have_a_server_asked_at_once() {
+    for (suspect, between) in [("", "up"), (", suspect: 1m", "suspect")] {
+        let lab = stage("nat", 2);
+        let vip = lab.topology().vips[0];
+        let words = format!("scheduler: rr, hints: {{failures: 3{suspect}}},");
+        let text = yaml(&lab, &words, &["", "", ""])
+            .replace("interval: 200ms, timeout: 200ms", "interval: 30s, retry: 1s, spread: 100ms");
+        let director = Director::start_with_text(&lab, &text).unwrap();
+        until(&director, &["up", "up", "up"]);
+        stop_nginx(&lab, "server2");
+        let load = lab.client();
+        let asked = Instant::now();
+        let mut states = vec![];
+        while asked.elapsed() < Duration::from_secs(10) {
+            // Of three one is refused.
+            let _ = load.fetch(vip, 12);
+            let now = self::states(&director);
+            if states.last() != Some(&now[1]) {
+                states.push(now[1].clone());
+            }
+            if now[1] == "down" {
+                break;
+            }
+        }
+        println!("down after {} ms: {states:?}", asked.elapsed().as_millis());
+        assert!(states.iter().any(|state| state == between), "{states:?}");
+        assert_eq!(states.last().map(String::as_str), Some("down"), "{states:?}");
+        // 1 s of failures, and three answers a second apart; the interval is 30 s.
+        assert!(asked.elapsed() < Duration::from_secs(4) + LOOKING, "{:?}", asked.elapsed());
+        lab.client().fetch(vip, 20).unwrap();
+        director.settled_ledgers().unwrap();
+        director.stop().unwrap();
+    }
 }
 
 #[test]

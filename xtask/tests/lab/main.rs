@@ -5,6 +5,8 @@
 //! about the product.
 #![forbid(unsafe_code)]
 
+mod access;
+mod caches;
 mod changes;
 mod checks;
 mod churn;
@@ -12,10 +14,12 @@ mod expiry;
 mod faults;
 mod front;
 mod ground;
+mod hooks;
 mod hops;
 mod ipvsadm;
 mod joining;
 mod kernel;
+mod kinds;
 mod limits;
 mod listing;
 mod live;

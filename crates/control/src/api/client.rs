@@ -1,6 +1,7 @@
 //! Asking a running daemon.
 
 use std::{
+    future::Future,
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -8,11 +9,15 @@ use std::{
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    Request, StatusCode, body::Bytes, client::conn::http1, header, http::request::Builder,
+    Request, StatusCode,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    header,
+    http::request::Builder,
 };
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, runtime::Runtime};
 
 /// How long the whole answer may take; a daemon needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,6 +42,14 @@ pub enum FetchError {
         .0.display()
     )]
     Forbidden(PathBuf),
+    /// It is there and says nothing.
+    #[error("{}: the xlvs here does not answer: {reason}; see its log", socket.display())]
+    Silent {
+        /// The socket.
+        socket: PathBuf,
+        /// How that was seen.
+        reason: String,
+    },
     /// It answered something else.
     #[error("{}: {path}: {status}; is it an xlvs of another version?", socket.display())]
     Status {
@@ -63,7 +76,15 @@ pub enum FetchError {
 /// # Errors
 /// See [`FetchError`].
 pub fn fetch(socket: &Path, path: &str) -> Result<Vec<u8>, FetchError> {
-    exchange(socket, Request::get(path), Vec::new())
+    fetch_within(socket, path, PATIENCE)
+}
+
+/// As [`fetch`], within another time than five seconds.
+///
+/// # Errors
+/// See [`FetchError`].
+pub fn fetch_within(socket: &Path, path: &str, patience: Duration) -> Result<Vec<u8>, FetchError> {
+    exchange(socket, Request::get(path), Vec::new(), patience)
 }
 
 /// Sends the daemon at `socket` something, as JSON; otherwise as [`fetch`].
@@ -71,33 +92,73 @@ pub fn fetch(socket: &Path, path: &str) -> Result<Vec<u8>, FetchError> {
 /// # Errors
 /// See [`FetchError`].
 pub fn send<T: Serialize>(socket: &Path, path: &str, what: &T) -> Result<Vec<u8>, FetchError> {
-    let json = serde_json::to_vec(what).map_err(|error| FetchError::Broken {
-        socket: socket.to_owned(),
-        reason: error.to_string(),
-    })?;
+    let json = serde_json::to_vec(what).map_err(|error| broken(socket, &error))?;
     let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
-    exchange(socket, request, json)
+    exchange(socket, request, json, PATIENCE)
 }
 
-fn exchange(socket: &Path, request: Builder, body: Vec<u8>) -> Result<Vec<u8>, FetchError> {
-    let broken = |reason: String| FetchError::Broken { socket: socket.to_owned(), reason };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| broken(error.to_string()))?;
-    runtime.block_on(async {
-        match tokio::time::timeout(PATIENCE, ask(socket, request, body)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(broken(format!("nothing came for {} s", PATIENCE.as_secs()))),
+/// Asks for a stream of lines, and hands each over until the stream ends or `take` has enough
+/// (false). Only the beginning has to come within five seconds; otherwise as [`fetch`].
+///
+/// # Errors
+/// See [`FetchError`]; [`FetchError::Broken`] also if the daemon ends.
+pub fn follow(
+    socket: &Path,
+    path: &str,
+    take: &mut dyn FnMut(&str) -> bool,
+) -> Result<(), FetchError> {
+    let broken = |error: &dyn std::error::Error| broken(socket, error);
+    runtime(socket)?.block_on(async {
+        let begun = ask(socket, Request::get(path), Vec::new());
+        let mut body = in_time(socket, PATIENCE, begun).await?;
+        let mut rest = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
+            rest.extend_from_slice(&data);
+            while let Some(end) = rest.iter().position(|octet| *octet == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                if !take(&String::from_utf8_lossy(&line[..end])) {
+                    return Ok(());
+                }
+            }
         }
+        Ok(())
     })
 }
 
-async fn ask(socket: &Path, request: Builder, body: Vec<u8>) -> Result<Vec<u8>, FetchError> {
-    let broken = |error: &dyn std::error::Error| FetchError::Broken {
-        socket: socket.to_owned(),
-        reason: error.to_string(),
+fn exchange(
+    socket: &Path,
+    request: Builder,
+    body: Vec<u8>,
+    patience: Duration,
+) -> Result<Vec<u8>, FetchError> {
+    let whole = async {
+        let answer = ask(socket, request, body).await?;
+        let body = answer.collect().await.map_err(|error| broken(socket, &error))?;
+        Ok(body.to_bytes().to_vec())
     };
+    runtime(socket)?.block_on(in_time(socket, patience, whole))
+}
+
+fn runtime(socket: &Path) -> Result<Runtime, FetchError> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().map_err(|error| broken(socket, &error))
+}
+
+async fn in_time<T>(
+    socket: &Path,
+    patience: Duration,
+    asked: impl Future<Output = Result<T, FetchError>>,
+) -> Result<T, FetchError> {
+    tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| {
+        let reason = format!("nothing came for {} s", patience.as_secs_f32());
+        Err(FetchError::Silent { socket: socket.to_owned(), reason })
+    })
+}
+
+/// The body of the answer.
+async fn ask(socket: &Path, request: Builder, body: Vec<u8>) -> Result<Incoming, FetchError> {
+    let broken = |error: &dyn std::error::Error| broken(socket, error);
     let stream = UnixStream::connect(socket).await.map_err(|error| refusal(socket, &error))?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
@@ -112,8 +173,11 @@ async fn ask(socket: &Path, request: Builder, body: Vec<u8>) -> Result<Vec<u8>, 
     if status != StatusCode::OK {
         return Err(FetchError::Status { socket: socket.to_owned(), path, status });
     }
-    let body = answer.into_body().collect().await.map_err(|error| broken(&error))?;
-    Ok(body.to_bytes().to_vec())
+    Ok(answer.into_body())
+}
+
+fn broken(socket: &Path, error: &dyn std::error::Error) -> FetchError {
+    FetchError::Broken { socket: socket.to_owned(), reason: error.to_string() }
 }
 
 fn refusal(socket: &Path, error: &io::Error) -> FetchError {
@@ -122,6 +186,10 @@ fn refusal(socket: &Path, error: &io::Error) -> FetchError {
         io::ErrorKind::NotFound => FetchError::NoDaemon { socket, reason: "there is no socket" },
         io::ErrorKind::ConnectionRefused => {
             FetchError::NoDaemon { socket, reason: "nobody listens" }
+        }
+        // Nobody takes connections from the queue.
+        io::ErrorKind::WouldBlock => {
+            FetchError::Silent { socket, reason: "too many wait for an answer".to_owned() }
         }
         io::ErrorKind::PermissionDenied => FetchError::Forbidden(socket),
         _ => FetchError::Broken { socket, reason: error.to_string() },

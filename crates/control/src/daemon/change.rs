@@ -96,8 +96,10 @@ impl Daemon {
         let snapshot = self.publisher.current();
         self.director.enlist(&snapshot.services);
         self.matched.follow(&snapshot);
+        self.tell_drains(&before, &snapshot.services);
         self.tell_turns();
         self.follow_quorums().await;
+        self.show();
         self.ask_servers();
         let _ = self.ask.send(self.servers()).await;
     }

@@ -1,9 +1,10 @@
 //! What the checks find becomes what the workers read.
 
-use ::health::event::{Event, Health};
+use ::health::event::Event;
 use dataplane::topology::Topology;
 
 use super::{Daemon, managed};
+use crate::report::Outlook;
 
 impl Daemon {
     /// Takes what was found, and whatever else was found meanwhile, and publishes it once.
@@ -12,18 +13,11 @@ impl Daemon {
         let mut next = Some(first);
         let mut changed = false;
         while let Some(event) = next {
-            if let Some(server) = services.server(event.server) {
-                let service = services.service_of(event.server);
-                let name = service.map_or("?", |service| service.name.as_str());
-                let endpoint = std::net::SocketAddr::new(server.address, server.port);
-                let level = match event.health {
-                    Health::Down => log::Level::Warn,
-                    Health::Up => log::Level::Info,
-                    Health::Waiting => log::Level::Debug,
-                };
-                log::log!(level, "{name}: {endpoint} is {} ({})", event.health.name(), event.why);
+            let before = self.registry.board.known(event.server).cloned();
+            if self.registry.board.take(&event, &services) {
+                changed = true;
+                self.tell_health(&event, before.as_ref(), &services);
             }
-            changed |= self.registry.board.take(&event, &services);
             next = self.found.try_recv().ok();
         }
         if changed {
@@ -31,17 +25,6 @@ impl Daemon {
             self.look_at_checks().await;
             self.publish().await;
             self.memory.write(&self.registry.board.memory(&self.registry.model, &services));
-        }
-    }
-
-    /// Tells which services gained or lost their quorum.
-    pub(super) fn tell_turns(&mut self) {
-        for turn in self.registry.turned() {
-            let sorry = if turn.sorry { "; its sorry server takes new connections" } else { "" };
-            match turn.quorum {
-                true => log::info!("{}: has its quorum{sorry}", turn.name),
-                false => log::warn!("{}: is below its quorum{sorry}", turn.name),
-            }
         }
     }
 
@@ -61,17 +44,29 @@ impl Daemon {
             };
             match (done, gone) {
                 (Ok(()), true) => {
-                    log::warn!("vip {}: withdrawn, its services are below quorum", vip.address);
                     self.withdrawn.insert(vip.address);
+                    let why = "its services are below quorum";
+                    self.tell_vip(vip.address, ["announced", "withdrawn"], why.to_owned());
                 }
                 (Ok(()), false) => {
-                    log::info!("vip {}: back, its services have their quorum", vip.address);
                     self.withdrawn.remove(&vip.address);
+                    let why = "its services have their quorum";
+                    self.tell_vip(vip.address, ["withdrawn", "announced"], why.to_owned());
                 }
                 // Tried again with the next change.
                 (Err(error), _) => log::warn!("{error}"),
             }
         }
+    }
+
+    /// Lets listings tell what was decided.
+    pub(super) fn show(&self) {
+        let services = &self.publisher.current().services;
+        self.outlook.store(std::sync::Arc::new(Outlook {
+            stopping: self.stopping,
+            withdrawn: self.withdrawn.iter().copied().collect(),
+            standings: self.registry.board.standings(&self.registry.model, services),
+        }));
     }
 
     /// Lets checks pause whose VIP is elsewhere.
@@ -83,7 +78,13 @@ impl Daemon {
 
     /// Asks what the checks know, for listings.
     pub(super) async fn look_at_checks(&self) {
-        if let Some(report) = self.health.report().await {
+        if let Some(mut report) = self.health.report().await {
+            let suspects = &self.registry.board.suspects;
+            for id in suspects.all() {
+                if let Some(known) = report.servers.get_mut(&id) {
+                    known.suspect = suspects.why(id).map(str::to_owned);
+                }
+            }
             self.checked.store(std::sync::Arc::new(report));
         }
     }

@@ -9,6 +9,7 @@
 
 mod change;
 mod health;
+mod hints;
 mod matched;
 mod memory;
 mod pins;
@@ -16,12 +17,19 @@ mod ports;
 mod probes;
 mod publish;
 mod signals;
+mod tell;
 mod watch;
 mod workers;
 
 pub(crate) use pins::PINS;
 
-use std::{io, net::IpAddr, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    io,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ::health::{
     event::Event,
@@ -41,8 +49,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     api,
+    event::Chronicle,
     fault::Faults,
     front::{self, RulesError},
+    hooks::Hooks,
     kernel::{
         addresses::{AddressError, Addresses, ManagedAddress},
         sysctl::{self, SysctlError},
@@ -51,6 +61,7 @@ use crate::{
     load,
     model::{Model, Vip},
     registry::Registry,
+    report::Outlook,
     topology::{self, Mirror, MirrorError, Request},
 };
 
@@ -175,6 +186,13 @@ struct Daemon {
     withdrawn: HashSet<IpAddr>,
     /// What the checks knew when they were asked last.
     checked: Arc<ArcSwap<Report>>,
+    /// It was told to stop.
+    stopping: bool,
+    /// What listings tell of what was decided.
+    outlook: Arc<ArcSwap<Outlook>>,
+    /// What happened lately.
+    chronicle: Arc<Chronicle>,
+    hooks: Hooks,
 }
 
 async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), StartError> {
@@ -182,6 +200,7 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
     let memory = memory::Memory::beside(endpoint.path());
     registry.board.recall(memory.read());
     let services = registry.compile(&Services::default());
+    let hooks = Hooks::start(&registry.model.hooks).map_err(StartError::Thread)?;
     let model = &registry.model;
     let tap = Arc::new(open_tap(model)?);
     let (resolve, resolve_requests) = crossbeam_channel::bounded(256);
@@ -232,8 +251,14 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
         memory,
         withdrawn: HashSet::new(),
         checked: Arc::default(),
+        stopping: false,
+        outlook: Arc::default(),
+        chronicle: Arc::default(),
+        hooks,
     };
     daemon.ask_servers();
+    daemon.show();
+    daemon.tell_turns();
     let added = daemon.add_vips().await;
     bridge(resolve_requests, ask)?;
     let result = match added {
@@ -250,10 +275,11 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
 
 impl Daemon {
     async fn add_vips(&mut self) -> Result<(), StartError> {
-        for vip in self.registry.model.vips.iter().filter(|vip| vip.managed) {
-            let wanted = managed(vip);
+        let vips: Vec<_> = self.registry.model.vips.iter().filter(|vip| vip.managed).collect();
+        for wanted in vips.into_iter().map(managed) {
             self.vips.add(&wanted).await?;
-            log::info!("vip {}/{} on {}", wanted.address, wanted.length, wanted.interface);
+            let reason = format!("on {}", wanted.interface);
+            self.tell_vip(wanted.address, ["unknown", "announced"], reason);
         }
         Ok(())
     }
@@ -269,9 +295,13 @@ impl Daemon {
     fn stop(mut self) {
         self.ports.detach_all();
         self.crew.stop();
+        self.hooks.finish(HOOKS_TIME);
         log::info!("stopped");
     }
 }
+
+/// How long hooks may run on at the end.
+const HOOKS_TIME: Duration = Duration::from_secs(5);
 
 /// A managed VIP as an address of the box.
 fn managed(vip: &Vip) -> ManagedAddress {

@@ -10,24 +10,24 @@ use std::{
 use dataplane::{
     engine::{Handle, Order},
     snapshot::Snapshot,
-    topology::{PortId, Topology},
+    topology::Topology,
 };
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
-use xsk::PortStats;
 
 use super::{Daemon, StartError, signals::Signals};
 use crate::{
     api,
+    registry::Hints,
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
     traffic,
 };
 
-/// How often old snapshots are freed and the sockets' statistics read.
-const UPKEEP: Duration = Duration::from_millis(500);
+/// How often old snapshots are freed, the sockets' statistics read, and traffic's hints heeded.
+const UPKEEP: Duration = Hints::PERIOD;
 
 /// How often servers in slow start get their next share.
 const RAMP: Duration = Duration::from_secs(1);
@@ -47,13 +47,15 @@ impl Daemon {
             changed.send_replace(Arc::new(topology));
         }));
         let (desk, mut asks) = mpsc::channel(16);
-        let router = api::router(self.source()).merge(api::commands(desk));
+        let router = api::router(self.source())
+            .merge(api::commands(desk))
+            .merge(api::events(Arc::clone(&self.chronicle)));
         let api = tokio::spawn(endpoint.serve(router));
         let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
         let mut ramp = interval(RAMP);
         ramp.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        log::info!("forwarding");
+        self.tell_director("starting", "forwarding", String::new());
         let mut end = None;
         let result = loop {
             tokio::select! {
@@ -90,6 +92,7 @@ impl Daemon {
                     self.ports.note_facts();
                     self.release().await;
                     self.look_at_checks().await;
+                    self.heed_traffic().await;
                 }
             }
         };
@@ -104,10 +107,17 @@ impl Daemon {
     /// Withdraws managed VIPs, so that no new clients come; returns when to stop. Until then
     /// everything goes on.
     async fn withdraw(&mut self) -> Instant {
+        self.stopping = true;
+        self.show();
         self.withdraw_vips().await;
         let grace = self.registry.model.stop_grace;
-        if !grace.is_zero() {
-            log::info!("stopping: forwarding goes on for {} s", grace.as_secs_f32());
+        let reason = format!("forwarding goes on for {} s", grace.as_secs_f32());
+        self.tell_director("forwarding", "stopping", reason);
+        for vip in self.registry.model.vips.iter().filter(|vip| vip.managed) {
+            if !self.withdrawn.contains(&vip.address) {
+                let states = ["announced", "withdrawn"];
+                self.tell_vip(vip.address, states, "xlvs stops".to_owned());
+            }
         }
         Instant::now() + grace
     }
@@ -149,36 +159,47 @@ impl Daemon {
         let (handles, stats) = (self.crew.handles().to_vec(), self.crew.stats());
         let (started, cores) = (self.started, self.crew.cores.clone());
         let interfaces = self.ports.facts();
-        let checked = Arc::clone(&self.checked);
+        let hooks = self.hooks.counter();
+        let (checked, outlook) = (Arc::clone(&self.checked), Arc::clone(&self.outlook));
         Arc::new(move || {
+            let (rings, alive) = rings(&snapshots.load(), &handles);
             let facts = Facts {
                 started,
                 interfaces: interfaces.lock().unwrap_or_else(PoisonError::into_inner).clone(),
                 cores: cores.clone(),
-                rings: rings(&snapshots.load(), &handles),
+                rings,
+                alive,
                 health: checked.load_full(),
+                outlook: outlook.load_full(),
+                hooks: hooks(),
             };
             report::build(&director, &snapshots.load(), &stats, &facts)
         })
     }
 }
 
-/// The kernel's counters of all sockets; each worker reads those of its own.
-fn rings(snapshot: &Snapshot, handles: &[Handle]) -> Vec<Ring> {
-    let of_worker = |(worker, handle): (usize, &Handle)| {
+/// The kernel's counters of all sockets; each worker reads those of its own. And which of the
+/// workers answered: all are asked at once, so the silent ones cost one wait together.
+fn rings(snapshot: &Snapshot, handles: &[Handle]) -> (Vec<Ring>, Vec<bool>) {
+    let ask = |handle: &Handle| {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         handle.order(Order::Report(sender));
-        let stats = receiver.recv_timeout(ANSWER_TIME).unwrap_or_default();
-        let ring = move |(port, queue, stats): &(PortId, u32, PortStats)| {
-            let interface = &snapshot.topology.interfaces[usize::from(*port)];
-            Ring::new(&interface.name, *queue, worker, stats)
-        };
-        stats.iter().map(ring).collect::<Vec<_>>()
+        receiver
     };
-    let mut rings: Vec<Ring> = handles.iter().enumerate().flat_map(of_worker).collect();
+    let asked: Vec<_> = handles.iter().map(ask).collect();
+    let deadline = std::time::Instant::now() + ANSWER_TIME;
+    let (mut rings, mut alive) = (Vec::new(), Vec::new());
+    for (worker, answer) in asked.into_iter().enumerate() {
+        let stats = answer.recv_deadline(deadline);
+        alive.push(stats.is_ok());
+        for (port, queue, stats) in stats.unwrap_or_default() {
+            let interface = &snapshot.topology.interfaces[usize::from(port)];
+            rings.push(Ring::new(&interface.name, queue, worker, &stats));
+        }
+    }
     rings.sort_by(|a, b| (&a.interface, a.queue).cmp(&(&b.interface, b.queue)));
-    rings
+    (rings, alive)
 }
 
 /// How long a worker may take to answer: it looks once a breath.
-const ANSWER_TIME: Duration = Duration::from_millis(100);
+const ANSWER_TIME: Duration = Duration::from_millis(400);

@@ -7,7 +7,8 @@ use health::check::{
 };
 
 use super::{
-    cursor::{Cursor, Keys, Put, Spot, any_of},
+    cursor::{Cursor, Keys, Put, any_of},
+    program,
     scalar::{self, Wrong},
 };
 use crate::fault::Fault;
@@ -433,19 +434,10 @@ fn hexadecimal(text: &str) -> Result<Vec<Option<u8>>, Wrong> {
 }
 
 fn exec(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Option<Probe> {
-    let at = keys.need("argv", faults, "write argv: [/usr/local/bin/check, word]")?;
-    let spot: Spot = at.spot();
-    let items = at.items(faults);
-    let argv: Vec<String> =
-        items.iter().filter_map(|item| item.text(faults)).map(str::to_owned).collect();
-    let user = keys.take("user").and_then(|at| at.read(faults, scalar::name));
+    let argv = program::argv(keys, "/usr/local/bin/check", faults);
+    let user = program::user(keys, faults);
     let weight = keys.take("weight").and_then(|at| at.truth(faults)).unwrap_or(false);
-    if argv.first().is_none_or(|program| !program.starts_with('/')) {
-        faults.push(spot.fault("no program", "write its whole path first: no shell is asked"));
-        return None;
-    }
-    let user = user.map_or_else(|| "nobody".to_owned(), |put| put.value);
-    Some(Probe::Exec(Exec { argv, user, weight }))
+    Some(Probe::Exec(Exec { argv: argv?, user, weight }))
 }
 
 fn file(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Option<Probe> {

@@ -11,6 +11,7 @@ use super::{
     access,
     cursor::{Cursor, Keys, Put, Spot},
     health::{self, Health},
+    hook::{self, Hook},
     lvs::{self, Lifecycle},
     mark,
     persistence::{self, Persistence},
@@ -56,6 +57,8 @@ pub struct Service {
     pub lifecycle: Lifecycle,
     /// `checks` and what belongs to them.
     pub health: Health,
+    /// `hooks`.
+    pub hooks: Vec<Hook>,
     /// `servers` or `pool`.
     pub servers: Servers,
 }
@@ -120,6 +123,7 @@ pub(super) fn service(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Servic
             .unwrap_or_default(),
         lifecycle: lvs::of_service(&mut keys, marked, faults),
         health: health::health(&mut keys, faults),
+        hooks: super::list(keys.take("hooks"), faults, hook::hook),
         servers: either_servers(&mut keys, faults),
     };
     keys.finish(faults, |_| false);

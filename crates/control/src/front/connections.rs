@@ -48,8 +48,20 @@ pub struct Filter {
     pub server: Option<IpAddr>,
     /// The service that scheduled it, also one that is removed by now.
     pub service: Option<ServiceRef>,
-    /// The state's name.
+    /// Its protocol.
+    pub protocol: Option<ipvsadm::Protocol>,
+    /// The state's name, one of [`states`].
     pub state: Option<String>,
+}
+
+/// The names of all states, those of templates (`NONE`, `ASSURED`) among them; in order, each once.
+pub fn states() -> Vec<&'static str> {
+    let mut names: Vec<&str> =
+        (0..=u8::MAX).filter_map(State::from_number).map(State::name).collect();
+    names.extend([0, 1].map(template::state_name));
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Entries looked at for a page.
@@ -173,6 +185,7 @@ impl Filter {
         same(self.client, row.source.address)
             && same(self.vip, row.virtual_service.address)
             && same(self.server, row.destination.address)
+            && self.protocol.is_none_or(|wanted| row.protocol == Some(wanted))
             && self.state.as_ref().is_none_or(|state| *state == row.state)
     }
 }

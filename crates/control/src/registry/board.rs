@@ -1,7 +1,10 @@
 //! What health knows of servers, and what their services make of it: which of them take new
 //! connections, which lose their old ones, whether the sorry server is needed.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use dataplane::snapshot::{self, ServerId, ServiceId, Services};
 use hashbrown::HashMap;
@@ -12,7 +15,15 @@ use health::{
     pool::{Decision, Pool, Seat},
 };
 
-use crate::model::{Model, OnDown, Server, Service, Vip};
+use super::{
+    hints::Suspects,
+    stand::{Stand, Turn},
+};
+use crate::{
+    event::Counts,
+    model::{Model, OnDown, Server, Service, Vip},
+    report::Standing,
+};
 
 /// Everything that is known.
 #[derive(Default)]
@@ -21,6 +32,8 @@ pub struct Board {
     pools: HashMap<ServiceId, (Pool, Decision)>,
     /// What an earlier run knew, by [`name`].
     earlier: HashMap<String, Health>,
+    /// Servers that their traffic speaks against.
+    pub suspects: Suspects,
 }
 
 /// A server.
@@ -34,19 +47,6 @@ pub struct Known {
     pub why: String,
     /// Since when.
     pub since: SystemTime,
-}
-
-/// A service gained its quorum, or lost it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// Which service.
-    pub service: ServiceId,
-    /// Its name.
-    pub name: String,
-    /// It has its quorum now.
-    pub quorum: bool,
-    /// The sorry server takes new connections now.
-    pub sorry: bool,
 }
 
 impl Board {
@@ -65,6 +65,27 @@ impl Board {
         there
     }
 
+    /// Suspects a server for so long at most, unless no other one of its service would be left;
+    /// true if it is suspect now.
+    pub fn suspect(
+        &mut self,
+        server: ServerId,
+        service: &snapshot::Service,
+        most: Duration,
+        why: String,
+    ) -> bool {
+        let serves = |id: &ServerId| {
+            let known = self.servers.get(id);
+            known.is_some_and(|known| known.health == Health::Up) && !self.suspects.has(*id)
+        };
+        let alone = !service.servers.iter().any(|id| *id != server && serves(id));
+        if alone || !serves(&server) {
+            return false;
+        }
+        self.suspects.add(server, most, why);
+        true
+    }
+
     /// What is known of a server.
     pub fn known(&self, server: ServerId) -> Option<&Known> {
         self.servers.get(&server)
@@ -73,6 +94,39 @@ impl Board {
     /// What was decided about a service last.
     pub fn decision(&self, service: ServiceId) -> Option<&Decision> {
         self.pools.get(&service).map(|(_, decision)| decision)
+    }
+
+    /// How all services stand to their quorums.
+    pub fn standings(&self, model: &Model, services: &Services) -> HashMap<ServiceId, Standing> {
+        let standing = |service: &Service| {
+            let id = *services.by_key.get(&service.key)?;
+            let decision = self.decision(id)?;
+            let needed = service.health.pool.quorum;
+            let standing = Standing {
+                quorum: decision.quorum && (!decision.waiting || decision.weight >= needed),
+                waiting: decision.waiting,
+                weight: decision.weight,
+                needed,
+                sorry: decision.sorry,
+            };
+            Some((id, standing))
+        };
+        model.services.iter().filter_map(standing).collect()
+    }
+
+    /// How a service is, for who hears of an event.
+    pub fn counts(&self, model: &Model, services: &Services, id: ServiceId) -> Option<Counts> {
+        let is = |service: &&Service| services.by_key.get(&service.key) == Some(&id);
+        let service = model.services.iter().find(is)?;
+        let seats = seated(service, services);
+        let seats: Vec<Seat> =
+            seats.map(|(server, id)| self.seat(service, server, id, services)).collect();
+        Some(Counts {
+            up: seats.iter().filter(|seat| seat.health == Health::Up).count(),
+            servers: seats.len(),
+            weight: self.decision(id).map_or(0, |decision| decision.weight),
+            quorum: service.health.pool.quorum,
+        })
     }
 
     /// The servers that are to be asked: those with checks.
@@ -149,7 +203,7 @@ impl Board {
     }
 
     /// Writes into the compiled services what health makes of them, and gives the services whose
-    /// quorum or sorry server turned.
+    /// stand turned.
     pub fn overlay(&mut self, model: &Model, services: &mut Services) -> Vec<Turn> {
         let mut turns = Vec::new();
         for service in &model.services {
@@ -159,12 +213,10 @@ impl Board {
                 .collect();
             let (pool, decision) = self.pools.entry(id).or_default();
             let before = std::mem::replace(decision, pool.decide(&service.health.pool, &seats));
-            let first = before.uses.is_empty() && before.tiers == 0;
-            let (was, is) =
-                ((before.quorum || first, before.sorry), (decision.quorum, decision.sorry));
-            if was != is {
-                let (name, (quorum, sorry)) = (service.name.clone(), is);
-                turns.push(Turn { service: id, name, quorum, sorry });
+            let before = (before != Decision::default()).then(|| Stand::of(&before));
+            let now = Stand::of(decision);
+            if before != Some(now) {
+                turns.push(Turn { service: id, before, now });
             }
             let decision = decision.clone();
             for (seat, used) in seats.iter().zip(&decision.uses) {
@@ -194,13 +246,16 @@ impl Board {
             tier: server.tier,
             weight: server.weight,
             drained: services.server(id).is_some_and(|record| record.drained),
-            health: health.or_else(earlier).unwrap_or(unknown),
+            health: match health.or_else(earlier).unwrap_or(unknown) {
+                Health::Up if self.suspects.has(id) => Health::Waiting,
+                health => health,
+            },
         }
     }
 }
 
 /// The servers of a service with the ids that the compiled services give them.
-fn seated<'s>(
+pub(super) fn seated<'s>(
     service: &'s Service,
     services: &Services,
 ) -> impl Iterator<Item = (&'s Server, ServerId)> {

@@ -172,7 +172,7 @@ fn target(
     };
     Target {
         address,
-        port: if probe.has_port() { port } else { 0 },
+        port: if probe.has_port() || probe.tells_the_port() { port } else { 0 },
         source: terms.source.as_ref().map(|put| put.value),
         interface: terms.interface.as_ref().map(|put| put.value.clone()),
         via: if by_service { Via::Service(path) } else { Via::Direct },

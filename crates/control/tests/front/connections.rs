@@ -134,13 +134,15 @@ fn filters_choose() {
         }
     };
     let any = Filter::default;
-    let cases: [(Filter, &[usize]); 10] = [
+    let cases: [(Filter, &[usize]); 12] = [
         (any(), &[0, 1, 2, 3]),
         (Filter { client: client("100.64.0.0"), ..any() }, &[0, 1]),
         (Filter { vip: client("10.9.0.7"), ..any() }, &[3]),
         (Filter { server: client("10.0.0.11"), ..any() }, &[0, 2, 3]),
         (Filter { state: Some("FIN_WAIT".to_owned()), ..any() }, &[1, 2]),
         (Filter { state: Some("UDP".to_owned()), ..any() }, &[3]),
+        (Filter { protocol: Some(ipvsadm::Protocol::Tcp), ..any() }, &[0, 1, 2]),
+        (Filter { protocol: Some(ipvsadm::Protocol::Sctp), ..any() }, &[]),
         (Filter { service: service("-A -t 10.9.0.1:80"), ..any() }, &[0, 1, 2]),
         // It is gone; its connections are not.
         (Filter { service: service("-A -f 7"), ..any() }, &[3]),
@@ -230,4 +232,13 @@ fn templates_are_listed_and_single_packets_are_not() {
     let mut found = 0;
     pages(&mut stage, &only, |page| found += page.len());
     assert_eq!(found, 1);
+}
+
+/// As lvs-semantics has them, A.5, A.8 and A.9.
+#[test]
+fn all_states_have_names() {
+    let expected = "ASSURED C-ECHOED C-REPLIED C-SENT C-WAIT CLOSE CLOSED CLOSE_WAIT COOKIE \
+        ESTABLISHED FIN_WAIT INIT INIT1 LAST_ACK LISTEN NONE REJECTED S-ACK-SENT S-RECEIVED S-SENT \
+        SYNACK SYN_RECV SYN_SENT TIME_WAIT UDP";
+    assert_eq!(control::front::states().join(" "), expected);
 }

@@ -65,19 +65,34 @@ fn port_0_may_not_take_what_the_box_listens_to() {
 fn a_file_of_rules_is_loaded_as_a_whole_or_its_line_is_named() {
     let good = "# by ipvsadm-save\n-A -t 10.9.0.1:80 -s rr\n\
                 -a -t 10.9.0.1:80 -r 10.0.0.11:80 -m -w 1\n";
-    let rows: [(String, Result<usize, &str>); 6] = [
+    let rows: [(String, Result<usize, &str>); 9] = [
         (good.to_owned(), Ok(2)),
         (String::new(), Ok(1)),
         (
             format!("{good}-a -t 10.9.0.1:80 -r 10.0.0.11:80 -m\n"),
-            Err("web.rules:4: Destination already exists"),
+            Err("web.rules:4: Destination already exists; remove the line"),
         ),
-        (format!("{good}\n-A -t 10.9.0.2:22\n"), Err("web.rules:5: Service already exists")),
+        (
+            format!("{good}\n-A -t 10.9.0.2:22\n"),
+            Err("web.rules:5: Service already exists; rules are added to the configuration"),
+        ),
         (
             format!("{good}-A -t 10.9.0.1:0 -p\n"),
             Err("web.rules:4: a service on port 0 of 10.9.0.1 "),
         ),
         (format!("{good}-A -x nonsense\n"), Err("web.rules:4: ")),
+        (
+            "-a -t 10.9.0.7:80 -r 10.0.0.11:80 -m\n".to_owned(),
+            Err("web.rules:1: Service not defined; write the -A line of that service before it"),
+        ),
+        (
+            format!("{good}-A -t 10.9.0.7:80 -s fastest\n"),
+            Err("web.rules:4: Scheduler or persistence engine not found; write a scheduler"),
+        ),
+        (
+            format!("{good}-A -t 10.9.0.7 -s rr --colour\n"),
+            Err("web.rules:4: --colour: unknown option; write the line as ipvsadm-save does"),
+        ),
     ];
     for (text, expected) in rows {
         let mut stage = Stage::new(FILE);

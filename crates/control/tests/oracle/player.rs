@@ -31,6 +31,9 @@ use oracle::{
 
 use crate::ground_box::topology;
 
+/// Milliseconds from one sample of the estimators to the next.
+const SAMPLES: u64 = control::traffic::PERIOD.as_millis() as u64;
+
 /// A director that has just come up.
 pub(crate) struct Player {
     sysctl: Vec<(String, String)>,
@@ -104,6 +107,14 @@ impl Player {
                 self.wait(*seconds);
                 Vec::new()
             }
+            Deed::Steady { seconds, rate, packet } => {
+                self.steady(*seconds, *rate, packet);
+                Vec::new()
+            }
+            Deed::Sample => {
+                self.until((self.now.millis / SAMPLES + 1) * SAMPLES + 1000);
+                Vec::new()
+            }
             Deed::Packet(packet) => self.packet(packet),
             Deed::Picks { packets, compact } => {
                 let picks: Vec<String> = packets.iter().map(|packet| self.pick(packet)).collect();
@@ -118,14 +129,29 @@ impl Player {
     }
 
     fn wait(&mut self, seconds: u32) {
-        for _ in 0..seconds * 10 {
-            self.now.millis += 100;
+        self.until(self.now.millis + 1000 * u64::from(seconds));
+        self.sweep();
+    }
+
+    /// Lets time go by.
+    fn until(&mut self, millis: u64) {
+        while self.now.millis < millis {
+            let before = self.now.millis;
+            self.now.millis = millis.min(before + 100);
             self.worker.breathe(&mut self.io, self.now);
-            if self.now.millis.is_multiple_of(2000) {
+            if self.now.millis / SAMPLES != before / SAMPLES {
                 self.measure();
             }
         }
-        self.sweep();
+    }
+
+    fn steady(&mut self, seconds: u32, rate: u32, packet: &Packet) {
+        let begun = self.now.millis;
+        for number in 0..seconds * rate {
+            self.until(begun + u64::from(1000 * number / rate));
+            self.send(packet);
+        }
+        self.until(begun + u64::from(1000 * seconds));
     }
 
     /// Expiry comes up to a second late, a kernel's timers do not: lets the sweep pass once more,

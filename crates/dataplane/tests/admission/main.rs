@@ -8,4 +8,5 @@ mod office;
 mod one_packet;
 mod persistence;
 mod races;
+mod reset_counts;
 mod thresholds;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use hickory_proto::{
     op::{Message, MessageType, Query},
-    rr::{Name, RecordType},
+    rr::{Name, RData, RecordType, rdata::TXT},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -115,12 +115,12 @@ pub fn parse(octets: &[u8], question: &Message, probe: &Dns) -> Answer {
         return Answer::Cut;
     }
     let same = |text: &str| text.trim_end_matches('.') == wanted.trim_end_matches('.');
-    let mut records = message.answers.iter().map(|record| record.data.to_string());
+    let mut records = message.answers.iter().map(|record| written(&record.data));
     if let Some(record) = records.find(|record| same(record)) {
         return Answer::Judged(Ok(Good::new(format!("answers {}", shown(record.as_bytes())))));
     }
-    let first: Vec<String> =
-        message.answers.iter().take(SHOWN).map(|record| record.data.to_string()).collect();
+    let first = message.answers.iter().take(SHOWN).map(|record| written(&record.data));
+    let (first, wanted) = (first.collect::<Vec<_>>(), shown(wanted.as_bytes()));
     let sentence = match first.is_empty() {
         true => format!("answers {code} without a record, not {wanted}"),
         false => format!("answers {}, not {wanted}", shown(first.join(", ").as_bytes())),
@@ -135,6 +135,22 @@ fn holds(octets: &[u8]) -> bool {
     let Some((head, rest)) = octets.split_at_checked(12) else { return true };
     let count = |at: usize| usize::from(u16::from_be_bytes([head[at], head[at + 1]]));
     5 * count(4) + 11 * (count(6) + count(8) + count(10)) <= rest.len()
+}
+
+/// As `dig +short` writes it: texts are quoted one by one (RFC 1035 section 5.1).
+fn written(data: &RData) -> String {
+    let RData::TXT(TXT { txt_data, .. }) = data else { return data.to_string() };
+    let texts: Vec<String> = txt_data.iter().map(|text| quoted(text)).collect();
+    texts.join(" ")
+}
+
+fn quoted(text: &[u8]) -> String {
+    let octets = text.iter().map(|octet| match octet {
+        b'"' | b'\\' => format!("\\{}", char::from(*octet)),
+        b' '..=b'~' => char::from(*octet).to_string(),
+        other => format!("\\{other:03}"),
+    });
+    format!("\"{}\"", octets.collect::<String>())
 }
 
 /// The codes that the file knows (RFC 1035 section 4.1.1), and others by number.
@@ -167,6 +183,16 @@ mod tests {
             octets.extend([192, 0, 2, 7]);
         }
         octets
+    }
+
+    /// As dig 9.18 prints them.
+    #[test]
+    fn texts_are_written_as_dig_does() {
+        let txt = |texts: Vec<&[u8]>| written(&RData::TXT(TXT::from_bytes(texts)));
+        assert_eq!(
+            txt(vec![b"v=spf1 -all", b"a\"b\\c\x07\xc3"]),
+            r#""v=spf1 -all" "a\"b\\c\007\195""#
+        );
     }
 
     #[test]

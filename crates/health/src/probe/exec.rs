@@ -1,118 +1,37 @@
-//! A program of the operator's: no shell, an environment of its own, an unprivileged user, a
-//! process group that ends with the probe.
+//! A program of the operator's ([`process`]).
 
-use std::{
-    fs, io,
-    process::{ExitStatus, Stdio},
-    time::Duration,
-};
-
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{
-    io::AsyncReadExt,
-    process::{Child, Command},
-};
+use std::{process::ExitStatus, time::Duration};
 
 use super::shown;
 use crate::{
     check::{Exec, Target},
     outcome::{Bad, Good, Kind},
+    process::{self, Program},
 };
 
-/// Octets of what it says that are kept.
-const WORDS: u64 = 200;
-
 pub(super) async fn ask(target: &Target, probe: &Exec, timeout: Duration) -> Result<Good, Bad> {
-    let mut group = Group(start(target, probe)?);
-    // Asked to end a little before the deadline; at the deadline, or when nobody wants the answer
-    // any more, the group is killed.
-    let patience = timeout.mul_f32(0.9);
-    let ended = tokio::time::timeout(patience, group.finish()).await;
-    let Ok(ended) = ended else {
-        group.signal(Signal::TERM);
-        let _ = group.0.wait().await;
-        let sentence = format!("still running after {} ms", patience.as_millis());
-        return Err(Bad::new(Kind::Timeout, sentence));
-    };
-    let (status, words) = ended.map_err(|error| failed(probe, &error))?;
-    judge(status, &words, probe.weight)
-}
-
-fn failed(probe: &Exec, error: &io::Error) -> Bad {
-    Bad::new(Kind::Local, format!("{}: {error}", probe.argv.first().map_or("", String::as_str)))
-}
-
-fn start(target: &Target, probe: &Exec) -> Result<Child, Bad> {
     let (address, port) = (target.address.to_string(), target.port.to_string());
     let filled = |word: &String| word.replace("{address}", &address).replace("{port}", &port);
-    let words: Vec<String> = probe.argv.iter().map(filled).collect();
-    let Some((program, words)) = words.split_first() else {
-        return Err(Bad::new(Kind::Local, "no program"));
+    let program = Program {
+        argv: probe.argv.iter().map(filled).collect(),
+        environment: vec![("XLVS_ADDRESS", address.clone()), ("XLVS_PORT", port.clone())],
+        user: &probe.user,
     };
-    let mut command = Command::new(program);
-    command
-        .args(words)
-        .env_clear()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("XLVS_ADDRESS", &address)
-        .env("XLVS_PORT", &port)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .kill_on_drop(true);
-    if rustix::process::geteuid().is_root() {
-        let (user, group) = user(&probe.user).map_err(|error| failed(probe, &error))?;
-        // As root, the standard library drops supplementary groups with the user.
-        command.uid(user).gid(group);
-    }
-    command.spawn().map_err(|error| failed(probe, &error))
-}
-
-/// A user's numbers, from /etc/passwd.
-fn user(name: &str) -> io::Result<(u32, u32)> {
-    let passwd = fs::read_to_string("/etc/passwd")?;
-    let line = |line: &str| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(name)).then_some(())?;
-        Some((fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
-    };
-    passwd
-        .lines()
-        .find_map(line)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no user {name}")))
-}
-
-/// A process and all that it starts; killed when dropped.
-struct Group(Child);
-
-impl Group {
-    /// Its exit status and the beginning of what it said.
-    async fn finish(&mut self) -> io::Result<(ExitStatus, Vec<u8>)> {
-        let mut words = Vec::new();
-        if let Some(stdout) = self.0.stdout.take() {
-            let mut stdout = stdout;
-            (&mut stdout).take(WORDS).read_to_end(&mut words).await?;
-            // A full pipe must not stop it.
-            tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await?;
+    // Asked to end a little before the deadline, and killed before it: with the answer nothing is
+    // left.
+    let patience = timeout * 9 / 10;
+    let ended = process::run(&program, patience, timeout / 20).await.map_err(|error| {
+        let name = probe.argv.first().map_or("", String::as_str);
+        Bad::new(Kind::Local, format!("{name}: {error}"))
+    })?;
+    match ended.status {
+        // Who says nothing may have complained.
+        Some(status) if ended.said.is_empty() => judge(status, &ended.complained, probe.weight),
+        Some(status) => judge(status, &ended.said, probe.weight),
+        None => {
+            let sentence = format!("still running after {} ms", patience.as_millis());
+            Err(Bad::new(Kind::Timeout, sentence))
         }
-        Ok((self.0.wait().await?, words))
-    }
-
-    fn signal(&self, signal: Signal) {
-        // After it was waited for the number may be another one's: then there is none.
-        let id = self.0.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        if let Some(id) = id {
-            // It may have ended by itself.
-            let _ = kill_process_group(id, signal);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
     }
 }
 
@@ -120,8 +39,8 @@ impl Drop for Group {
 ///
 /// # Errors
 /// It is not well.
-pub fn judge(status: ExitStatus, words: &[u8], weight: bool) -> Result<Good, Bad> {
-    let said = shown(words.split(|octet| *octet == b'\n').next().unwrap_or_default());
+pub fn judge(status: ExitStatus, said: &[u8], weight: bool) -> Result<Good, Bad> {
+    let said = shown(said);
     let said = if said.is_empty() { said } else { format!(": {said}") };
     match status.code() {
         Some(0) => Ok(Good::new(format!("exit code 0{said}"))),
@@ -136,7 +55,7 @@ pub fn judge(status: ExitStatus, words: &[u8], weight: bool) -> Result<Good, Bad
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, time::Instant};
+    use std::{fs, path::Path};
 
     use super::*;
     use crate::check::Via;
@@ -172,30 +91,47 @@ mod tests {
         assert_eq!(run(&["/etc/passwd"], false).await.expect_err("none").kind, Kind::Local);
     }
 
-    /// Neither it, nor what it started, nor what does not want to end.
+    /// Neither it, nor what it started, nor what does not want to end; also if only the first one
+    /// ends, when it is asked to or by itself.
     #[tokio::test]
     async fn nothing_is_left_of_one_that_hangs() {
-        let script = "trap '' TERM; sleep 61.5 & sleep 61.5";
-        let started = Instant::now();
-        let argv = ["/bin/sh", "-c", script];
-        let asked = run(&argv, false);
-        // As the prober does it.
-        let answer = tokio::time::timeout(Duration::from_millis(600), asked).await;
-        assert!(answer.is_err() || answer.is_ok_and(|answer| answer.is_err()));
-        assert!(started.elapsed() < Duration::from_secs(5));
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let left = std::fs::read_dir("/proc").expect("proc").flatten().filter(|entry| {
-            let line = fs::read(Path::new(&entry.path()).join("cmdline")).unwrap_or_default();
-            line.windows(4).any(|word| word == b"61.5")
-        });
-        assert_eq!(left.count(), 0);
+        // A word that no other process has.
+        let sleep = &format!("sleep 61.{}", std::process::id());
+        let late = "still running after 450 ms";
+        for (script, patience, answer) in [
+            ("trap '' TERM; SLEEP & SLEEP", 2000, Some(late)),
+            ("trap '' TERM; SLEEP & SLEEP", 200, None),
+            ("(trap '' TERM; SLEEP) & SLEEP", 2000, Some(late)),
+            ("SLEEP & echo left; exit 0", 2000, Some("exit code 0: left")),
+            ("SLEEP >/dev/null 2>&1 & exit 3", 2000, Some("exit code 3")),
+        ] {
+            let script = &script.replace("SLEEP", sleep);
+            let argv = ["/bin/sh", "-c", script];
+            // Where it has an end: nobody wants the answer any more.
+            let patience = Duration::from_millis(patience);
+            let asked = tokio::time::timeout(patience, run(&argv, false)).await;
+            let text = asked.ok().map(|asked| asked.map_or_else(|bad| bad.text, |good| good.text));
+            assert_eq!(text.as_deref(), answer, "{script}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert_eq!(running(sleep), 0, "{script}");
+        }
+    }
+
+    /// How many processes have these words in their command line.
+    fn running(words: &str) -> usize {
+        let all = fs::read_dir("/proc").expect("proc").flatten();
+        let is_one = |place: &Path| {
+            let line = fs::read(place.join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).replace('\0', " ").contains(words)
+        };
+        all.filter(|entry| is_one(&entry.path())).count()
     }
 
     #[tokio::test]
     async fn it_is_nobody() {
         if rustix::process::geteuid().is_root() {
             let answer = run(&["/bin/sh", "-c", "id -u; id -G"], false).await.expect("good");
-            let (nobody, _) = user("nobody").expect("nobody");
+            let (nobody, _) = process::user("nobody").expect("nobody");
             assert_eq!(answer.text, format!("exit code 0: {nobody}"));
         }
     }

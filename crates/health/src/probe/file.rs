@@ -1,6 +1,7 @@
 //! A number or a word in a file, as keepalived's FILE_CHECK.
 
-use tokio::io::AsyncReadExt;
+use rustix::fs::OFlags;
+use tokio::{fs::OpenOptions, io::AsyncReadExt};
 
 use crate::{
     check::File,
@@ -13,7 +14,10 @@ const MOST: u64 = 4096;
 pub(super) async fn ask(probe: &File) -> Result<Good, Bad> {
     let failed =
         |error: std::io::Error| Bad::new(Kind::Local, format!("{}: {error}", probe.path.display()));
-    let file = tokio::fs::File::open(&probe.path).await.map_err(failed)?;
+    let mut options = OpenOptions::new();
+    // A pipe without a writer would hold a thread for ever.
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+    let file = options.open(&probe.path).await.map_err(failed)?;
     let mut octets = Vec::new();
     file.take(MOST).read_to_end(&mut octets).await.map_err(failed)?;
     parse(&octets, probe)

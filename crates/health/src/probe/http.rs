@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    net::{Limited, Net, unreached},
+    limited::Limited,
+    net::{Net, unreached},
     tls,
 };
 use crate::{

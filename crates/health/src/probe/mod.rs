@@ -8,6 +8,7 @@ mod dns;
 mod exec;
 mod file;
 mod http;
+mod limited;
 mod lines;
 mod mysql;
 mod net;
@@ -57,12 +58,17 @@ pub async fn ask(net: &Net, question: &Question) -> Outcome {
 
 /// Asks, and waits no longer than this.
 async fn in_time(net: &Net, question: &Question, most: Duration) -> Result<Good, Bad> {
-    match tokio::time::timeout(most, dispatch(net, question)).await {
+    let net = net.anew();
+    match tokio::time::timeout(most, dispatch(&net, question)).await {
         Ok(verdict) => verdict,
-        Err(_) => Err(Bad::new(
-            Kind::Timeout,
-            format!("no complete answer within {} ms", question.timeout.as_millis()),
-        )),
+        Err(_) => {
+            let patience = question.timeout.as_millis();
+            let sentence = match &*question.probe {
+                Probe::Exec(_) => format!("still running after {patience} ms"),
+                _ => format!("{} within {patience} ms", net.awaited()),
+            };
+            Err(Bad::new(Kind::Timeout, sentence))
+        }
     }
 }
 
@@ -90,9 +96,17 @@ async fn dispatch(net: &Net, question: &Question) -> Result<Good, Bad> {
 #[doc(hidden)]
 pub mod parse {
     pub use super::{
-        dns::Answer as DnsAnswer, dns::parse as dns, exec::judge as exec, file::parse as file,
-        http::agrees as body, lines::take as line, mysql::parse as mysql, ping::answers as ping,
-        postgres::parse as postgres, redis::parse as redis, smtp::parse as smtp, tcp::find as tcp,
+        dns::{Answer as DnsAnswer, parse as dns},
+        exec::judge as exec,
+        file::parse as file,
+        http::agrees as body,
+        lines::take as line,
+        mysql::{judge as mysql_login, parse as mysql},
+        ping::answers as ping,
+        postgres::parse as postgres,
+        redis::parse as redis,
+        smtp::parse as smtp,
+        tcp::find as tcp,
         udp::judge as udp,
     };
 }

@@ -4,17 +4,19 @@
 use std::{
     io,
     net::SocketAddr,
-    pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use nix::sys::socket::{
+    setsockopt,
+    sockopt::{Ipv4RecvErr, Ipv6RecvErr},
+};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpSocket, TcpStream, UdpSocket},
-};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use crate::{
     ServerId,
@@ -40,12 +42,36 @@ pub trait ServicePath: Send + Sync {
 #[derive(Clone, Default)]
 pub struct Net {
     service: Option<Arc<dyn ServicePath>>,
+    /// How far a probe came that did not end in time.
+    progress: Arc<Progress>,
+}
+
+/// Whether a connection was asked for, and made.
+#[derive(Default)]
+struct Progress {
+    asked: AtomicBool,
+    made: AtomicBool,
 }
 
 impl Net {
     /// With a way through the service, or without one: then probes that want it fail.
     pub fn new(service: Option<Arc<dyn ServicePath>>) -> Self {
-        Self { service }
+        Self { service, progress: Arc::default() }
+    }
+
+    /// The same, for one probe.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.service.clone())
+    }
+
+    /// What was waited for when the time was over.
+    pub(super) fn awaited(&self) -> &'static str {
+        let Progress { asked, made } = &*self.progress;
+        match (asked.load(Ordering::Relaxed), made.load(Ordering::Relaxed)) {
+            (_, true) => "connected, but no complete answer",
+            (true, false) => "no answer to the connection request",
+            (false, false) => "no answer",
+        }
     }
 
     /// A connection to the target's port; the pin must live as long as it.
@@ -56,7 +82,9 @@ impl Net {
         let to = SocketAddr::new(target.address, target.port);
         let (socket, pin) = self.socket(target, Type::STREAM).map_err(local)?;
         let socket = TcpSocket::from_std_stream(socket.into());
+        self.progress.asked.store(true, Ordering::Relaxed);
         let stream = socket.connect(to).await.map_err(|error| unreached(&error))?;
+        self.progress.made.store(true, Ordering::Relaxed);
         Ok((stream, pin))
     }
 
@@ -67,6 +95,7 @@ impl Net {
     pub(crate) async fn datagrams(&self, target: &Target) -> Result<(UdpSocket, Pin), Bad> {
         let to = SocketAddr::new(target.address, target.port);
         let (socket, pin) = self.socket(target, Type::DGRAM).map_err(local)?;
+        hear_errors(&socket, to).map_err(local)?;
         let socket = UdpSocket::from_std(socket.into()).map_err(local)?;
         socket.connect(to).await.map_err(|error| unreached(&error))?;
         Ok((socket, pin))
@@ -104,61 +133,6 @@ pub(crate) fn direct(
     Ok(socket)
 }
 
-/// A stream of which only so much is read: who never ends takes no more time or memory than that.
-pub(crate) struct Limited<S> {
-    stream: S,
-    limit: usize,
-    read: usize,
-}
-
-impl<S> Limited<S> {
-    /// A server may send so many octets, and what is read with the last of them.
-    pub(crate) fn new(stream: S, limit: usize) -> Self {
-        Self { stream, limit, read: 0 }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Limited<S> {
-    fn poll_read(
-        mut self: pin::Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.read >= self.limit {
-            let sentence = format!("more than {} octets of an answer", self.limit);
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, sentence)));
-        }
-        let before = into.filled().len();
-        ready!(pin::Pin::new(&mut self.stream).poll_read(context, into))?;
-        self.read += into.filled().len() - before;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Limited<S> {
-    fn poll_write(
-        mut self: pin::Pin<&mut Self>,
-        context: &mut Context<'_>,
-        octets: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        pin::Pin::new(&mut self.stream).poll_write(context, octets)
-    }
-
-    fn poll_flush(
-        mut self: pin::Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        pin::Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(
-        mut self: pin::Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        pin::Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
 /// The largest datagram.
 const DATAGRAM: usize = 65_535;
 
@@ -179,6 +153,16 @@ pub(crate) async fn receive(socket: &UdpSocket) -> Result<Vec<u8>, Bad> {
     }
 }
 
+/// Lets a socket of datagrams hear all that ICMP says of them. Without it (ip(7), `IP_RECVERR`) the
+/// kernel keeps to itself that a router has no way to the host.
+pub(super) fn hear_errors(socket: &Socket, to: SocketAddr) -> io::Result<()> {
+    let set = match to {
+        SocketAddr::V4(_) => setsockopt(socket, Ipv4RecvErr, &true),
+        SocketAddr::V6(_) => setsockopt(socket, Ipv6RecvErr, &true),
+    };
+    set.map_err(io::Error::from)
+}
+
 /// The box could not even ask.
 pub(crate) fn local(error: io::Error) -> Bad {
     Bad::new(Kind::Local, format!("this box cannot ask: {error}"))
@@ -196,6 +180,10 @@ pub(crate) fn unreached(error: &io::Error) -> Bad {
         _ if protocol.contains(&error.raw_os_error()) => {
             Bad::new(Kind::Unreachable, "the host does not know the protocol")
         }
+        // ICMPv6 administratively prohibited, and routes that say so here.
+        _ if error.raw_os_error() == Some(Errno::ACCESS.raw_os_error()) => {
+            Bad::new(Kind::Unreachable, "prohibited on the way")
+        }
         ConnectionRefused => Bad::new(Kind::Refused, "connection refused"),
         HostUnreachable => Bad::new(Kind::Unreachable, "host unreachable"),
         NetworkUnreachable => Bad::new(Kind::Unreachable, "network unreachable"),
@@ -204,7 +192,7 @@ pub(crate) fn unreached(error: &io::Error) -> Bad {
         }
         UnexpectedEof => Bad::new(Kind::Closed, "connection closed"),
         TimedOut => Bad::new(Kind::Timeout, "connection timed out"),
-        // Ours, of [`Limited`].
+        // Ours, of [`super::limited`].
         QuotaExceeded => Bad::new(Kind::Malformed, error.to_string()),
         _ => Bad::new(Kind::Local, error.to_string()),
     }

@@ -11,7 +11,7 @@ use std::{
 use socket2::{Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
-use super::net::{Net, direct, local, unreached};
+use super::net::{Net, direct, hear_errors, local, unreached};
 use crate::{
     check::{Target, Via},
     outcome::{Bad, Good, Kind},
@@ -31,6 +31,7 @@ pub(super) async fn ask(_: &Net, target: &Target) -> Result<Good, Bad> {
     }
     let to = SocketAddr::new(target.address, 0);
     let socket = socket(target, to).map_err(local)?;
+    hear_errors(&socket, to).map_err(local)?;
     socket.connect(&to.into()).map_err(|error| unreached(&error))?;
     let raw = socket.as_raw_fd();
     let id = (raw as u16) ^ (std::process::id() as u16);

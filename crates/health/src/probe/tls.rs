@@ -17,7 +17,10 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::net::{Limited, Net, unreached};
+use super::{
+    limited::Limited,
+    net::{Net, unreached},
+};
 use crate::{
     check::{Target, Tls},
     outcome::{Bad, Good, Kind},
@@ -32,7 +35,7 @@ pub(super) async fn ask(net: &Net, target: &Target, probe: &Tls) -> Result<Good,
     let stream = shake(stream, target.address, probe, &probe.alpn).await?;
     let (_, session) = stream.get_ref();
     let version = session.protocol_version().and_then(|version| version.as_str());
-    Ok(Good::new(version.unwrap_or("TLS").replace('_', " ")))
+    Ok(Good::new(version.unwrap_or("TLS").replace('_', ".")))
 }
 
 /// The handshake, offering these protocols.
@@ -121,7 +124,8 @@ fn said(error: &Error, name: &str) -> String {
             format!("the certificate is not for {name}")
         }
         Error::InvalidCertificate(Cert::NotValidForNameContext { presented, .. }) => {
-            let names = super::shown(presented.join(", ").as_bytes());
+            let names: Vec<&str> = presented.iter().map(|name| bare(name)).collect();
+            let names = super::shown(names.join(", ").as_bytes());
             format!("the certificate is not for {name}, but for {names}")
         }
         Error::InvalidCertificate(Cert::UnknownIssuer) => {
@@ -131,6 +135,12 @@ fn said(error: &Error, name: &str) -> String {
         Error::InvalidMessage(_) => "the server does not speak TLS".to_owned(),
         other => format!("TLS: {other}"),
     }
+}
+
+/// rustls gives names as `DnsName("www.example")`, addresses as `IpAddress(192.0.2.1)`.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 /// `verify: false`: any certificate will do, as long as the server has its key.

@@ -20,7 +20,7 @@ pub(super) async fn ask(
     socket.send(datagram).await.map_err(|error| unreached(&error))?;
     let Some(expected) = &probe.expect else {
         // Ends before the deadline does: that one is a failure.
-        let patience = timeout.mul_f32(0.9);
+        let patience = timeout * 9 / 10;
         return match tokio::time::timeout(patience, receive(&socket)).await {
             Ok(Ok(reply)) => Ok(Good::new(format!("a reply of {} octets", reply.len()))),
             Ok(Err(bad)) => Err(bad),

@@ -253,6 +253,7 @@ impl Round {
                 why: known.why.clone(),
                 paused,
                 held: known.state.held(),
+                suspect: None,
                 checks: checks.collect(),
             };
             (*server, report)

@@ -17,13 +17,14 @@ use hickory_proto::{
 type Parser = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub(crate) const PARSERS: [Parser; 12] = [
+pub(crate) const PARSERS: [Parser; 13] = [
     ("body", body),
     ("dns", dns),
     ("exec", exec),
     ("file", file),
     ("line", line),
     ("mysql", mysql),
+    ("mysql_login", mysql_login),
     ("ping", ping),
     ("postgres", postgres),
     ("redis", redis),
@@ -96,6 +97,11 @@ pub(crate) fn line(octets: &[u8]) {
 /// A packet of MySQL, in pieces, too: what was not all there is so with less of it.
 pub(crate) fn mysql(octets: &[u8]) {
     growing(octets, parse::mysql);
+}
+
+/// What MySQL says to a login: the body of a packet.
+pub(crate) fn mysql_login(octets: &[u8]) {
+    told(&parse::mysql_login(octets));
 }
 
 /// A packet on a socket that waits for echo replies.

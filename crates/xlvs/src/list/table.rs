@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use control::report::{Counts, Report, Ring, Server, ServerState, Service, Totals};
+use control::{
+    hooks,
+    report::{Counts, Report, Ring, Server, ServerState, Service, Totals},
+};
 
 /// Columns to the left edge; the others are numbers, to the right one.
 const LEFT: usize = 4;
@@ -33,7 +36,7 @@ pub(crate) fn render(report: &Report, colours: bool) -> String {
     reasons(&mut text, "Dropped", &totals.drops);
     reasons(&mut text, "Given to the kernel", &totals.punts);
     reasons(&mut text, "Originated or held back", &totals.answers);
-    happenings(&mut text, totals);
+    happenings(&mut text, totals, &report.hooks);
     rings(&mut text, &report.rings);
     text
 }
@@ -160,7 +163,10 @@ fn coloured(state: ServerState, row: String) -> String {
     let colour = match state {
         ServerState::Up => return row,
         ServerState::Down => 31,
-        ServerState::Drained | ServerState::Removed | ServerState::Waiting => 33,
+        ServerState::Drained
+        | ServerState::Removed
+        | ServerState::Suspect
+        | ServerState::Waiting => 33,
         ServerState::Standby => 36,
     };
     format!("\x1b[{colour}m{row}\x1b[0m")
@@ -181,10 +187,11 @@ fn reasons(text: &mut String, title: &str, counts: &BTreeMap<String, u64>) {
 }
 
 /// What was done to connections beside forwarding them.
-fn happenings(text: &mut String, totals: &Totals) {
+fn happenings(text: &mut String, totals: &Totals, hooks: &hooks::Counts) {
     let Totals { moved_ports, bypassed, dropped_entries, .. } = totals;
     let Counts { connections, active, inactive, in_packets, .. } = *bypassed;
     let now = active + inactive;
+    let hooks::Counts { failed, killed, waiting, .. } = *hooks;
     let all = [
         (*moved_ports, format!("Source ports moved: {moved_ports}")),
         (
@@ -192,6 +199,7 @@ fn happenings(text: &mut String, totals: &Totals) {
             format!("Past the servers: {connections} connections, {now} now, {in_packets} packets"),
         ),
         (*dropped_entries, format!("Ended to make room: {dropped_entries}")),
+        (failed + killed, format!("Hooks: {failed} failed, {killed} killed, {waiting} waiting")),
     ];
     let came: Vec<String> = all.into_iter().filter(|(n, _)| *n > 0).map(|(_, said)| said).collect();
     if !came.is_empty() {
@@ -238,7 +246,8 @@ fn scaled(mut count: u64, step: u64, units: [&str; 6]) -> String {
     format!("{count}{}", units[unit])
 }
 
-fn duration(seconds: u64) -> String {
+/// A time in words.
+pub(crate) fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
