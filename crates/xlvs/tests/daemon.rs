@@ -566,7 +566,7 @@ fn what_happens_is_told_to_hooks_and_to_who_asks() {
         assert_eq!(follow(3), ["server.up", "quorum.met", "vip.announced"]);
         daemon.until("the hooks have run", |_| read("box").lines().count() == 6);
         let expected = "\
-server.down 10.0.0.3 up 1/2 2/2 two: bad
+server.down 10.0.0.3 up 1/2 2/2 two: \"bad\" instead of \"good\"
 quorum.lost met 1/2 1/2
 vip.withdrawn announced / / its services are below quorum
 server.up 10.0.0.3 down 2/2 1/2 two: good
@@ -576,7 +576,8 @@ vip.announced withdrawn / / its services have their quorum
         assert_eq!(read("box"), expected, "what begins as it should is not told");
         assert_eq!(read("web"), "quorum.lost\nquorum.met\n");
         let words = listed("--after 6");
-        let line = " 7 server web 203.0.113.10:80/tcp 10.0.0.3:80: up -> down (two: bad)";
+        let line = " 7 server web 203.0.113.10:80/tcp 10.0.0.3:80: up -> down (two: \"bad\" \
+                    instead of \"good\")";
         assert!(words.lines().next().unwrap().ends_with(line), "{words}");
         assert!(daemon.log().contains(&line[3..]), "{}", daemon.log());
 
