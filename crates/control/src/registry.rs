@@ -2,6 +2,7 @@
 //! traffic counts. The file fills it; commands change it while traffic flows.
 
 mod board;
+mod hints;
 mod slow_start;
 mod stand;
 
@@ -20,7 +21,9 @@ use crate::{
     model::{Limits, Model},
     traffic::{Ledger, Traffic},
 };
+use board::seated;
 pub use board::{Board, Known};
+pub use hints::{Failures, Hint, Hints, Suspects};
 use slow_start::SlowStart;
 pub use stand::{Stand, Turn};
 
@@ -40,6 +43,8 @@ pub struct Registry {
     joined: SlowStart,
     /// What health knows.
     pub board: Board,
+    /// What traffic tells.
+    pub hints: Hints,
     /// Services whose stand turned, not yet told.
     turns: Vec<Turn>,
 }
@@ -76,6 +81,7 @@ impl Registry {
             trash: HashMap::new(),
             joined: SlowStart::default(),
             board: Board::default(),
+            hints: Hints::default(),
             turns: Vec::new(),
         }
     }

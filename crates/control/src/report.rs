@@ -200,6 +200,8 @@ pub enum ServerState {
     Down,
     /// Its checks have not answered yet.
     Waiting,
+    /// It may not be well, says its traffic: no new connections until its checks have looked.
+    Suspect,
     /// It is well, but another tier serves, or the sorry server; or it is the sorry server, and
     /// nobody needs it.
     Standby,
@@ -216,6 +218,7 @@ impl ServerState {
             Self::Up => "up",
             Self::Down => "down",
             Self::Waiting => "waiting",
+            Self::Suspect => "suspect",
             Self::Standby => "standby",
             Self::Drained => "drained",
             Self::Removed => "removed",

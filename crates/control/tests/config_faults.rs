@@ -522,6 +522,9 @@ fn health() {
         (checks(http, "checks: web, require: 0"), &["\"0\": not a number of checks; write all, any or how many must be up"]),
         (checks(http, "checks: web, withdraw: true, pause_without_vip: true"), &["checks that pause never bring the VIP back; keep one of the two"]),
         (checks(http, "on_down: weight0"), &["on_down without checks would do nothing"]),
+        (checks(http, "hints: {failures: 5}"), &["hints without checks would do nothing"]),
+        (checks(http, "checks: web, hints: {failures: 5, suspect: 10s}"), &[]),
+        (checks(http, "checks: web, forward: dr, hints: {failures: 5}").replace("forward: nat, ", ""), &["hints with forward: dr: servers' answers do not pass here"]),
         (checks(http, "checks: web, damping: {changes: 3}"), &["within is missing; write within: 1m", "hold is missing; write hold: 5m"]),
         (checks(http, "checks: web, sorry: {address: 203.0.113.10}"), &["203.0.113.10 is a VIP"]),
         (

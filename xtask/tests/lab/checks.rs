@@ -109,6 +109,43 @@ fn a_server_that_stops_is_found_and_left_alone_until_it_is_back() {
     director.stop().unwrap();
 }
 
+/// A check that looks every half a minute would be late: traffic has it look at once.
+#[test]
+fn handshakes_that_fail_have_a_server_asked_at_once() {
+    for (suspect, between) in [("", "up"), (", suspect: 1m", "suspect")] {
+        let lab = stage("nat", 2);
+        let vip = lab.topology().vips[0];
+        let words = format!("scheduler: rr, hints: {{failures: 3{suspect}}},");
+        let text = yaml(&lab, &words, &["", "", ""])
+            .replace("interval: 200ms, timeout: 200ms", "interval: 30s, retry: 1s, spread: 100ms");
+        let director = Director::start_with_text(&lab, &text).unwrap();
+        until(&director, &["up", "up", "up"]);
+        stop_nginx(&lab, "server2");
+        let load = lab.client();
+        let asked = Instant::now();
+        let mut states = vec![];
+        while asked.elapsed() < Duration::from_secs(10) {
+            // Of three one is refused.
+            let _ = load.fetch(vip, 12);
+            let now = self::states(&director);
+            if states.last() != Some(&now[1]) {
+                states.push(now[1].clone());
+            }
+            if now[1] == "down" {
+                break;
+            }
+        }
+        println!("down after {} ms: {states:?}", asked.elapsed().as_millis());
+        assert!(states.iter().any(|state| state == between), "{states:?}");
+        assert_eq!(states.last().map(String::as_str), Some("down"), "{states:?}");
+        // 1 s of failures, and three answers a second apart; the interval is 30 s.
+        assert!(asked.elapsed() < Duration::from_secs(4) + LOOKING, "{:?}", asked.elapsed());
+        lab.client().fetch(vip, 20).unwrap();
+        director.settled_ledgers().unwrap();
+        director.stop().unwrap();
+    }
+}
+
 #[test]
 fn below_the_quorum_the_sorry_server_answers() {
     let lab = stage("nat", 1);

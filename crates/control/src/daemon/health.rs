@@ -78,7 +78,13 @@ impl Daemon {
 
     /// Asks what the checks know, for listings.
     pub(super) async fn look_at_checks(&self) {
-        if let Some(report) = self.health.report().await {
+        if let Some(mut report) = self.health.report().await {
+            let suspects = &self.registry.board.suspects;
+            for id in suspects.all() {
+                if let Some(known) = report.servers.get_mut(&id) {
+                    known.suspect = suspects.why(id).map(str::to_owned);
+                }
+            }
             self.checked.store(std::sync::Arc::new(report));
         }
     }

@@ -9,6 +9,7 @@
 
 mod change;
 mod health;
+mod hints;
 mod matched;
 mod memory;
 mod pins;

@@ -20,13 +20,14 @@ use tokio::{
 use super::{Daemon, StartError, signals::Signals};
 use crate::{
     api,
+    registry::Hints,
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
     traffic,
 };
 
-/// How often old snapshots are freed and the sockets' statistics read.
-const UPKEEP: Duration = Duration::from_millis(500);
+/// How often old snapshots are freed, the sockets' statistics read, and traffic's hints heeded.
+const UPKEEP: Duration = Hints::PERIOD;
 
 /// How often servers in slow start get their next share.
 const RAMP: Duration = Duration::from_secs(1);
@@ -91,6 +92,7 @@ impl Daemon {
                     self.ports.note_facts();
                     self.release().await;
                     self.look_at_checks().await;
+                    self.heed_traffic().await;
                 }
             }
         };

@@ -1,7 +1,10 @@
 //! What health knows of servers, and what their services make of it: which of them take new
 //! connections, which lose their old ones, whether the sorry server is needed.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use dataplane::snapshot::{self, ServerId, ServiceId, Services};
 use hashbrown::HashMap;
@@ -12,7 +15,10 @@ use health::{
     pool::{Decision, Pool, Seat},
 };
 
-use super::stand::{Stand, Turn};
+use super::{
+    hints::Suspects,
+    stand::{Stand, Turn},
+};
 use crate::{
     event::Counts,
     model::{Model, OnDown, Server, Service, Vip},
@@ -26,6 +32,8 @@ pub struct Board {
     pools: HashMap<ServiceId, (Pool, Decision)>,
     /// What an earlier run knew, by [`name`].
     earlier: HashMap<String, Health>,
+    /// Servers that their traffic speaks against.
+    pub suspects: Suspects,
 }
 
 /// A server.
@@ -55,6 +63,27 @@ impl Board {
             self.servers.insert(event.server, Known { health, weight, why, since: at });
         }
         there
+    }
+
+    /// Suspects a server for so long at most, unless no other one of its service would be left;
+    /// true if it is suspect now.
+    pub fn suspect(
+        &mut self,
+        server: ServerId,
+        service: &snapshot::Service,
+        most: Duration,
+        why: String,
+    ) -> bool {
+        let serves = |id: &ServerId| {
+            let known = self.servers.get(id);
+            known.is_some_and(|known| known.health == Health::Up) && !self.suspects.has(*id)
+        };
+        let alone = !service.servers.iter().any(|id| *id != server && serves(id));
+        if alone || !serves(&server) {
+            return false;
+        }
+        self.suspects.add(server, most, why);
+        true
     }
 
     /// What is known of a server.
@@ -217,13 +246,16 @@ impl Board {
             tier: server.tier,
             weight: server.weight,
             drained: services.server(id).is_some_and(|record| record.drained),
-            health: health.or_else(earlier).unwrap_or(unknown),
+            health: match health.or_else(earlier).unwrap_or(unknown) {
+                Health::Up if self.suspects.has(id) => Health::Waiting,
+                health => health,
+            },
         }
     }
 }
 
 /// The servers of a service with the ids that the compiled services give them.
-fn seated<'s>(
+pub(super) fn seated<'s>(
     service: &'s Service,
     services: &Services,
 ) -> impl Iterator<Item = (&'s Server, ServerId)> {

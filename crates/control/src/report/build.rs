@@ -180,6 +180,7 @@ fn server(
         _ if waits => ServerState::Waiting,
         snapshot::Server { up: false, .. } => ServerState::Down,
         _ if fails => ServerState::Down,
+        _ if known.is_some_and(|known| known.suspect.is_some()) => ServerState::Suspect,
         snapshot::Server { standby: true, .. } => ServerState::Standby,
         _ => ServerState::Up,
     };

@@ -9,7 +9,7 @@ use super::{Check, Health, Probes};
 pub(super) fn of(known: &runner::ServerReport) -> Health {
     Health {
         state: known.health.name().to_owned(),
-        why: known.why.clone(),
+        why: known.suspect.clone().unwrap_or_else(|| known.why.clone()),
         for_s: ago(known.since),
         paused: known.paused,
         held: known.held,

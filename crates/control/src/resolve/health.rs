@@ -33,6 +33,7 @@ pub(super) fn names(
         ("on_down", written.on_down.as_ref().map(|put| &put.spot)),
         ("damping", written.damping.as_ref().map(|put| &put.spot)),
         ("all_down", written.all_down.as_ref().map(|put| &put.spot)),
+        ("hints", written.hints.as_ref().map(|put| &put.spot)),
         ("pause_without_vip", written.pause_without_vip.as_ref().map(|put| &put.spot)),
     ];
     for (key, spot) in idle.into_iter().filter_map(|(key, spot)| Some((key, spot?))) {

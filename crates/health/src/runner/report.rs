@@ -46,6 +46,8 @@ pub struct ServerReport {
     pub paused: bool,
     /// It is held down because it comes and goes.
     pub held: bool,
+    /// Why its traffic makes it suspect: of that the runner knows nothing.
+    pub suspect: Option<String>,
     /// Its checks, in order.
     pub checks: Vec<CheckReport>,
 }

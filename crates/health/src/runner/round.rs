@@ -255,6 +255,7 @@ impl Round {
                 why: known.why.clone(),
                 paused,
                 held: known.state.held(),
+                suspect: None,
                 checks: checks.collect(),
             };
             (*server, report)

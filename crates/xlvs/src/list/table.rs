@@ -163,7 +163,10 @@ fn coloured(state: ServerState, row: String) -> String {
     let colour = match state {
         ServerState::Up => return row,
         ServerState::Down => 31,
-        ServerState::Drained | ServerState::Removed | ServerState::Waiting => 33,
+        ServerState::Drained
+        | ServerState::Removed
+        | ServerState::Suspect
+        | ServerState::Waiting => 33,
         ServerState::Standby => 36,
     };
     format!("\x1b[{colour}m{row}\x1b[0m")
