@@ -14,6 +14,9 @@ const RATE: u32 = 300;
 /// Schedulers, and the ports of their services.
 const SCHEDULERS: [(&str, u16); 4] = [("wlc", 8001), ("sh", 8002), ("mh", 8003), ("dh", 8004)];
 
+/// Interval times fall, the last probe's timeout, and what a busy machine may take.
+const DETECTION: f64 = 3.0 * 0.2 + 0.2 + 1.5;
+
 /// All services' servers are asked the same question, every 200 ms.
 fn yaml(lab: &Lab, existing: &str) -> String {
     let interfaces = lab.topology().interfaces.join(", ");
@@ -85,7 +88,11 @@ impl Case<'_> {
         }
         std::thread::sleep(Duration::from_millis(300));
         let requests = load.finish();
-        judge_requests(&requests, &failure, scheduler.0, outage);
+        let before = judge_requests(&requests, &failure, scheduler.0, outage);
+        if outage == Outage::Silent {
+            // A SYN that is sent again, a second later, goes to another server, or to the same.
+            assert_eq!(before > 20, self.fate == Fate::Kept, "{before} failed before detection");
+        }
         let (standing, flows) = (standing.finish(), flows.finish());
         if outage == Outage::Silent {
             judge_connections(&standing, &failure, self.fate);
@@ -112,7 +119,7 @@ impl Case<'_> {
         let logged = now();
         self.director.until(service, &states).unwrap();
         let detected = now();
-        std::thread::sleep(Duration::from_millis(1000));
+        std::thread::sleep(Duration::from_millis(1500));
         let returned = now();
         outage.end(self.lab, victim).unwrap();
         self.director.until(service, &["up"; 3]).unwrap();
@@ -127,7 +134,13 @@ fn clients_of(words: &Words, failure: &Failure) -> Vec<usize> {
 }
 
 /// None fails that began after detection, and none of them comes to the server before it is back.
-fn judge_requests(requests: &[Request], failure: &Failure, scheduler: &str, outage: Outage) {
+/// Gives how many failed that had begun before.
+fn judge_requests(
+    requests: &[Request],
+    failure: &Failure,
+    scheduler: &str,
+    outage: Outage,
+) -> usize {
     let failed = |from: f64, to: f64| {
         requests.iter().filter(|one| one.failed() && one.at >= from && one.at < to).count()
     };
@@ -150,6 +163,8 @@ fn judge_requests(requests: &[Request], failure: &Failure, scheduler: &str, outa
     assert_eq!(strays.count(), 0, "answers of {victim} while it is down");
     let back = requests.iter().filter(|one| one.at > *returned && one.said == *victim);
     assert!(back.count() > 0, "{victim} gets no connections when it is back");
+    assert!(detected - stopped < DETECTION, "found after {:.2} s", detected - stopped);
+    before
 }
 
 /// TCP connections of a silent server.

@@ -14,7 +14,7 @@ import time
 address, port, rate = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 SOURCES = [f"192.0.2.{number}" for number in range(21, 81)]
 IP_BIND_ADDRESS_NO_PORT = 24
-PATIENCE = 3
+PATIENCE = 2
 
 
 async def fetch(source):

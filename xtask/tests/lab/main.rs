@@ -30,6 +30,7 @@ mod refusals;
 mod steady;
 mod stopping;
 mod tcp;
+mod vips;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
