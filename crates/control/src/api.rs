@@ -24,7 +24,7 @@ use axum::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-pub use client::{FetchError, fetch, send};
+pub use client::{FetchError, fetch, fetch_within, send};
 
 use crate::{
     front::{Answer, Ask},
@@ -157,16 +157,24 @@ pub fn router(source: Source) -> Router {
         .with_state(source)
 }
 
-async fn report(State(source): State<Source>) -> Json<Report> {
-    Json(source())
+type Told<T> = Result<Json<T>, StatusCode>;
+
+async fn report(State(source): State<Source>) -> Told<Report> {
+    look(source).await.map(Json)
 }
 
-async fn services(State(source): State<Source>) -> Json<Vec<Service>> {
-    Json(source().services)
+async fn services(State(source): State<Source>) -> Told<Vec<Service>> {
+    Ok(Json(look(source).await?.services))
 }
 
-async fn status(State(source): State<Source>) -> Json<Status> {
-    Json(source().status())
+async fn status(State(source): State<Source>) -> Told<Status> {
+    Ok(Json(look(source).await?.status()))
+}
+
+/// Beside control's thread: a worker that does not answer is waited for.
+async fn look(source: Source) -> Result<Report, StatusCode> {
+    let looked = tokio::task::spawn_blocking(move || source()).await;
+    looked.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Removes a socket that nobody listens on any more.

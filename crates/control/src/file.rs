@@ -42,6 +42,14 @@ use crate::{
     model::{Compat, Idle, Limits, WhenDown, XdpMode, ZeroCopy},
 };
 
+/// Reads a duration as the file has it: a number with a unit, such as `500ms`.
+///
+/// # Errors
+/// It is none, with the remedy.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    scalar::duration(text).map_err(|wrong| format!("{}; {}", wrong.sentence, wrong.remedy))
+}
+
 /// The file.
 #[derive(Clone, Debug)]
 pub struct File {

@@ -5,6 +5,7 @@
 
 mod build;
 mod health;
+mod status;
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use build::{Facts, InterfaceFacts, build};
+pub use build::{Facts, InterfaceFacts, Outlook, build};
+pub use status::{Ill, IllKind, Port, Quorum, Share, Status, Wanted};
 
 /// All of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +26,10 @@ pub struct Report {
     pub generation: u64,
     /// Seconds since the daemon started.
     pub uptime_s: u64,
+    /// It was told to stop, and forwards for its grace only.
+    pub stopping: bool,
+    /// Managed VIPs that are taken away for want of servers.
+    pub withdrawn: Vec<IpAddr>,
     /// The served interfaces, in file order.
     pub interfaces: Vec<Interface>,
     /// The services by protocol, address and port.
@@ -117,6 +123,9 @@ pub struct Service {
     pub mark: Option<u32>,
     /// The scheduler's name.
     pub scheduler: String,
+    /// How it stands to its quorum; none of a service that left the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
     /// Connections and traffic.
     #[serde(flatten)]
     pub counts: Counts,
@@ -132,6 +141,21 @@ impl Service {
             (None, mark) => mark.unwrap_or_default().to_string(),
         }
     }
+}
+
+/// How a service stands to its quorum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// It has its quorum.
+    pub quorum: bool,
+    /// Servers' first answers are awaited.
+    pub waiting: bool,
+    /// The configured weight of up, undrained servers in the tiers in use.
+    pub weight: u64,
+    /// The weight that it needs.
+    pub needed: u64,
+    /// Its sorry server takes new connections.
+    pub sorry: bool,
 }
 
 /// One real server of one service.
@@ -289,6 +313,8 @@ impl Counts {
 pub struct Worker {
     /// Its number.
     pub worker: usize,
+    /// It answered when it was asked.
+    pub alive: bool,
     /// The core that it is pinned to, if it is.
     pub core: Option<usize>,
     /// The generation of the snapshot that it used last.
@@ -408,61 +434,6 @@ impl Ring {
             rx_invalid: stats.rx_invalid,
             tx_invalid: stats.tx_invalid,
             tx_ring_empty: stats.tx_ring_empty,
-        }
-    }
-}
-
-/// The short answer to "is it well?".
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// The daemon's version.
-    pub version: String,
-    /// Which publication is in force.
-    pub generation: u64,
-    /// Seconds since the daemon started.
-    pub uptime_s: u64,
-    /// Served interfaces, and those of them that are up.
-    pub interfaces: Share,
-    /// Services, and those of them with a server that takes new connections.
-    pub services: Share,
-    /// Servers in the file, and those of them that are up.
-    pub servers: Share,
-    /// Connections now.
-    pub connections: u64,
-}
-
-/// How many there are, and how many of them are well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Share {
-    /// All.
-    pub total: usize,
-    /// Those that are well.
-    pub up: usize,
-}
-
-impl Share {
-    fn of(well: impl Iterator<Item = bool>) -> Self {
-        well.fold(Self::default(), |share, well| Self {
-            total: share.total + 1,
-            up: share.up + usize::from(well),
-        })
-    }
-}
-
-impl Report {
-    /// The short form.
-    pub fn status(&self) -> Status {
-        let takes = |server: &Server| server.state == ServerState::Up && server.weight > 0;
-        let servers = self.services.iter().flat_map(|service| &service.servers);
-        let servers = servers.filter(|server| server.state != ServerState::Removed);
-        Status {
-            version: self.version.clone(),
-            generation: self.generation,
-            uptime_s: self.uptime_s,
-            interfaces: Share::of(self.interfaces.iter().map(|interface| interface.up)),
-            services: Share::of(self.services.iter().map(|s| s.servers.iter().any(takes))),
-            servers: Share::of(servers.map(|server| server.state == ServerState::Up)),
-            connections: self.tables.ipv4.connections + self.tables.ipv6.connections,
         }
     }
 }

@@ -41,6 +41,8 @@ fn report() -> Report {
         version: "1.2.3".to_owned(),
         generation: 4,
         uptime_s: 5,
+        stopping: false,
+        withdrawn: Vec::new(),
         interfaces: Vec::new(),
         services: Vec::new(),
         workers: Vec::new(),

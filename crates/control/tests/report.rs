@@ -93,7 +93,9 @@ fn facts() -> Facts {
     };
     let statistics = xsk::PortStats { rx_ring_full: 5, ..xsk::PortStats::default() };
     Facts {
+        alive: vec![true, false],
         health: Arc::default(),
+        outlook: Arc::default(),
         started: Instant::now(),
         interfaces: vec![eth0],
         cores: vec![Some(3)],
@@ -283,6 +285,9 @@ fn the_status_tells_what_is_well() {
     // Down is one, drained another.
     assert_eq!(status.servers, Share { total: 5, up: 3 });
     assert_eq!(status.connections, 1);
+    assert_eq!((status.workers, status.silent_workers), (Share { total: 2, up: 1 }, vec![1]));
+    let faults: Vec<_> = status.ports.iter().map(|port| port.fault.as_deref()).collect();
+    assert_eq!(faults, [None, Some("is gone")]);
 }
 
 /// What scripts and the lab read: names are part of the interface.

@@ -71,8 +71,12 @@ pub struct Decision {
     pub sorry: bool,
     /// The service has its quorum, or has not been looked at yet.
     pub quorum: bool,
+    /// Nothing is given up yet, since servers' first answers are awaited.
+    pub waiting: bool,
     /// How many tiers are in use.
     pub tiers: usize,
+    /// The configured weight of up, undrained servers in them.
+    pub weight: u64,
     /// [`Policy::all_down`] decided: those in use are down.
     pub all_down: bool,
 }
@@ -98,11 +102,13 @@ impl Pool {
             uses: seats.iter().map(up).collect(),
             quorum: true,
             tiers: tiers.len(),
+            weight: sum,
             ..Decision::default()
         };
         // At the start servers answer one by one: nothing is given up before all have.
         if self.quorum.is_none() && seats.iter().any(|seat| seat.health == Health::Waiting) {
             self.remember(&decision, seats);
+            decision.waiting = true;
             return decision;
         }
         let has = sum > 0 && if had { sum + hysteresis >= quorum } else { sum >= wanted };

@@ -10,7 +10,8 @@ use std::{
 
 use control::{api::fetch, report::Report};
 
-use crate::{failure, print};
+pub(crate) use self::table::duration;
+use crate::{another_version, failure, print};
 
 /// Prints the report of the daemon at `socket`.
 pub(crate) fn list(socket: &Path, json: bool) -> ExitCode {
@@ -27,11 +28,6 @@ pub(crate) fn list(socket: &Path, json: bool) -> ExitCode {
             let colours = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
             print(&mut out, &table::render(&report, colours).trim_end())
         }
-        Err(error) => failure(&format!(
-            "{}: cannot read the answer: {error}; is the xlvs here of another version? (this one \
-             is {})",
-            socket.display(),
-            env!("CARGO_PKG_VERSION")
-        )),
+        Err(error) => failure(&another_version(socket, &error)),
     }
 }

@@ -1,6 +1,6 @@
 //! The xlvs binary: reads the command line, calls [`control`], prints.
 //!
-//! Exit codes: 0 all is well, 1 it is not, 2 the command line is wrong.
+//! Exit codes: 0 all is well, 1 it is not, 2 the command line is wrong; [`status`] has more.
 #![forbid(unsafe_code)]
 
 mod check;
@@ -8,11 +8,16 @@ mod import;
 mod ipvsadm;
 mod list;
 mod logger;
+mod status;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
-use control::daemon::Options;
+use control::{daemon::Options, file, report::Wanted};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 #[derive(Parser)]
@@ -45,6 +50,26 @@ enum Verb {
     },
     /// List services and servers of the xlvs that runs here.
     List {
+        /// Print everything that it tells, as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Say whether the xlvs that runs here is well; the exit code is fit for a track_script of
+    /// keepalived: 0 well, 3 no daemon, 4 no answer in time, 5 stopping, 6 a worker does not
+    /// answer, 7 an interface does not forward, 8 a service below its quorum (--quorum), 1 it
+    /// cannot be told.
+    Status {
+        /// Services that must have their quorum, by name; all if none is named.
+        #[arg(long, value_name = "SERVICE", num_args = 0..)]
+        quorum: Option<Vec<String>>,
+        /// An interface that must forward, instead of all; may be repeated.
+        #[arg(long = "interface", value_name = "NAME")]
+        interfaces: Vec<String>,
+        /// How long to wait for the answer.
+        #[arg(long, value_name = "TIME", default_value = "1s", value_parser = file::duration)]
+        timeout: Duration,
         /// Print everything that it tells, as JSON.
         #[arg(long)]
         json: bool,
@@ -106,6 +131,10 @@ fn main() -> ExitCode {
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
         Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
         Verb::List { json, socket } => list::list(&socket.path, json),
+        Verb::Status { quorum, interfaces, timeout, json, socket } => {
+            let wanted = Wanted { interfaces, quorums: quorum };
+            status::status(&socket.path, &wanted, timeout, json)
+        }
     }
 }
 
@@ -121,6 +150,15 @@ fn run(options: &Options) -> ExitCode {
 fn failure(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("{error}");
     ExitCode::FAILURE
+}
+
+/// What is wrong with an answer that cannot be read.
+fn another_version(socket: &Path, error: &serde_json::Error) -> String {
+    format!(
+        "{}: cannot read the answer: {error}; is the xlvs here of another version? (this one is {})",
+        socket.display(),
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 /// Prints a result. A reader that has gone (`xlvs list | head`) is no failure of ours.

@@ -160,7 +160,7 @@ fn ipvsadm_save_tells_its_usage_without_a_daemon() {
 /// A report as the daemon's JSON.
 const REPORT: &str = r#"{
   "probes": {"done": 0, "failed": {}, "in_flight": 0, "latest_us": 0, "late_us": 0},
-  "version": "1.2.3", "generation": 4, "uptime_s": 93784,
+  "version": "1.2.3", "generation": 4, "uptime_s": 93784, "stopping": false, "withdrawn": [],
   "interfaces": [
     {"name": "eth0", "index": 2, "mac": "02:00:00:00:00:01", "mtu": 1500, "up": true, "queues": 4,
      "xdp_mode": "native", "zero_copy": true, "fallback": null, "taken": 0, "passed": 0, "oversize": 0, "no_socket": 0},
@@ -181,7 +181,7 @@ const REPORT: &str = r#"{
      "active": 0, "inactive": 0, "connections": 0, "in_packets": 0, "in_bytes": 0,
      "out_packets": 0, "out_bytes": 0, "servers": []}],
   "workers": [
-    {"worker": 0, "core": 2, "generation": 4, "rx_packets": 123456789, "tx_packets": 5,
+    {"worker": 0, "alive": true, "core": 2, "generation": 4, "rx_packets": 123456789, "tx_packets": 5,
      "breaths": 9, "busy_breaths": 8, "waiting": 1,
      "ledger": {"total": 10, "pool": 10, "rx_lent": 0, "tx_lent": 0, "held": 0}}],
   "totals": {"drops": {"malformed": 0, "no_route": 3, "table_full": 12}, "punts": {"alien": 0},
@@ -225,17 +225,21 @@ Ended to make room: 5
 eth0 queue 1: dropped by the kernel 4, receive ring full 6
 ";
 
-#[test]
-fn list_prints_what_the_daemon_tells() {
-    let report: Report = serde_json::from_str(REPORT).expect("a report");
-    let socket = Scratch::new("list.sock");
+/// A daemon that tells this, until the test's process ends.
+fn serve(name: &str, report: Report) -> Scratch {
+    let socket = Scratch::new(name);
     let endpoint = Endpoint::bind(&socket.0).expect("a socket");
-    // The thread ends with the test's process.
     std::thread::spawn(|| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().expect("a runtime");
         runtime.block_on(endpoint.serve(router(Arc::new(move || report.clone()))))
     });
+    socket
+}
+
+#[test]
+fn list_prints_what_the_daemon_tells() {
+    let socket = serve("list.sock", serde_json::from_str(REPORT).expect("a report"));
 
     let (code, out, err) = outcome(&xlvs(&["list", "--socket", socket.path()]));
     assert_eq!((code, err.as_str()), (Some(0), ""));

@@ -116,6 +116,14 @@ impl Daemon {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// `xlvs status` with a line of words: exit code and standard output.
+    fn status(&self, line: &str) -> (Option<i32>, String) {
+        let mut command = Command::new(XLVS);
+        command.arg("status").args(line.split_whitespace());
+        let output = command.arg("--socket").arg(self.directory.join("sock")).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// `xlvs ipvsadm` with a line of words: exit code, standard output, standard error.
     fn ipvsadm(&self, line: &str) -> (Option<i32>, String, String) {
         self.ipvsadm_from(line, Stdio::null())
@@ -423,5 +431,42 @@ fn commands_are_done_with_warnings() {
             assert!(log.contains(words), "{line}: {log}");
         }
         daemon.stop();
+    });
+}
+
+/// What a track_script of keepalived sees of a daemon through its life.
+#[test]
+fn the_status_follows_the_daemon() {
+    in_namespace(|| {
+        let mut daemon = Daemon::start("status", "stop_grace: 3s\n");
+        let (code, out) = daemon.status("--quorum web");
+        assert_eq!(code, Some(0), "{out}");
+        let line = "workers 1/1, interfaces 1/1, services 1/1, servers 1/1, connections 0";
+        assert!(out.contains(": well, up ") && out.contains(line), "{out}");
+        // The only server goes: that counts where it is asked for.
+        assert_eq!(daemon.ipvsadm("-d -t 203.0.113.10:80 -r 10.0.0.2:80").0, Some(0));
+        assert_eq!((daemon.status("").0, daemon.status("--quorum").0), (Some(0), Some(8)));
+        run("ip link set eth0 down");
+        daemon.until("down", |daemon| daemon.status("").0 == Some(7));
+        run("ip link set eth0 up");
+        daemon.until("up", |daemon| daemon.status("").0 == Some(0));
+
+        daemon.signal(Signal::SIGSTOP);
+        let started = Instant::now();
+        let code = daemon.status("").0;
+        let took = started.elapsed();
+        daemon.signal(Signal::SIGCONT);
+        assert_eq!(code, Some(4));
+        assert!(took < Duration::from_millis(2500), "{took:?}");
+        daemon.until("it answers again", |daemon| daemon.status("").0 == Some(0));
+
+        daemon.signal(Signal::SIGTERM);
+        daemon.until("it stops", |daemon| daemon.status("").0 == Some(5));
+        assert!(daemon.ended().success());
+        assert_eq!(daemon.status("").0, Some(3));
+        let mut daemon = Daemon::start("killed", "");
+        daemon.signal(Signal::SIGKILL);
+        daemon.ended();
+        assert_eq!(daemon.status("").0, Some(3));
     });
 }

@@ -37,6 +37,14 @@ pub enum FetchError {
         .0.display()
     )]
     Forbidden(PathBuf),
+    /// It is there and says nothing.
+    #[error("{}: the xlvs here does not answer: {reason}; see its log", socket.display())]
+    Silent {
+        /// The socket.
+        socket: PathBuf,
+        /// How that was seen.
+        reason: String,
+    },
     /// It answered something else.
     #[error("{}: {path}: {status}; is it an xlvs of another version?", socket.display())]
     Status {
@@ -63,7 +71,15 @@ pub enum FetchError {
 /// # Errors
 /// See [`FetchError`].
 pub fn fetch(socket: &Path, path: &str) -> Result<Vec<u8>, FetchError> {
-    exchange(socket, Request::get(path), Vec::new())
+    fetch_within(socket, path, PATIENCE)
+}
+
+/// As [`fetch`], within another time than five seconds.
+///
+/// # Errors
+/// See [`FetchError`].
+pub fn fetch_within(socket: &Path, path: &str, patience: Duration) -> Result<Vec<u8>, FetchError> {
+    exchange(socket, Request::get(path), Vec::new(), patience)
 }
 
 /// Sends the daemon at `socket` something, as JSON; otherwise as [`fetch`].
@@ -76,20 +92,26 @@ pub fn send<T: Serialize>(socket: &Path, path: &str, what: &T) -> Result<Vec<u8>
         reason: error.to_string(),
     })?;
     let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
-    exchange(socket, request, json)
+    exchange(socket, request, json, PATIENCE)
 }
 
-fn exchange(socket: &Path, request: Builder, body: Vec<u8>) -> Result<Vec<u8>, FetchError> {
+fn exchange(
+    socket: &Path,
+    request: Builder,
+    body: Vec<u8>,
+    patience: Duration,
+) -> Result<Vec<u8>, FetchError> {
     let broken = |reason: String| FetchError::Broken { socket: socket.to_owned(), reason };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| broken(error.to_string()))?;
     runtime.block_on(async {
-        match tokio::time::timeout(PATIENCE, ask(socket, request, body)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(broken(format!("nothing came for {} s", PATIENCE.as_secs()))),
-        }
+        let asked = tokio::time::timeout(patience, ask(socket, request, body));
+        asked.await.unwrap_or_else(|_| {
+            let reason = format!("nothing came for {} s", patience.as_secs_f32());
+            Err(FetchError::Silent { socket: socket.to_owned(), reason })
+        })
     })
 }
 
@@ -122,6 +144,10 @@ fn refusal(socket: &Path, error: &io::Error) -> FetchError {
         io::ErrorKind::NotFound => FetchError::NoDaemon { socket, reason: "there is no socket" },
         io::ErrorKind::ConnectionRefused => {
             FetchError::NoDaemon { socket, reason: "nobody listens" }
+        }
+        // Nobody takes connections from the queue.
+        io::ErrorKind::WouldBlock => {
+            FetchError::Silent { socket, reason: "too many wait for an answer".to_owned() }
         }
         io::ErrorKind::PermissionDenied => FetchError::Forbidden(socket),
         _ => FetchError::Broken { socket, reason: error.to_string() },

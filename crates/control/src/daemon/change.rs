@@ -98,6 +98,7 @@ impl Daemon {
         self.matched.follow(&snapshot);
         self.tell_turns();
         self.follow_quorums().await;
+        self.show();
         self.ask_servers();
         let _ = self.ask.send(self.servers()).await;
     }

@@ -4,6 +4,7 @@ use ::health::event::{Event, Health};
 use dataplane::topology::Topology;
 
 use super::{Daemon, managed};
+use crate::report::Outlook;
 
 impl Daemon {
     /// Takes what was found, and whatever else was found meanwhile, and publishes it once.
@@ -72,6 +73,16 @@ impl Daemon {
                 (Err(error), _) => log::warn!("{error}"),
             }
         }
+    }
+
+    /// Lets listings tell what was decided.
+    pub(super) fn show(&self) {
+        let services = &self.publisher.current().services;
+        self.outlook.store(std::sync::Arc::new(Outlook {
+            stopping: self.stopping,
+            withdrawn: self.withdrawn.iter().copied().collect(),
+            standings: self.registry.board.standings(&self.registry.model, services),
+        }));
     }
 
     /// Lets checks pause whose VIP is elsewhere.

@@ -49,6 +49,7 @@ use crate::{
     load,
     model::{Model, Vip},
     registry::Registry,
+    report::Outlook,
     topology::{self, Mirror, MirrorError, Request},
 };
 
@@ -168,6 +169,10 @@ struct Daemon {
     withdrawn: HashSet<IpAddr>,
     /// What the checks knew when they were asked last.
     checked: Arc<ArcSwap<Report>>,
+    /// It was told to stop.
+    stopping: bool,
+    /// What listings tell of what was decided.
+    outlook: Arc<ArcSwap<Outlook>>,
 }
 
 async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), StartError> {
@@ -218,8 +223,11 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
         memory,
         withdrawn: HashSet::new(),
         checked: Arc::default(),
+        stopping: false,
+        outlook: Arc::default(),
     };
     daemon.ask_servers();
+    daemon.show();
     let added = daemon.add_vips().await;
     bridge(resolve_requests, ask)?;
     let result = match added {

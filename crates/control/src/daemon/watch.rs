@@ -10,13 +10,12 @@ use std::{
 use dataplane::{
     engine::{Handle, Order},
     snapshot::Snapshot,
-    topology::{PortId, Topology},
+    topology::Topology,
 };
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
-use xsk::PortStats;
 
 use super::{Daemon, StartError, signals::Signals};
 use crate::{
@@ -104,6 +103,8 @@ impl Daemon {
     /// Withdraws managed VIPs, so that no new clients come; returns when to stop. Until then
     /// everything goes on.
     async fn withdraw(&mut self) -> Instant {
+        self.stopping = true;
+        self.show();
         self.withdraw_vips().await;
         let grace = self.registry.model.stop_grace;
         if !grace.is_zero() {
@@ -149,36 +150,45 @@ impl Daemon {
         let (handles, stats) = (self.crew.handles().to_vec(), self.crew.stats());
         let (started, cores) = (self.started, self.crew.cores.clone());
         let interfaces = self.ports.facts();
-        let checked = Arc::clone(&self.checked);
+        let (checked, outlook) = (Arc::clone(&self.checked), Arc::clone(&self.outlook));
         Arc::new(move || {
+            let (rings, alive) = rings(&snapshots.load(), &handles);
             let facts = Facts {
                 started,
                 interfaces: interfaces.lock().unwrap_or_else(PoisonError::into_inner).clone(),
                 cores: cores.clone(),
-                rings: rings(&snapshots.load(), &handles),
+                rings,
+                alive,
                 health: checked.load_full(),
+                outlook: outlook.load_full(),
             };
             report::build(&director, &snapshots.load(), &stats, &facts)
         })
     }
 }
 
-/// The kernel's counters of all sockets; each worker reads those of its own.
-fn rings(snapshot: &Snapshot, handles: &[Handle]) -> Vec<Ring> {
-    let of_worker = |(worker, handle): (usize, &Handle)| {
+/// The kernel's counters of all sockets; each worker reads those of its own. And which of the
+/// workers answered: all are asked at once, so the silent ones cost one wait together.
+fn rings(snapshot: &Snapshot, handles: &[Handle]) -> (Vec<Ring>, Vec<bool>) {
+    let ask = |handle: &Handle| {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         handle.order(Order::Report(sender));
-        let stats = receiver.recv_timeout(ANSWER_TIME).unwrap_or_default();
-        let ring = move |(port, queue, stats): &(PortId, u32, PortStats)| {
-            let interface = &snapshot.topology.interfaces[usize::from(*port)];
-            Ring::new(&interface.name, *queue, worker, stats)
-        };
-        stats.iter().map(ring).collect::<Vec<_>>()
+        receiver
     };
-    let mut rings: Vec<Ring> = handles.iter().enumerate().flat_map(of_worker).collect();
+    let asked: Vec<_> = handles.iter().map(ask).collect();
+    let deadline = std::time::Instant::now() + ANSWER_TIME;
+    let (mut rings, mut alive) = (Vec::new(), Vec::new());
+    for (worker, answer) in asked.into_iter().enumerate() {
+        let stats = answer.recv_deadline(deadline);
+        alive.push(stats.is_ok());
+        for (port, queue, stats) in stats.unwrap_or_default() {
+            let interface = &snapshot.topology.interfaces[usize::from(port)];
+            rings.push(Ring::new(&interface.name, queue, worker, &stats));
+        }
+    }
     rings.sort_by(|a, b| (&a.interface, a.queue).cmp(&(&b.interface, b.queue)));
-    rings
+    (rings, alive)
 }
 
 /// How long a worker may take to answer: it looks once a breath.
-const ANSWER_TIME: Duration = Duration::from_millis(100);
+const ANSWER_TIME: Duration = Duration::from_millis(400);

@@ -12,7 +12,10 @@ use health::{
     pool::{Decision, Pool, Seat},
 };
 
-use crate::model::{Model, OnDown, Server, Service, Vip};
+use crate::{
+    model::{Model, OnDown, Server, Service, Vip},
+    report::Standing,
+};
 
 /// Everything that is known.
 #[derive(Default)]
@@ -73,6 +76,24 @@ impl Board {
     /// What was decided about a service last.
     pub fn decision(&self, service: ServiceId) -> Option<&Decision> {
         self.pools.get(&service).map(|(_, decision)| decision)
+    }
+
+    /// How all services stand to their quorums.
+    pub fn standings(&self, model: &Model, services: &Services) -> HashMap<ServiceId, Standing> {
+        let standing = |service: &Service| {
+            let id = *services.by_key.get(&service.key)?;
+            let decision = self.decision(id)?;
+            let needed = service.health.pool.quorum;
+            let standing = Standing {
+                quorum: decision.quorum && (!decision.waiting || decision.weight >= needed),
+                waiting: decision.waiting,
+                weight: decision.weight,
+                needed,
+                sorry: decision.sorry,
+            };
+            Some((id, standing))
+        };
+        model.services.iter().filter_map(standing).collect()
     }
 
     /// The servers that are to be asked: those with checks.

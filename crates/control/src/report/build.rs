@@ -1,6 +1,6 @@
 //! From the running parts to the shapes.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant};
 
 use dataplane::{
     director::Director,
@@ -8,10 +8,11 @@ use dataplane::{
     stats::{Counter, Stats},
     verdict::{Answer, Drop, Punt},
 };
+use hashbrown::HashMap;
 
 use super::{
-    Counts, Fill, Interface, Ledger, Report, Ring, Server, ServerState, Service, Table, Tables,
-    Totals, Worker, XdpMode,
+    Counts, Fill, Interface, Ledger, Report, Ring, Server, ServerState, Service, Standing, Table,
+    Tables, Totals, Worker, XdpMode,
 };
 
 /// What only the daemon knows.
@@ -25,8 +26,23 @@ pub struct Facts {
     pub cores: Vec<Option<usize>>,
     /// The kernel's counters of each socket.
     pub rings: Vec<Ring>,
+    /// By worker: it answered when it was asked.
+    pub alive: Vec<bool>,
     /// What the checks know.
     pub health: Arc<health::runner::Report>,
+    /// What was decided last.
+    pub outlook: Arc<Outlook>,
+}
+
+/// What control decided last.
+#[derive(Clone, Debug, Default)]
+pub struct Outlook {
+    /// It was told to stop.
+    pub stopping: bool,
+    /// Managed VIPs that are taken away for want of servers.
+    pub withdrawn: Vec<IpAddr>,
+    /// How services stand to their quorums.
+    pub standings: HashMap<snapshot::ServiceId, Standing>,
 }
 
 /// How an interface is served.
@@ -55,8 +71,10 @@ pub fn build(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         generation: snapshot.generation,
         uptime_s: facts.started.elapsed().as_secs(),
+        stopping: facts.outlook.stopping,
+        withdrawn: facts.outlook.withdrawn.clone(),
         interfaces: interfaces(snapshot, facts),
-        services: services(director, &snapshot.services, stats, &facts.health),
+        services: services(director, &snapshot.services, stats, facts),
         workers: stats.iter().enumerate().map(|(at, stats)| worker(at, stats, facts)).collect(),
         totals: totals(director, stats),
         tables: tables(director),
@@ -94,7 +112,7 @@ fn services(
     director: &Director,
     services: &Services,
     stats: &[Arc<Stats>],
-    health: &health::runner::Report,
+    facts: &Facts,
 ) -> Vec<Service> {
     let mut removed: BTreeMap<snapshot::ServiceId, Vec<ServerId>> = BTreeMap::new();
     for (id, server) in services.servers.iter().enumerate() {
@@ -111,20 +129,25 @@ fn services(
         let servers: Vec<Server> = here
             .filter_map(|&id| {
                 let server = services.servers.get(id as usize)?.as_ref()?;
-                let known = health.servers.get(&id);
+                let known = facts.health.servers.get(&id);
                 Some(self::server(server, counts(director, id, stats), known))
             })
             .filter(|row| row.state != ServerState::Removed || row.counts.live())
             .collect();
         if services.by_key.get(&service.key) == Some(&id) || !servers.is_empty() {
-            rows.push((service.key, self::service(service, servers)));
+            let standing = facts.outlook.standings.get(&id).copied();
+            rows.push((service.key, self::service(service, servers, standing)));
         }
     }
     rows.sort_by_key(|(key, _)| *key);
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-fn service(service: &snapshot::Service, servers: Vec<Server>) -> Service {
+fn service(
+    service: &snapshot::Service,
+    servers: Vec<Server>,
+    standing: Option<Standing>,
+) -> Service {
     let mut counts = Counts::default();
     servers.iter().for_each(|server| counts.add(&server.counts));
     let endpoint = service.key.endpoint();
@@ -135,6 +158,7 @@ fn service(service: &snapshot::Service, servers: Vec<Server>) -> Service {
         port: service.key.port(),
         mark: service.key.mark(),
         scheduler: service.policy.scheduler.kind.name().to_owned(),
+        standing,
         counts,
         servers,
     }
@@ -194,6 +218,7 @@ fn worker(at: usize, stats: &Stats, facts: &Facts) -> Worker {
         std::array::from_fn(|place| stats.ledger[place].value());
     Worker {
         worker: at,
+        alive: facts.alive.get(at).copied().unwrap_or(true),
         core: facts.cores.get(at).copied().flatten(),
         generation: stats.snapshot.value(),
         rx_packets: stats.rx_packets.value(),

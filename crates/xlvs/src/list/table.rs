@@ -238,7 +238,8 @@ fn scaled(mut count: u64, step: u64, units: [&str; 6]) -> String {
     format!("{count}{}", units[unit])
 }
 
-fn duration(seconds: u64) -> String {
+/// A time in words.
+pub(crate) fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
