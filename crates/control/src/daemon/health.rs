@@ -46,8 +46,12 @@ impl Daemon {
         }
     }
 
-    /// Takes managed VIPs away whose services are below their quorum, and puts them back.
+    /// Takes managed VIPs away whose services are below their quorum, and puts them back; not on
+    /// the way out, when all of them are gone.
     pub(super) async fn follow_quorums(&mut self) {
+        if self.stopping {
+            return;
+        }
         let services = std::sync::Arc::clone(&self.publisher.current().services);
         let vips: Vec<_> = self.registry.model.vips.iter().filter(|v| v.managed).cloned().collect();
         for vip in vips {
@@ -58,14 +62,16 @@ impl Daemon {
             let address = managed(&vip);
             let done = match gone {
                 true => self.vips.remove(&address).await,
-                false => self.vips.add(&address).await,
+                false => self.vips.add(&address).await.map(|()| true),
             };
             match (done, gone) {
-                (Ok(()), true) => {
+                // Somebody else's: it stays.
+                (Ok(false), _) => {}
+                (Ok(true), true) => {
                     log::warn!("vip {}: withdrawn, its services are below quorum", vip.address);
                     self.withdrawn.insert(vip.address);
                 }
-                (Ok(()), false) => {
+                (Ok(true), false) => {
                     log::info!("vip {}: back, its services have their quorum", vip.address);
                     self.withdrawn.remove(&vip.address);
                 }

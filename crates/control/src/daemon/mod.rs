@@ -243,9 +243,17 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
 }
 
 impl Daemon {
+    /// Adds managed VIPs, but those whose services are known to be below their quorum.
     async fn add_vips(&mut self) -> Result<(), StartError> {
+        let services = Arc::clone(&self.publisher.current().services);
         for vip in self.registry.model.vips.iter().filter(|vip| vip.managed) {
             let wanted = managed(vip);
+            if self.registry.board.withdraws(&self.registry.model, &services, vip) {
+                self.vips.clear(&wanted).await?;
+                log::warn!("vip {}: stays away, its services are below quorum", vip.address);
+                self.withdrawn.insert(vip.address);
+                continue;
+            }
             self.vips.add(&wanted).await?;
             log::info!("vip {}/{} on {}", wanted.address, wanted.length, wanted.interface);
         }
