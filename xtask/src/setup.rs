@@ -1,7 +1,8 @@
 //! Installing the Debian packages that the build, the lab and the guests need.
 //!
-//! It never asks and needs no terminal. nginx and vsftpd come along as programs only: their
-//! services are neither started nor enabled, since the lab runs them with files of its own.
+//! It never asks and needs no terminal. nginx, vsftpd, keepalived and BIRD come along as programs
+//! only: their services are neither started nor enabled, since the lab runs them with files of
+//! its own.
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -42,6 +43,8 @@ const LAB: &[&str] = &[
     "arping",
     "dnsutils",
     "vsftpd",
+    "keepalived",
+    "bird2",
 ];
 
 /// What booting Debian's kernels in a guest takes.
@@ -69,7 +72,13 @@ pub fn run() -> Outcome {
         return fail(format!("needs root; as root: apt-get install {}", missing.join(" ")));
     }
     without_services(|| install(&missing))?;
-    for (package, service) in [("nginx-light", "nginx"), ("vsftpd", "vsftpd")] {
+    let services = [
+        ("nginx-light", "nginx"),
+        ("vsftpd", "vsftpd"),
+        ("keepalived", "keepalived"),
+        ("bird2", "bird"),
+    ];
+    for (package, service) in services {
         if missing.contains(&package) {
             // Fails where there is no systemd; then nothing would start it either.
             let _ = shell::output(Command::new("systemctl").args(["disable", "--now", service]));

@@ -31,6 +31,7 @@ mod steady;
 mod stopping;
 mod tcp;
 mod vips;
+mod vrrp;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
