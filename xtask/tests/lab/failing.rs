@@ -90,8 +90,10 @@ impl Case<'_> {
         let requests = load.finish();
         let before = judge_requests(&requests, &failure, scheduler.0, outage);
         if outage == Outage::Silent {
-            // A SYN that is sent again, a second later, goes to another server, or to the same.
-            assert_eq!(before > 20, self.fate == Fate::Kept, "{before} failed before detection");
+            // A SYN that is sent again, a second later, goes to another server, or to the same. wlc
+            // sends few, since half-open connections count.
+            let many = self.fate == Fate::Kept && scheduler.0 != "wlc";
+            assert_eq!(before > 20, many, "{before} failed before detection");
         }
         let (standing, flows) = (standing.finish(), flows.finish());
         if outage == Outage::Silent {
