@@ -5,6 +5,7 @@
 //! about the product.
 #![forbid(unsafe_code)]
 
+mod bird;
 mod changes;
 mod checks;
 mod churn;
