@@ -22,16 +22,17 @@ fn without_vip() -> Stage {
     lab
 }
 
-fn yaml(lab: &Lab) -> String {
+/// A file for a box that has this interface, with words of the service.
+fn yaml(lab: &Lab, interface: &str, words: &str) -> String {
     let vip = lab.topology().vips[0];
     let servers = [1, 2, 3].map(|number| format!("{{address: {}}}", server(lab, number, 0)));
     format!(
         "version: 1
-interfaces: [eth0]
+interfaces: [{interface}]
 checks:
   health: {{type: http, port: 80, path: /health, interval: 200ms, timeout: 200ms, rise: 1, fall: 2}}
 services:
-  - {{name: web, listen: \"{vip}:80/tcp\", forward: dr, scheduler: rr, checks: health, existing: keep, servers: [{}]}}
+  - {{name: web, listen: \"{vip}:80/tcp\", forward: dr, checks: health, existing: keep, {words} servers: [{}]}}
   - {{name: idle, listen: \"{vip}:81/tcp\", forward: dr, checks: health, pause_without_vip: true, servers: [{{address: {}}}]}}
 ",
         servers.join(", "),
@@ -119,7 +120,7 @@ fn entries(lab: &Lab, standing: &[u8]) -> Vec<String> {
 fn keepalived_takes_the_vip_away_and_back_under_load() {
     let lab = without_vip();
     let vip = lab.topology().vips[0];
-    let director = Director::start_with_text(&lab, &yaml(&lab)).unwrap();
+    let director = Director::start_with_text(&lab, &yaml(&lab, "eth0", "scheduler: rr,")).unwrap();
     director.until("web", &["up"; 3]).unwrap();
     let own = keepalived(&lab, "director", "eth0", 100, &[]);
     until_vip(&lab, "director", true);
@@ -177,13 +178,62 @@ fn keepalived_takes_the_vip_away_and_back_under_load() {
     director.stop().unwrap();
 }
 
+/// Two boxes with one file, each of which picks as the other does, and takes connections over that
+/// it has not seen begin: the VIP moves, and nobody notices.
+#[test]
+fn a_pair_hands_the_vip_to_and_fro_and_no_request_fails() {
+    let lab = without_vip();
+    let vip = lab.topology().vips[0];
+    let words = "scheduler: sh, lvs: {sloppy_tcp: 1},";
+    let own = Director::start_with_text(&lab, &yaml(&lab, "eth0", words)).unwrap();
+    let other = Director::start_on(&lab, "router", &yaml(&lab, "lan", words)).unwrap();
+    own.until("web", &["up"; 3]).unwrap();
+    other.until("web", &["up"; 3]).unwrap();
+    let master = keepalived(&lab, "director", "eth0", 100, &[]);
+    until_vip(&lab, "director", true);
+
+    let standing = Standing::start(&lab, "tcp", vip, 80, 9);
+    let load = Load::start(&lab, vip, 80, 300);
+    std::thread::sleep(Duration::from_millis(500));
+    let opened = |director: &Director<'_>| {
+        director.service("web").unwrap()["connections"].as_u64().unwrap()
+    };
+    let mut counts = vec![(opened(&own), opened(&other))];
+    let peer = keepalived(&lab, "router", "lan", 200, &[]);
+    until_vip(&lab, "director", false);
+    std::thread::sleep(Duration::from_millis(2000));
+    counts.push((opened(&own), opened(&other)));
+    peer.stop().unwrap();
+    let back = until_vip(&lab, "director", true);
+    std::thread::sleep(Duration::from_millis(2000));
+    counts.push((opened(&own), opened(&other)));
+
+    standing.answered_since(&Vec::from_iter(0..9), back);
+    let requests = load.finish();
+    let failed: Vec<&Request> = requests.iter().filter(|one| one.failed()).collect();
+    println!(
+        "there and back: {} requests, {} failed; opened by the two, at the start, after each move: {counts:?}",
+        requests.len(),
+        failed.len()
+    );
+    assert!(failed.is_empty(), "{failed:?}");
+    for said in standing.finish().values() {
+        assert!(said.iter().all(|(_, server)| *server == said[0].1), "{said:?}");
+    }
+    // Both had their part.
+    assert!(counts[1].1 > 300 && counts[2].0 > counts[1].0 + 300, "{counts:?}");
+    master.stop().unwrap();
+    own.stop().unwrap();
+    other.stop().unwrap();
+}
+
 /// What it tracks is `xlvs status`. Nobody else takes the VIP, and xlvs serves by its
 /// configuration: clients that know its MAC notice nothing but what they should.
 #[test]
 fn keepalived_tracks_xlvs_status() {
     let lab = without_vip();
     let vip = lab.topology().vips[0];
-    let director = Director::start_with_text(&lab, &yaml(&lab)).unwrap();
+    let director = Director::start_with_text(&lab, &yaml(&lab, "eth0", "scheduler: rr,")).unwrap();
     director.until("web", &["up"; 3]).unwrap();
     let status = |more: &str| status(&debug_binary().unwrap(), &lab.file("xlvs.sock"), more);
     let keepalived = keepalived(&lab, "director", "eth0", 100, &[status(""), status("--quorum")]);
