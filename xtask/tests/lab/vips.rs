@@ -91,6 +91,14 @@ fn there(lab: &Lab) -> String {
     there.map(|vip| &vip[vip.len() - 2..]).collect::<Vec<_>>().join(" ")
 }
 
+fn until_there(lab: &Lab, wanted: &str) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while there(lab) != wanted {
+        assert!(Instant::now() < deadline, "{} instead of {wanted}", there(lab));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 fn make(lab: &Lab, health: &str) {
     for (server, now) in ["server1", "server2", "server3"].into_iter().zip(health.chars()) {
         // It is so already.
@@ -148,7 +156,7 @@ fn a_withdrawn_vip_stays_away_over_a_restart_and_at_the_end() {
     let director = Director::start_with_text(&lab, &yaml(&lab)).unwrap();
     director.until("203.0.113.11:81", &["down"]).unwrap();
     director.until("203.0.113.11:82", &["up"]).unwrap();
-    assert_eq!(there(&lab), "10");
+    until_there(&lab, "10");
     director.stop().unwrap();
 
     let monitor = Monitor::start(&lab);
@@ -160,6 +168,26 @@ fn a_withdrawn_vip_stays_away_over_a_restart_and_at_the_end() {
     make(&lab, "+++");
     director.wait().unwrap();
     assert_eq!(monitor.after(4), ["+10", "+11", "-11", "-10"]);
+}
+
+/// The quorum is back while the interface is not: the VIP comes with the interface.
+#[test]
+fn a_withdrawn_vip_comes_back_with_its_interface() {
+    let lab = stage("nat", 1);
+    lab.withdraw_vips().unwrap();
+    make(&lab, "-++");
+    let director = Director::start_with_text(&lab, &yaml(&lab)).unwrap();
+    director.until("203.0.113.11:81", &["down"]).unwrap();
+    until_there(&lab, "10");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(500));
+            make(&lab, "+++");
+        });
+        lab.unplug_for("director", "eth0", Duration::from_millis(2000)).unwrap();
+    });
+    until_there(&lab, "10 11");
+    director.stop().unwrap();
 }
 
 /// While the VIP is not here, nobody is asked; when it comes, everybody is.

@@ -195,9 +195,8 @@ fn a_pair_hands_the_vip_to_and_fro_and_no_request_fails() {
     let standing = Standing::start(&lab, "tcp", vip, 80, 9);
     let load = Load::start(&lab, vip, 80, 300);
     std::thread::sleep(Duration::from_millis(500));
-    let opened = |director: &Director<'_>| {
-        director.service("web").unwrap()["connections"].as_u64().unwrap()
-    };
+    let opened =
+        |director: &Director<'_>| director.service("web").unwrap()["connections"].as_u64().unwrap();
     let mut counts = vec![(opened(&own), opened(&other))];
     let peer = keepalived(&lab, "router", "lan", 200, &[]);
     until_vip(&lab, "director", false);

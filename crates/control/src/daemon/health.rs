@@ -75,7 +75,7 @@ impl Daemon {
                     log::info!("vip {}: back, its services have their quorum", vip.address);
                     self.withdrawn.remove(&vip.address);
                 }
-                // Tried again with the next change.
+                // Tried again with the next change, of health or of the box.
                 (Err(error), _) => log::warn!("{error}"),
             }
         }
