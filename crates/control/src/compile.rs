@@ -27,6 +27,7 @@ pub fn compile(model: &Model, ids: &mut Ids) -> Services {
             defence: model.defence,
         },
         marks: model.marks.clone(),
+        probe_sources: model.probe_sources.clone(),
         ..Services::default()
     };
     for service in &model.services {

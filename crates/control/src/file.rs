@@ -201,7 +201,6 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             service::service,
         ),
     };
-    keys.later("probe_sources", faults);
     keys.finish(faults, |key| key.starts_with("x-"));
     Some(file)
 }

@@ -204,6 +204,7 @@ fn sight(model: &Model) -> Result<(Topology, Vec<Nic>), LiveError> {
     let settings = topology::Settings {
         interfaces: model.interfaces.iter().map(|interface| interface.name.clone()).collect(),
         statics: topology::Statics::default(),
+        probed: None,
         limits: topology::Limits {
             routes: model.limits.routes as usize,
             neighbours: model.limits.neighbours as usize,

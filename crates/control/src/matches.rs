@@ -10,6 +10,7 @@ use std::{
 use dataplane::{
     forward::{Endpoint, Protocol, ServiceKey, Tunnel},
     mark::MarkRule,
+    probe,
     snapshot::{Server, Service, Services},
     topology::Topology,
 };
@@ -31,7 +32,7 @@ pub struct EndpointRoles {
 pub struct AddressRoles {
     /// A service listens on it.
     pub vip: bool,
-    /// FullNAT takes source ports from it, these.
+    /// FullNAT or health probes take source ports from it, these.
     pub local: Option<RangeInclusive<u16>>,
     /// A NAT server has it: its fragments without ports may be answers.
     pub nat_server: bool,
@@ -71,6 +72,9 @@ pub fn match_entries(services: &Services) -> MatchEntries {
     }
     for (address, ports) in &services.local_ports {
         entries.addresses.entry(*address).or_default().local = Some(ports.clone());
+    }
+    for source in &services.probe_sources {
+        entries.addresses.entry(*source).or_default().local = Some(probe::PORTS);
     }
     for server in services.servers.iter().flatten() {
         let Some(Some(service)) = services.services.get(server.service as usize) else { continue };

@@ -334,6 +334,24 @@ pub struct Health {
     pub withdraw: bool,
     /// Its checks pause while its VIP is not an address of this box.
     pub pause_without_vip: bool,
+    /// What its traffic tells of a server.
+    pub hints: Hints,
+}
+
+/// What handshakes that fail in a service's traffic do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hints {
+    /// So many within a second have the server's checks asked at once; 0: none do.
+    pub failures: u32,
+    /// The server gets no new connections then, until its checks have said that it is well, or
+    /// for this long.
+    pub suspect: Option<Duration>,
+}
+
+impl Default for Hints {
+    fn default() -> Self {
+        Self { failures: 3, suspect: None }
+    }
 }
 
 /// What becomes of a server that is down, in its service's list.

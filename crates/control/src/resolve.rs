@@ -6,6 +6,7 @@ mod health;
 mod local;
 mod mark;
 mod policy;
+mod probe_sources;
 mod server;
 mod service;
 mod sockets;
@@ -55,14 +56,7 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
     let mut names = Names::of(file, faults);
     names.box_addresses = around.map(|around| &around.addresses);
     local::check(file, &names, around, faults);
-    for source in &file.probe_sources {
-        if names.vips.contains(&source.value) {
-            faults.push(source.spot.fault(
-                format!("{} is a VIP: servers would answer themselves", source.value),
-                "write an address of the box that is no VIP",
-            ));
-        }
-    }
+    probe_sources::check(file, &names, faults);
     if let Some(around) = around {
         surroundings::check(file, &model, around, faults);
         sockets::check(file, around, faults);

@@ -406,10 +406,8 @@ services:
   - {name: mysql, listen: 203.0.113.20:3306/tcp, forward: dr, servers: [{address: 10.0.2.31, max_connections: 500, resume_connections: 400}, {address: 10.0.2.32, mac: "52:54:00:12:34:56"}]}
   - {name: api, listen: "[2001:db8::10]:8443/tcp", forward: fullnat, local_addresses: dmz, scheduler: {name: mh, port: true, fallback: true}, servers: [{address: "[fd00:7::11]:443"}]}
 "#;
-    let later = "not supported yet, it comes with a later release; remove it";
     let expected = [
-        format!("x.yaml:12:1: probe_sources: {later}"),
-        "x.yaml:12:27: probe_sources[1]: 203.0.113.10 is a VIP: servers would answer themselves; write an address of the box that is no VIP".to_owned(),
+        "x.yaml:12:27: probe_sources[1]: 203.0.113.10 is a VIP: servers would answer themselves; write an address of the box that is used for nothing else",
     ];
     assert_eq!(lines(text, None), expected);
 }
@@ -443,7 +441,18 @@ fn health() {
         (checks("x: {type: tls, verify: true, sni: a, port: 443}", "checks: x"), &[]),
         (checks("x: {type: http, timeout: 3s}", ""), &["check x: its timeout is longer than the time until the next probe"]),
         (checks("x: {type: exec, argv: [check]}", ""), &["no program; write its whole path first: no shell is asked"]),
-        (checks("x: {type: ping, via: service}", "checks: x"), &["via: service: not supported yet", "via: service with ping, which has no port"]),
+        (checks("x: {type: ping, via: service}", "checks: x"), &["via: service with ping, which has no port"]),
+        (checks("x: {type: http, via: service}", "checks: x"), &["via: service without an IPv4 address to ask from; add probe_sources: with an IPv4 address of this box that is no VIP"]),
+        (checks("x: {type: http, via: service}\nprobe_sources: [\"2001:db8::1\"]", "checks: x"), &["via: service without an IPv4 address"]),
+        (checks("x: {type: http, via: service, port: 81}\nprobe_sources: [192.0.2.1]", "checks: x"), &["port 81 by way of the service, which takes port 80"]),
+        (checks("x: {type: http, via: service}\nprobe_sources: [192.0.2.1]", "checks: x"), &[]),
+        (
+            checks(
+                "x: {type: http, via: service}\nlocal_addresses: {a: {addresses: [192.0.2.1], ports: 10000-19999}}\nprobe_sources: [192.0.2.1, 10.0.0.1, 192.0.2.2, 192.0.2.2]",
+                "checks: x",
+            ),
+            &["192.0.2.1 is a local address of FullNAT", "10.0.0.1 is a real server", "192.0.2.2 is there twice"],
+        ),
         (checks(http, "checks: wbe"), &["\"wbe\": no such check; checks: has web"]),
         (checks(http, "checks: [web, web]"), &["check web is there twice"]),
         (checks(http, "checks: web, quorum: 5"), &["5 is more than the weights of all servers, 1"]),

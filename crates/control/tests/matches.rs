@@ -99,6 +99,17 @@ fn what_services_take() {
     assert!(found.addresses.is_empty() && found.endpoints.is_empty());
 }
 
+/// Answers to probes by way of services come to these addresses and ports, from whomever.
+#[test]
+fn where_probes_come_from() {
+    let sources = ["192.0.2.2", "2001:db8::2"].map(ip);
+    let services = Services { probe_sources: sources.to_vec(), ..Services::default() };
+    let entries = match_entries(&services);
+    let ranges: Vec<_> =
+        entries.addresses.iter().map(|(ip, roles)| (*ip, roles.local.clone())).collect();
+    assert_eq!(ranges, sources.map(|source| (source, Some(20_000..=32_767))));
+}
+
 #[test]
 fn tunnels() {
     let tunnel = |tunnel| Server { tunnel, ..Server::new(0, ip(SERVER), 80, Forward::Tun) };

@@ -200,7 +200,8 @@ fn the_route_that_the_kernel_takes() {
             }
             (key(cidr, *table, *metric), route)
         }));
-        let topology = build(&kernel, &mut HopIds::new(100), &served(), &Statics::default());
+        let topology =
+            build(&kernel, &mut HopIds::new(100), &served(), (&Statics::default(), None));
         assert_eq!(shown(&topology, to), *expected, "{what}");
     }
 }
@@ -266,31 +267,32 @@ fn hop_ids_live_on() {
         kernel.apply(Event::Neighbour(2, ip(to), Neighbour { mac, keeper }));
     };
     add(&mut kernel, key("0.0.0.0/0", Table::Main, 0), unicast(&["2 10.0.1.254"]));
-    let first = build(&kernel, &mut ids, &served(), &Statics::default());
+    let first = build(&kernel, &mut ids, &served(), (&Statics::default(), None));
     assert_eq!(at(&first, "10.0.1.254"), Some((0, None)), "a gateway has an id before a MAC");
     set(&mut kernel, "10.0.1.8", 8);
     set(&mut kernel, "10.0.1.9", 9);
-    let t = build(&kernel, &mut ids, &served(), &Statics::default());
+    let t = build(&kernel, &mut ids, &served(), (&Statics::default(), None));
     assert_eq!(
         (at(&t, "10.0.1.8"), at(&t, "10.0.1.9")),
         (Some((1, Some(mac(8)))), Some((2, Some(mac(9)))))
     );
     assert_eq!(t.hops[1].source, mac(2));
     kernel.apply(Event::NeighbourGone(2, ip("10.0.1.8")));
-    let t = build(&kernel, &mut ids, &served(), &Statics::default());
+    let t = build(&kernel, &mut ids, &served(), (&Statics::default(), None));
     assert_eq!(at(&t, "10.0.1.8"), Some((1, None)), "it may come back");
     assert_eq!(t.route_generation, first.route_generation, "routes are as they were");
 
     set(&mut kernel, "10.0.1.7", 7);
-    let t = build(&kernel, &mut ids, &served(), &Statics::default());
+    let t = build(&kernel, &mut ids, &served(), (&Statics::default(), None));
     assert_eq!((at(&t, "10.0.1.8"), at(&t, "10.0.1.7")), (None, Some((1, Some(mac(7))))));
     assert_ne!(t.route_generation, first.route_generation, "an id means another neighbour");
     set(&mut kernel, "10.0.1.8", 8);
-    let full = build(&kernel, &mut ids, &served(), &Statics::default());
+    let full = build(&kernel, &mut ids, &served(), (&Statics::default(), None));
     assert_eq!((at(&full, "10.0.1.8"), ids.refused()), (None, 1), "the limit is 3");
     assert_eq!(at(&full, "10.0.1.254"), Some((0, None)), "gateways stay");
 
-    let turned = build(&kernel, &mut ids, &["eth1".into(), "eth0".into()], &Statics::default());
+    let turned =
+        build(&kernel, &mut ids, &["eth1".into(), "eth0".into()], (&Statics::default(), None));
     assert!(turned.hop_of.keys().all(|(port, _)| *port == 1), "ports have other numbers");
     assert_ne!(turned.route_generation, full.route_generation);
 }
@@ -359,9 +361,9 @@ fn a_large_box_is_built_in_milliseconds() {
         kernel.apply(Event::Neighbour(2, at, near));
     }
     let mut ids = HopIds::new(4096);
-    build(&kernel, &mut ids, &served(), &Statics::default());
+    build(&kernel, &mut ids, &served(), (&Statics::default(), None));
     let begun = std::time::Instant::now();
-    let topology = build(&kernel, &mut ids, &served(), &Statics::default());
+    let topology = build(&kernel, &mut ids, &served(), (&Statics::default(), None));
     let took = begun.elapsed();
     println!("5000 routes, 1000 neighbours: {took:?}");
     assert_eq!((topology.routes_v4.len(), topology.hop_of.len()), (5000, 1001));

@@ -9,8 +9,9 @@ use crate::{
     one_packet,
     packet::{Fragment, Packet},
     policy::Lifecycle,
+    probe,
     sctp::chunk,
-    snapshot::{Server, ServerId, Service},
+    snapshot::{Server, ServerId},
     source_ports::{PORT_TRIES, Ports},
     state::State,
     table::{Connection, ConnectionRef, Found, InsertError, Keys, TemplateRef, Way},
@@ -35,11 +36,11 @@ pub enum Refusal {
 }
 
 /// Where a new connection goes.
-struct Chosen<'a> {
-    id: ServerId,
-    server: &'a Server,
+pub(crate) struct Chosen<'a> {
+    pub(crate) id: ServerId,
+    pub(crate) server: &'a Server,
     /// The template that says so.
-    template: Option<ConnectionRef>,
+    pub(crate) template: Option<ConnectionRef>,
 }
 
 impl<'a> Breath<'a> {
@@ -49,6 +50,9 @@ impl<'a> Breath<'a> {
     /// See [`Refusal`].
     #[inline(never)]
     pub fn admit<A: Family>(&mut self, packet: &Packet<A>) -> Result<Found<A>, Refusal> {
+        if self.from_probes() {
+            return self.admit_probe(packet);
+        }
         let Some(target) = self.target(packet) else { return Err(Refusal::Punt(Punt::Alien)) };
         self.may_open(packet, &target)?;
         let director = self.director;
@@ -79,8 +83,7 @@ impl<'a> Breath<'a> {
         }
         // The kernel's martians (`fib_validate_source`): addresses of this box, and broadcasts.
         let source = packet.tuple.src.ip();
-        let route = self.snapshot.topology.route(source);
-        if route.is_some_and(|route| matches!(route.kind, RouteKind::Local)) {
+        if self.snapshot.topology.never_arrives_from(source) {
             return Err(Refusal::Drop(Drop::BadSource));
         }
         self.screen(source, target.id).map_err(Refusal::Drop)?;
@@ -173,7 +176,7 @@ impl<'a> Breath<'a> {
     }
 
     /// Makes the connection to the chosen server.
-    fn open<A: Family>(
+    pub(crate) fn open<A: Family>(
         &mut self,
         packet: &Packet<A>,
         target: &Target<'_>,
@@ -182,9 +185,14 @@ impl<'a> Breath<'a> {
     ) -> Result<Found<A>, Drop> {
         let Chosen { id: server_id, server, template } = *chosen;
         let secure = self.director.defences.secure_tcp(A::IPV6);
-        let (keys, idle) = one_packet::keys(packet, target.service, server.forward);
+        let (keys, idle) = match self.from_probes() {
+            true => (Keys::Probe, 0),
+            false => one_packet::keys(packet, target.service, server.forward),
+        };
+        let first = first_state(packet, server.forward, secure && keys != Keys::Probe);
         let (state, timeout) = match keys {
-            Keys::Both => first_state(packet, target.service, server.forward, secure),
+            Keys::Both => (first.number(), first.timeout(&target.service.policy.timeouts)),
+            Keys::Probe => (first.number(), probe::idle(first)),
             Keys::Answers | Keys::Neither => (State::Udp.number(), idle),
         };
         let table = A::table(self.director);
@@ -198,10 +206,11 @@ impl<'a> Breath<'a> {
             self.count(&mut connection, state, template);
             match table.insert(&connection, state, timeout, self.now.seconds()) {
                 Ok(place) => {
-                    self.director.server(server_id).fills();
-                    self.stats.opened.add(1);
-                    if server.forward == Forward::Nat && tried > 0 {
-                        self.stats.moved_ports.add(1);
+                    if keys != Keys::Probe {
+                        self.director.server(server_id).fills();
+                        self.stats.opened.add(1);
+                        let moved = server.forward == Forward::Nat && tried > 0;
+                        self.stats.moved_ports.add(moved.into());
                     }
                     return table.get(place).ok_or(Drop::TableFull);
                 }
@@ -237,7 +246,7 @@ impl<'a> Breath<'a> {
         keys: Keys,
     ) -> Connection<A> {
         let tuple = packet.tuple;
-        Connection {
+        let connection = Connection {
             client: tuple.src,
             cport: tuple.sport,
             vip: tuple.dst,
@@ -253,6 +262,10 @@ impl<'a> Breath<'a> {
             flags: 0,
             keys,
             template: TemplateRef::NONE,
+        };
+        match keys {
+            Keys::Probe => probe::shaped(connection, target.service, chosen.server),
+            Keys::Both | Keys::Answers | Keys::Neither => connection,
         }
     }
 
@@ -264,8 +277,12 @@ impl<'a> Breath<'a> {
         state: u8,
         template: Option<ConnectionRef>,
     ) {
-        if connection.keys != Keys::Both {
-            return self.director.server(connection.server_id).opens_once();
+        match connection.keys {
+            Keys::Both => {}
+            Keys::Answers | Keys::Neither => {
+                return self.director.server(connection.server_id).opens_once();
+            }
+            Keys::Probe => return,
         }
         if let Some(template) = template {
             connection.template = A::templates(self.director).control(template);
@@ -275,6 +292,9 @@ impl<'a> Breath<'a> {
 
     /// Takes [`Breath::count`] back.
     fn count_not<A: Family>(&self, connection: &Connection<A>, state: u8) {
+        if connection.keys == Keys::Probe {
+            return;
+        }
         self.director.server(connection.server_id).did_not_open();
         self.director.ended(connection, state);
     }
@@ -294,7 +314,7 @@ impl<'a> Breath<'a> {
 /// Who may open a connection: any datagram; a TCP segment with SYN and without RST, with or
 /// without ACK (`tcp_conn_schedule`); an SCTP packet whose first chunk is INIT
 /// (`sctp_conn_schedule`). Sloppy services let all but RST and ABORT.
-fn opens<A>(packet: &Packet<A>, lifecycle: &Lifecycle) -> bool {
+pub(crate) fn opens<A>(packet: &Packet<A>, lifecycle: &Lifecycle) -> bool {
     let flags = packet.flags;
     match packet.tuple.protocol {
         _ if reported(packet) => true,
@@ -310,21 +330,16 @@ fn reported<A>(packet: &Packet<A>) -> bool {
     packet.fragment == Fragment::Later
 }
 
-fn first_state<A>(
-    packet: &Packet<A>,
-    service: &Service,
-    forward: Forward,
-    secure: bool,
-) -> (u8, u32) {
+/// The state of the connection that the packet opens.
+fn first_state<A>(packet: &Packet<A>, forward: Forward, secure: bool) -> State {
     let new = State::new(packet.tuple.protocol);
     let direction = if forward.two_way() { Direction::Input } else { Direction::InputOnly };
-    let state = match new {
+    match new {
         _ if reported(packet) => State::reported(packet.tuple.protocol),
         // The packet is observed when it is forwarded, and a second INIT is another event.
         State::Sctp(_) => new,
         State::Tcp(_) | State::Udp => new.next(direction, packet.flags, secure),
-    };
-    (state.number(), state.timeout(&service.policy.timeouts))
+    }
 }
 
 #[cfg(test)]

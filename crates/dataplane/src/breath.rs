@@ -11,15 +11,15 @@ use crate::{
     ids::Ids,
     io::Frame,
     packet::{Fragment, Packet, Parsed},
-    rewrite,
+    probe, rewrite,
     route::Obstacle,
     sctp,
     snapshot::{MssClamp, Snapshot},
     state::State,
     stats::Stats,
-    table::{ConnectionRef, Found, Probe, Way},
+    table::{ConnectionRef, Found, Keys, Probe, Way},
     tcp,
-    topology::{Hop, Mac, PortId},
+    topology::{Hop, Mac, NO_HOP, PortId},
     tunnel::{self, Chosen, Path},
     verdict::{Drop, Punt, Verdict, Wait},
     wire::{self, Ip, ethernet, tcp as flag},
@@ -264,16 +264,25 @@ impl<'a> Breath<'a> {
         direction: tcp::Direction,
     ) {
         let server = found.connection.server_id;
-        let secure = self.director.defences.secure_tcp(A::IPV6);
+        let probe = found.connection.keys == Keys::Probe;
+        let secure = !probe && self.director.defences.secure_tcp(A::IPV6);
         while let Some(state) = State::from_number(found.meta.state()) {
             let next = state.next(direction, packet.flags, secure);
             if next == state {
+                self.note_unanswered(packet, &found);
                 return A::table(self.director).touch(&found, self.now.seconds());
             }
-            let timeout = next.timeout(self.timeouts(server));
+            let timeout = match probe {
+                true => probe::idle(next),
+                false => next.timeout(self.timeouts(server)),
+            };
             let table = A::table(self.director);
             match table.transition(&found, next.number(), timeout, self.now.seconds()) {
+                Ok(()) if probe => return,
                 Ok(()) => {
+                    if direction == tcp::Direction::Output && state.half_open() && resets(packet) {
+                        self.stats.unmet[server as usize].refused.add(1);
+                    }
                     self.director.changed(server, state.number(), next.number());
                     if next.assures() {
                         A::templates(self.director).assure(found.connection.template);
@@ -283,6 +292,17 @@ impl<'a> Breath<'a> {
                 Err(seen) if seen.generation() == found.meta.generation() => found.meta = seen,
                 Err(_) => return,
             }
+        }
+    }
+
+    /// A SYN that comes again, a second or more after the last one, while no packet of the server
+    /// has passed.
+    fn note_unanswered<A: Family>(&self, packet: &Packet<A>, found: &Found<A>) {
+        let again = has_syn(packet) && found.stamp < self.now.seconds();
+        let unseen = found.connection.forward.two_way() && found.hops.hop_out() == NO_HOP;
+        if again && unseen && found.direction == Way::Forward && found.connection.keys == Keys::Both
+        {
+            self.stats.unmet[found.connection.server_id as usize].unanswered.add(1);
         }
     }
 
@@ -314,7 +334,7 @@ impl<'a> Breath<'a> {
             return Err(Verdict::Drop(Drop::PortDown));
         }
         let mut way_out = WayOut { hop, mac, mtu, tunnel: None, outer_df: false, split: None };
-        if found.connection.forward == Forward::Tun {
+        if found.connection.forward == Forward::Tun && found.direction == Way::Forward {
             let server = found.connection.server_id;
             let Some(path) = self.snapshot.tunnel(server) else {
                 return Err(Verdict::Drop(Drop::NoRoute));
@@ -363,13 +383,15 @@ impl<'a> Breath<'a> {
             };
         }
         frame.set_len(end);
-        let traffic = self.stats.server(found.connection.server_id);
-        let (packets, bytes) = match found.direction {
-            Way::Forward => (&traffic.in_packets, &traffic.in_bytes),
-            Way::Reverse => (&traffic.out_packets, &traffic.out_bytes),
-        };
-        packets.add(1);
-        bytes.add(packet.ip_len() as u64);
+        if found.connection.keys != Keys::Probe {
+            let traffic = self.stats.server(found.connection.server_id);
+            let (packets, bytes) = match found.direction {
+                Way::Forward => (&traffic.in_packets, &traffic.in_bytes),
+                Way::Reverse => (&traffic.out_packets, &traffic.out_bytes),
+            };
+            packets.add(1);
+            bytes.add(packet.ip_len() as u64);
+        }
         rewrite::address_frame(frame.bytes_mut(), way_out.hop, way_out.mac);
         Verdict::Send { port: way_out.hop.port, split: way_out.split }
     }
@@ -406,6 +428,11 @@ impl<'a> Breath<'a> {
 #[inline(always)]
 fn has_syn<A>(packet: &Packet<A>) -> bool {
     packet.flags & flag::SYN != 0 && packet.tuple.protocol == Protocol::Tcp
+}
+
+/// A TCP segment with RST.
+fn resets<A>(packet: &Packet<A>) -> bool {
+    packet.flags & flag::RST != 0 && packet.tuple.protocol == Protocol::Tcp
 }
 
 /// A packet of this connection waits for the neighbour's MAC.

@@ -20,6 +20,7 @@ use crate::{
     fragment::FragmentTable,
     limiter::{self, Limiter},
     policy::OnJoin,
+    probe::Pins,
     record::Standing,
     snapshot::{ServerId, Service, ServiceId, Services},
     state::State,
@@ -102,6 +103,8 @@ pub struct Director {
     pub limiter: Limiter,
     /// How many connections each source opened lately.
     pub sources: Sources,
+    /// Which servers the health probes under way are for.
+    pub pins: Pins,
     limits: Limits,
     servers: Box<[ServerRecord]>,
     services: Box<[Mutex<Option<Admission>>]>,
@@ -169,6 +172,7 @@ impl Director {
             defences: Defences::default(),
             limiter: Limiter::new(limits.icmp_rate),
             sources: Sources::new(limits.sources),
+            pins: Pins::default(),
             // The last one is no server's: see `Director::bypass`.
             servers: (0..=limits.servers).map(|_| ServerRecord::default()).collect(),
             services: (0..limits.services).map(|_| Mutex::new(None)).collect(),
@@ -311,7 +315,7 @@ impl Director {
 
     /// Counts a connection's end in `state`, and frees its template of it.
     pub fn ended<A: Family>(&self, connection: &Connection<A>, state: u8) {
-        // What carries single packets was counted when it came.
+        // What carries single packets was counted when it came; probes never are.
         if connection.keys == Keys::Both {
             self.closed(connection.server_id, state);
         }

@@ -15,7 +15,7 @@ use crate::{
     policy::{Gone, Timeouts},
     sctp,
     state::State,
-    table::{ConnectionRef, Found, Keys, Way},
+    table::{Connection, ConnectionRef, Found, Keys, Way},
     tcp,
     verdict::{Drop, Punt},
     wire::tcp as flag,
@@ -54,7 +54,8 @@ impl Breath<'_> {
             let resets = self.resets_idle(found) && !opens(packet, found);
             return if resets { reset(found) } else { Standing::Over };
         }
-        if is_first(packet) && self.reopens(found) {
+        let probe = found.connection.keys == Keys::Probe;
+        if is_first(packet) && (probe && self.from_probes() || self.reopens(found)) {
             return Standing::Over;
         }
         self.standing_since(packet, found)
@@ -80,10 +81,13 @@ impl Breath<'_> {
         Standing::Stays
     }
 
-    /// The server was removed or is down; a connection that goes past the servers has none.
+    /// The server was removed or is down; a connection that goes past the servers has none, and a
+    /// probe is to find out.
     pub(crate) fn gone<A: Family>(&self, found: &Found<A>) -> bool {
-        let server = found.connection.server_id;
-        server != self.director.bypass() && self.snapshot.services.is_gone(server)
+        let Connection { server_id, keys, .. } = found.connection;
+        server_id != self.director.bypass()
+            && keys != Keys::Probe
+            && self.snapshot.services.is_gone(server_id)
     }
 
     /// What becomes of a packet whose connection's server is gone.
@@ -143,6 +147,7 @@ impl Breath<'_> {
     pub(crate) fn resets_idle<A: Family>(&self, found: &Found<A>) -> bool {
         let c = &found.connection;
         found.meta.state() == tcp::State::Established as u8
+            && c.keys != Keys::Probe
             && c.forward.two_way()
             && self.snapshot.services.lifecycle(c.server_id).reset_idle
     }
@@ -151,7 +156,7 @@ impl Breath<'_> {
     /// each packet (`set_tcp_state`, `udp_state_transition`, `set_sctp_state`); here it is done with the first one
     /// after a change, and with each change of state.
     fn take_timeout<A: Family>(&self, found: &Found<A>) {
-        // What carries one packet does not last as long as a connection.
+        // What carries one packet does not last as long as a connection, nor does a probe.
         if found.connection.keys != Keys::Both {
             return;
         }

@@ -4,7 +4,13 @@
 use std::ops::Range;
 
 use crate::{
-    breath::Breath, director::Family, sctp, state::State, table::Found, tcp, topology::NO_HOP,
+    breath::Breath,
+    director::Family,
+    sctp,
+    state::State,
+    table::{Found, Keys},
+    tcp,
+    topology::NO_HOP,
 };
 
 impl Breath<'_> {
@@ -95,6 +101,9 @@ impl Patrol {
     fn drops<A>(&mut self, found: &Found<A>, now: u32) -> bool {
         use sctp::State::{Init, Init1};
         use tcp::State::{Established, SynAck, SynRecv};
+        if found.connection.keys == Keys::Probe {
+            return false;
+        }
         match State::from_number(found.meta.state()) {
             Some(State::Tcp(SynRecv | SynAck) | State::Sctp(Init | Init1)) => true,
             Some(State::Tcp(Established) | State::Sctp(sctp::State::Established) | State::Udp) => {

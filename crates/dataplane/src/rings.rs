@@ -5,6 +5,7 @@ use xsk::{Ledger, Pool, Port};
 use crate::{
     clock::Now,
     io::{Frame, Io},
+    probe_port::ProbePort,
     punt::PuntQueue,
     topology::PortId,
     verdict::Punt,
@@ -37,15 +38,17 @@ pub struct Rings {
     pool: Pool,
     /// By [`PortId`]: the worker's queues of that interface; none while it is gone.
     ports: Vec<Vec<Port>>,
+    /// The port behind the interfaces', where health probes come from.
+    probes: Option<ProbePort>,
     punts: PuntQueue,
     now: Now,
 }
 
 impl Rings {
     /// Sockets by interface; all frames of them come from `pool`.
-    pub fn new(pool: Pool, interfaces: usize, punts: PuntQueue) -> Self {
+    pub fn new(pool: Pool, interfaces: usize, probes: Option<ProbePort>, punts: PuntQueue) -> Self {
         let ports = (0..interfaces).map(|_| Vec::new()).collect();
-        Self { pool, ports, punts, now: Now::default() }
+        Self { pool, ports, probes, punts, now: Now::default() }
     }
 
     /// Begins to serve a queue of an interface.
@@ -83,6 +86,37 @@ impl Rings {
     pub fn ledger(&self) -> Ledger {
         self.pool.ledger()
     }
+
+    fn receive_probes(&mut self, burst: &mut Vec<xsk::Frame>, max: usize) -> usize {
+        let Some(probes) = &self.probes else { return 0 };
+        let mut received = 0;
+        while received < max
+            && !probes.is_empty()
+            && let Some(mut frame) = self.pool.take()
+        {
+            let there = probes.take(|packet| {
+                let length = packet.len().min(frame.room().len());
+                frame.room()[..length].copy_from_slice(&packet[..length]);
+                frame.set_len(length);
+            });
+            if !there {
+                self.pool.give(frame);
+                break;
+            }
+            burst.push(frame);
+            received += 1;
+        }
+        received
+    }
+
+    #[cold]
+    fn send_to_probes(&mut self, frame: xsk::Frame) -> Result<(), xsk::Frame> {
+        if !self.probes.as_ref().is_some_and(|probes| probes.push(frame.bytes())) {
+            return Err(frame);
+        }
+        self.pool.give(frame);
+        Ok(())
+    }
 }
 
 impl Io for Rings {
@@ -90,13 +124,16 @@ impl Io for Rings {
 
     #[inline]
     fn ports(&self) -> usize {
-        self.ports.len()
+        self.ports.len() + usize::from(self.probes.is_some())
     }
 
     #[inline]
     fn receive(&mut self, id: PortId, burst: &mut Vec<xsk::Frame>, max: usize) -> usize {
         let mut received = 0;
-        for port in &mut self.ports[usize::from(id)] {
+        let Some(ports) = self.ports.get_mut(usize::from(id)) else {
+            return self.receive_probes(burst, max);
+        };
+        for port in ports {
             received += port.receive(&mut self.pool, burst, max - received);
         }
         received
@@ -104,7 +141,10 @@ impl Io for Rings {
 
     #[inline]
     fn send(&mut self, id: PortId, frame: xsk::Frame) -> Result<(), xsk::Frame> {
-        match self.ports[usize::from(id)].first_mut() {
+        let Some(ports) = self.ports.get_mut(usize::from(id)) else {
+            return self.send_to_probes(frame);
+        };
+        match ports.first_mut() {
             Some(port) => port.send(&mut self.pool, frame),
             None => Err(frame),
         }

@@ -85,6 +85,8 @@ pub struct Services {
     pub tunnel_servers: HashMap<IpAddr, Vec<ServerId>>,
     /// The ranges that FullNAT takes source ports from, by address.
     pub local_ports: HashMap<IpAddr, std::ops::RangeInclusive<u16>>,
+    /// Where health probes by way of services come from: see [`crate::probe`].
+    pub probe_sources: Vec<IpAddr>,
     /// Endpoints of NAT servers that are told when they send without a connection
     /// (`nat_icmp_send`).
     pub told_servers: hashbrown::HashSet<Endpoint>,

@@ -46,6 +46,16 @@ pub struct Traffic {
     pub out_bytes: Counter,
 }
 
+/// Handshakes that did not come about at one server, as far as its answers pass here (NAT and
+/// FullNAT): hints that it is not well.
+#[derive(Debug, Default)]
+pub struct Unmet {
+    /// SYNs that were sent again, while nothing ever came from the server.
+    pub unanswered: Counter,
+    /// SYNs that it answered with RST.
+    pub refused: Counter,
+}
+
 /// What several workers write, on a cache line of its own: its neighbours are only read.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -57,6 +67,8 @@ pub(crate) struct OwnLine<T>(pub(crate) T);
 pub struct Stats {
     /// By server id; the last one counts what went past the servers (`cache_bypass`).
     pub servers: Box<[Traffic]>,
+    /// By server id.
+    pub unmet: Box<[Unmet]>,
     /// By [`Drop`].
     pub drops: [Counter; Drop::COUNT],
     /// By [`Punt`].
@@ -90,6 +102,7 @@ impl Stats {
     pub fn new(servers: usize) -> Self {
         Self {
             servers: (0..=servers).map(|_| Traffic::default()).collect(),
+            unmet: (0..=servers).map(|_| Unmet::default()).collect(),
             drops: std::array::from_fn(|_| Counter::default()),
             punts: std::array::from_fn(|_| Counter::default()),
             answers: std::array::from_fn(|_| Counter::default()),

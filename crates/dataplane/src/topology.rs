@@ -161,6 +161,9 @@ pub struct Topology {
     pub routes_v6: Routes,
     /// All addresses of this box, on any interface.
     pub local: HashSet<IpAddr>,
+    /// The port behind which the sockets of health probes are, if there are any: see
+    /// [`crate::probe`]. Their addresses are routed to it.
+    pub probes: Option<PortId>,
     /// Raised whenever a route, a port or the meaning of a hop id changed; fits 24 bits.
     pub route_generation: u32,
 }
@@ -171,6 +174,18 @@ impl Topology {
     pub fn is_local(&self, address: IpAddr) -> bool {
         self.local.contains(&address)
             || self.route(address).is_some_and(|route| matches!(route.kind, RouteKind::Local))
+    }
+
+    /// Packets from `address` cannot come from the network: it is one of this box
+    /// (`fib_validate_source` of the kernel), or probes are sent from it.
+    pub fn never_arrives_from(&self, address: IpAddr) -> bool {
+        match self.route(address).map(|route| &route.kind) {
+            Some(RouteKind::Local) => true,
+            Some(RouteKind::Via(hops)) => {
+                self.probes.is_some() && hops.iter().any(|hop| hop.port == self.probes)
+            }
+            _ => false,
+        }
     }
 
     /// The most specific route to `address`, of its family.

@@ -152,6 +152,8 @@ reasons! {
         TunnelError = "tunnel_error",
         /// Its connection's server is gone, and the service holds such connections (`expire_nodest_conn` 0).
         ServerGone = "server_gone",
+        /// From the sockets of health probes, but of no probe that is under way.
+        StrayProbe = "stray_probe",
         /// A real server sent it from a service's port and no connection is there; it was told so (`nat_icmp_send`).
         NoServerConnection = "no_server_connection",
         /// Its connection is over, since its server is gone or it was idle for too long: its ends get a TCP reset.

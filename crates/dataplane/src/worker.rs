@@ -376,6 +376,11 @@ fn conclude<I: Io>(
             stats.drop(reason);
             io.give(frame);
         }
+        // Nobody else's packets come from there, and the kernel has seen them already.
+        Verdict::Punt(_) if breath.from_probes() => {
+            stats.drop(Drop::StrayProbe);
+            io.give(frame);
+        }
         Verdict::Punt(reason) => {
             if io.punt(arrived, frame.bytes(), reason) {
                 stats.punt(reason);

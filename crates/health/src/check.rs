@@ -1,6 +1,12 @@
 //! What an operator asks for: checks as `checks:` names them, resolved for one server.
 
-use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 /// One check of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +51,32 @@ pub enum Via {
     /// Straight to the address.
     #[default]
     Direct,
-    /// To the VIP, by the rewrite that clients' packets get, pinned to this server (the id that
-    /// the compiled services give it).
-    Service(u32),
+    /// To the VIP, by the rewrite that clients' packets get, pinned to one server.
+    Service(Path),
+}
+
+/// The way through a service to one server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// The id that the compiled services give the server.
+    pub server: u32,
+    /// How packets reach it.
+    pub method: Method,
+    /// Its own address and port, which are asked when the way fails, to tell why.
+    pub own: SocketAddr,
+}
+
+/// Forwarding methods, as far as they fail in different ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Addresses are translated, answers come back through the box.
+    Nat,
+    /// The same with the box's address as source.
+    FullNat,
+    /// The frame goes to the server's MAC, and the server has the VIP.
+    Dr,
+    /// The packet goes into a tunnel, and the server has the VIP.
+    Tun,
 }
 
 /// How often a check asks, and what its answers mean.
@@ -172,6 +201,11 @@ impl Probe {
     /// True if it asks a port.
     pub const fn has_port(&self) -> bool {
         !matches!(self, Self::Ping | Self::Exec(_) | Self::File(_))
+    }
+
+    /// True if it sends packets: a program's are its own.
+    pub const fn asks_the_network(&self) -> bool {
+        !matches!(self, Self::Exec(_) | Self::File(_))
     }
 
     /// True if it is carried by TCP or UDP, so that it may go through the service.

@@ -7,7 +7,8 @@
  *    port of its protocol, less up to 16 excepted ranges a VIP and protocol; or with a mark
  *    that has a service (marks.h: 256 rules, each range of ports one). A mark rule for more
  *    than one address never takes what goes to an address of the box.
- * 2. To a FullNAT address and a port of its range: taken.
+ * 2. To a FullNAT address, or to one that health probes come from, and a port of its range:
+ *    taken. So are the answers of a VIP to a probe by way of its service (DR, TUN).
  * 3. To any other address of the box: left to the kernel.
  * 4. From a NAT server's port, or from any port of one that keeps the client's: taken.
  * 5. A fragment without ports: by the addresses of 1, 2 and 4, unless the kernel got the

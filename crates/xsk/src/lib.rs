@@ -11,6 +11,7 @@ mod link_xdp;
 mod match_maps;
 mod match_rules;
 mod memory;
+mod namespace;
 mod pool;
 mod port;
 mod program;
@@ -24,6 +25,7 @@ pub use generator::Generator;
 pub use match_maps::{AddressFlags, EXCEPTION_RANGES, EndpointFlags, MatchCapacities, MatchMaps};
 pub use match_rules::{MARK_SLOTS, MarkSlot};
 pub use memory::{Line, Lines, PageKind, prefetch, prefetch_bytes};
+pub use namespace::enter_new_network_namespace;
 pub use pool::{Ledger, Pool};
 pub use port::{Mode, Port, PortConfig, PortStats};
 pub use program::{

@@ -125,12 +125,20 @@ pub(crate) fn set_mac(ifname: &str, mac: [u8; 6]) -> io::Result<()> {
 }
 
 pub(crate) fn set_up(ifname: &str) -> io::Result<()> {
+    add_flags(ifname, libc::IFF_UP)
+}
+
+pub(crate) fn set_up_without_arp(ifname: &str) -> io::Result<()> {
+    add_flags(ifname, libc::IFF_UP | libc::IFF_NOARP)
+}
+
+fn add_flags(ifname: &str, more: libc::c_int) -> io::Result<()> {
     let socket = control_socket()?;
     let mut request = InterfaceRequest::new(ifname)?;
     request.call(socket.as_fd(), libc::SIOCGIFFLAGS)?;
     // SAFETY: SIOCGIFFLAGS filled this member.
     let flags = unsafe { request.0.ifr_ifru.ifru_flags };
-    request.set_flags(flags | libc::IFF_UP as i16);
+    request.set_flags(flags | more as i16);
     request.call(socket.as_fd(), libc::SIOCSIFFLAGS)
 }
 

@@ -6,13 +6,14 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd},
         unix::fs::OpenOptionsExt,
     },
+    time::Duration,
 };
 
 use crate::{
-    link::{InterfaceRequest, set_up},
+    link::{InterfaceRequest, set_up, set_up_without_arp},
     rings::index_of,
 };
 
@@ -63,6 +64,15 @@ impl Tap {
         set_up(&self.name)
     }
 
+    /// Sets it up, so that the kernel asks for no neighbours there: all frames go to the device's
+    /// own hardware address (`IFF_NOARP`).
+    ///
+    /// # Errors
+    /// What the ioctl reports.
+    pub fn set_up_without_arp(&self) -> io::Result<()> {
+        set_up_without_arp(&self.name)
+    }
+
     /// Sets its hardware address, so that frames to that address are for this host.
     ///
     /// # Errors
@@ -88,6 +98,23 @@ impl Tap {
             Ok(length) => Ok(Some(length)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for a frame of the kernel's; false if none came in this time.
+    ///
+    /// # Errors
+    /// What poll(2) reports.
+    pub fn wait(&self, most: Duration) -> io::Result<bool> {
+        let fd = self.device.as_raw_fd();
+        let mut watched = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one element, as said; the descriptor is open, since the device is borrowed.
+        let ready = unsafe { libc::poll(&raw mut watched, 1, most.as_millis() as libc::c_int) };
+        let error = io::Error::last_os_error();
+        match ready {
+            0.. => Ok(ready > 0),
+            _ if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            _ => Err(error),
         }
     }
 

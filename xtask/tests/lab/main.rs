@@ -31,6 +31,7 @@ mod refusals;
 mod steady;
 mod stopping;
 mod tcp;
+mod through;
 mod vips;
 mod vrrp;
 

@@ -13,6 +13,7 @@ mod matched;
 mod memory;
 mod pins;
 mod ports;
+mod probes;
 mod publish;
 mod signals;
 mod watch;
@@ -32,6 +33,7 @@ use dataplane::{
     clock::Clock,
     director::{Director, Limits, ResolveRequest},
     snapshot::Services,
+    topology::PortId,
 };
 use hashbrown::HashSet;
 use ipvsadm::Resolver;
@@ -90,6 +92,11 @@ pub enum StartError {
         "cannot make the TAP device for punted packets: {0}; load the tun driver (modprobe tun) and grant CAP_NET_ADMIN"
     )]
     Tap(#[source] io::Error),
+    /// The namespace of probes.
+    #[error(
+        "probe_sources: no network namespace for probes: {0}; grant CAP_SYS_ADMIN, or write via: direct and remove probe_sources"
+    )]
+    Probes(#[source] io::Error),
     /// Its settings.
     #[error("{0}")]
     Sysctl(#[from] SysctlError),
@@ -180,16 +187,23 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
     let memory = memory::Memory::beside(endpoint.path());
     registry.board.recall(memory.read());
     let services = registry.compile(&Services::default());
-    let (health, found) = Runner::start(Net::default()).map_err(StartError::Thread)?;
     let model = &registry.model;
     let tap = Arc::new(open_tap(model)?);
     let (resolve, resolve_requests) = crossbeam_channel::bounded(256);
     let director = Arc::new(director(model, resolve)?);
     director.prepare(&services);
+    let probes = probes::open(&model.probe_sources, &director)?;
+    let way = probes.as_ref().map(probes::Probes::way);
+    let (health, found) = Runner::start(Net::new(way)).map_err(StartError::Thread)?;
 
     let settings = topology::Settings {
         interfaces: model.interfaces.iter().map(|interface| interface.name.clone()).collect(),
         statics: statics(&services),
+        probed: probes.as_ref().map(|probes| topology::Probed {
+            port: model.interfaces.len() as PortId,
+            mac: probes.mac,
+            sources: model.probe_sources.clone(),
+        }),
         limits: topology::Limits {
             routes: model.limits.routes as usize,
             neighbours: model.limits.neighbours as usize,
@@ -203,7 +217,7 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
     let publisher = publish::Publisher::new(services, mirror.topology(), model.largest_mtu());
 
     let (mut ports, pools) = ports::Ports::open(model, &tap)?;
-    let crew = workers::Crew::start(model, &director, &publisher, &tap, pools)?;
+    let crew = workers::Crew::start(model, &director, &publisher, (&tap, probes), pools)?;
     let matched = ports.fill(&publisher)?;
     ports.attach_all(&crew)?;
 

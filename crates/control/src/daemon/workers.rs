@@ -14,7 +14,7 @@ use dataplane::{
 };
 use xsk::{Pool, Tap, Waker};
 
-use super::{StartError, clock, publish::Publisher};
+use super::{StartError, clock, probes::Probes, publish::Publisher};
 use crate::model::{self, Model};
 
 /// All workers.
@@ -33,7 +33,7 @@ impl Crew {
         model: &Model,
         director: &Arc<Director>,
         publisher: &Publisher,
-        tap: &Arc<Tap>,
+        (tap, probes): (&Arc<Tap>, Option<Probes>),
         pools: Vec<Pool>,
     ) -> Result<Self, StartError> {
         let mac = xsk::link::mac(tap.name()).map_err(StartError::Tap)?;
@@ -43,6 +43,14 @@ impl Crew {
         let clock = clock();
         let cores = cores(model, pools.len());
         let workers = pools.len();
+        let (mut probe_ports, probe_tap) = match probes {
+            Some(probes) => {
+                let (ports, tap) = probes.ports(workers, room);
+                (ports, Some(tap))
+            }
+            None => (Vec::new(), None),
+        };
+        probe_ports.reverse();
         let mut crew = Self { handles: Vec::new(), threads: Vec::new(), cores, clock };
         for (number, pool) in pools.into_iter().enumerate() {
             let stats = Arc::new(Stats::new(model.limits.servers as usize));
@@ -55,7 +63,7 @@ impl Crew {
                     publisher.pointer(),
                     Arc::clone(&stats),
                 ),
-                rings: Rings::new(pool, model.interfaces.len(), punts.clone()),
+                rings: Rings::new(pool, model.interfaces.len(), probe_ports.pop(), punts.clone()),
                 clock,
                 idle: match model.workers.idle {
                     model::Idle::Adaptive => Idle::Adaptive,
@@ -71,6 +79,9 @@ impl Crew {
             })?;
             crew.threads.push(thread);
             crew.handles.push(Handle { orders, waker, stats });
+        }
+        if let (Some(tap), Some(first)) = (probe_tap, crew.handles.first()) {
+            super::probes::serve(tap, first.waker.clone(), director)?;
         }
         Ok(crew)
     }

@@ -242,13 +242,6 @@ impl<'a> Keys<'a> {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
-    /// A key of the vocabulary that this release does not serve, even if it was taken to be
-    /// checked: refused, never ignored.
-    pub(super) fn later(&mut self, key: &'static str, faults: &mut Vec<Fault>) {
-        let remedy = "remove it";
-        self.refuse(key, "not supported yet, it comes with a later release", remedy, faults);
-    }
-
     /// A key that somebody may well write and that cannot hold here.
     pub(super) fn refuse(
         &mut self,

@@ -10,7 +10,10 @@ use super::{
     scalar,
     server::{self, Server},
 };
-use crate::{fault::Fault, model::OnDown};
+use crate::{
+    fault::Fault,
+    model::{Hints, OnDown},
+};
 
 /// The keys of a service that checks belong to.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +38,8 @@ pub struct Health {
     pub withdraw: Option<Put<bool>>,
     /// `pause_without_vip`.
     pub pause_without_vip: Option<Put<bool>>,
+    /// `hints`.
+    pub hints: Option<Put<Hints>>,
 }
 
 /// Weights are at most 65535, servers at most some thousands.
@@ -56,6 +61,7 @@ pub(super) fn health(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Health {
         sorry: keys.take("sorry").and_then(|at| sorry(&at, faults)),
         withdraw: truth(keys, "withdraw", faults),
         pause_without_vip: truth(keys, "pause_without_vip", faults),
+        hints: keys.take("hints").and_then(|at| hints(&at, faults)),
     }
 }
 
@@ -72,6 +78,19 @@ fn truth(keys: &mut Keys<'_>, key: &'static str, faults: &mut Vec<Fault>) -> Opt
 
 fn sorry(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Put<Server>> {
     Some(Put { value: server::server(at, faults)?, spot: at.spot() })
+}
+
+/// `{failures: 3, suspect: 5s}`.
+fn hints(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Put<Hints>> {
+    let mut keys = at.keys(faults)?;
+    let default = Hints::default();
+    let failures = keys.take("failures").and_then(|at| at.number(faults, 0, 1_000_000));
+    let suspect = keys.take("suspect");
+    let suspect = suspect.and_then(|at| at.read(faults, |text| scalar::seconds(text, 86_400)));
+    keys.finish(faults, |_| false);
+    let failures = failures.map_or(default.failures, |put| put.value);
+    let suspect = suspect.map(|put| Duration::from_secs(put.value.into()));
+    Some(Put { value: Hints { failures, suspect }, spot: at.spot() })
 }
 
 /// `{changes: 5, within: 1m, hold: 5m}`.

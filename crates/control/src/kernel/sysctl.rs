@@ -37,6 +37,18 @@ pub fn prepare_tap(tap: &str, served: &[String]) -> Result<(), SysctlError> {
     Ok(())
 }
 
+/// Prepares the namespace of health probes, of which the calling thread is: no IPv6 address or
+/// router of its own, and no connection outlasts its probe for a minute (`TIME_WAIT` would keep
+/// its port from the next one).
+///
+/// # Errors
+/// As [`prepare_tap`].
+pub fn prepare_probes(tap: &str) -> Result<(), SysctlError> {
+    write(&conf("ipv6", tap, "accept_ra"), "0")?;
+    write(&conf("ipv6", tap, "addr_gen_mode"), "1")?;
+    write(&PathBuf::from("/proc/sys/net/ipv4/tcp_max_tw_buckets"), "0")
+}
+
 /// The ports that the kernel takes for its own connections: FullNAT must not share them.
 ///
 /// # Errors

@@ -5,15 +5,19 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use dataplane::{
     forward::Forward,
+    route::source_towards,
     topology::{NextHop, RouteKind, Topology},
 };
+
+use health::check::Via;
 
 use super::Finding;
 use crate::model::{Model, Server};
 
 pub(super) fn judge(model: &Model, topology: &Topology) -> Vec<Finding> {
     let mut findings = vips(model, topology);
-    findings.extend(local_addresses(model, topology));
+    findings.extend(own_addresses(model, topology));
+    findings.extend(checks(model, topology));
     let mut seen = BTreeSet::new();
     for service in &model.services {
         for server in &service.servers {
@@ -46,20 +50,56 @@ fn vips(model: &Model, topology: &Topology) -> Vec<Finding> {
         .collect()
 }
 
-/// FullNAT: servers answer to these addresses, so the box must have them.
-fn local_addresses(model: &Model, topology: &Topology) -> Vec<Finding> {
+/// FullNAT's and the probes' addresses: servers answer to them, so the box must have them.
+fn own_addresses(model: &Model, topology: &Topology) -> Vec<Finding> {
     let locals = model.services.iter().flat_map(|service| &service.policy.local_addresses);
-    let locals: BTreeSet<IpAddr> = locals.map(|local| local.address).collect();
-    let missing = locals.into_iter().filter(|local| !topology.local.contains(local));
+    let locals = locals.map(|local| ("local address", local.address));
+    let probes = model.probe_sources.iter().map(|source| ("probe source", *source));
+    let needed: BTreeSet<(&str, IpAddr)> = locals.chain(probes).collect();
+    let missing = needed.into_iter().filter(|(_, address)| !topology.local.contains(address));
     missing
-        .map(|local| {
+        .map(|(what, address)| {
             Finding::warning(
-                &format!("local address {local}"),
+                &format!("{what} {address}"),
                 "is no address of this box: nobody tells the servers where it is",
                 format!(
-                    "ip address add {local}/{} dev INTERFACE",
-                    if local.is_ipv4() { 32 } else { 128 }
+                    "ip address add {address}/{} dev INTERFACE",
+                    if address.is_ipv4() { 32 } else { 128 }
                 ),
+            )
+        })
+        .collect()
+}
+
+/// Checks that the kernel would send from a VIP to a server that has it too.
+fn checks(model: &Model, topology: &Topology) -> Vec<Finding> {
+    let mut found = BTreeSet::new();
+    for service in &model.services {
+        let Some(vip) = service.key.endpoint().map(|endpoint| endpoint.address) else { continue };
+        let has_vip = |server: &&Server| matches!(server.forward, Forward::Dr | Forward::Tun);
+        for server in service.servers.iter().filter(has_vip) {
+            for check in &server.checks {
+                let target = &check.question.target;
+                let by_kernel = target.via == Via::Direct && target.source.is_none();
+                let asks = check.question.probe.asks_the_network();
+                let source = source_towards(topology, target.address);
+                if by_kernel && asks && source == Some(vip) {
+                    found.insert((service.name.as_str(), check.name.as_str(), vip));
+                }
+            }
+        }
+    }
+    found
+        .into_iter()
+        .map(|(service, check, vip)| {
+            Finding::warning(
+                &format!("{service}: check {check}"),
+                format!(
+                    "would ask from {vip}, this box's address there: servers that have this VIP \
+                     too answer themselves, and would all be down"
+                ),
+                "give the box another address there and name it by source: in the check, or \
+                 write via: service and probe_sources:",
             )
         })
         .collect()
@@ -138,9 +178,12 @@ mod tests {
             ("10.0.2.0", 24, via(None, None)),
             ("10.0.3.0", 24, RouteKind::Unreachable),
             ("10.0.4.1", 32, RouteKind::Local),
+            ("10.0.5.0", 24, via(Some(0), None)),
         ];
         let route = |(network, length, kind): (&str, u8, RouteKind)| {
-            (network.parse().unwrap(), length, Route { kind, source: None, mtu: None })
+            // There the VIP is all that the box has.
+            let source = (network == "10.0.5.0").then(|| "192.0.2.1".parse().unwrap());
+            (network.parse().unwrap(), length, Route { kind, source, mtu: None })
         };
         let interface = Interface {
             name: "eth0".to_owned(),
@@ -167,7 +210,25 @@ mod tests {
         let mac = "address: 10.0.1.1, mac: \"02:00:00:00:00:01\"";
         // (method, server, more of the file, the box's addresses, what is found)
         type Row<'a> = (&'a str, &'a str, &'a str, &'a [&'a str], Option<(Severity, &'a str)>);
-        let cases: [Row<'_>; 14] = [
+        let direct = "address: 10.0.5.1, checks: own";
+        let checks = "checks: {own: {type: tcp}, source: {type: tcp, source: 10.0.5.9}, \
+                      ping: {type: ping}, file: {type: file, path: /x}}\n";
+        let sources = "probe_sources: [10.0.0.8]\n";
+        let cases: [Row<'_>; 22] = [
+            ("dr", direct, checks, HERE, Some((Severity::Warning, "would ask from 192.0.2.1"))),
+            ("tun", direct, checks, HERE, Some((Severity::Warning, "would ask from 192.0.2.1"))),
+            ("nat", direct, checks, HERE, None),
+            ("dr", "address: 10.0.5.1, checks: source", checks, HERE, None),
+            ("dr", "address: 10.0.5.1, checks: file", checks, HERE, None),
+            (
+                "dr",
+                "address: 10.0.5.1, checks: ping",
+                checks,
+                HERE,
+                Some((Severity::Warning, "would ask from")),
+            ),
+            ("nat", "address: 10.0.0.1", sources, HERE, Some((Severity::Warning, "nobody tells"))),
+            ("nat", "address: 10.0.0.1", sources, &["192.0.2.1", "10.0.0.9", "10.0.0.8"], None),
             ("dr", "address: 10.0.0.1", "", HERE, None),
             ("dr", "address: 10.0.1.1", "", HERE, Some((Severity::Warning, "through 10.0.0.254"))),
             ("dr", mac, "", HERE, None),

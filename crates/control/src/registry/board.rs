@@ -103,8 +103,8 @@ impl Board {
             for (server, id) in seated(service, services) {
                 let mut checks = server.checks.clone();
                 for check in &mut checks {
-                    if let Via::Service(pinned) = &mut check.question.target.via {
-                        *pinned = id;
+                    if let Via::Service(path) = &mut check.question.target.via {
+                        path.server = id;
                     }
                 }
                 if checks.is_empty() {

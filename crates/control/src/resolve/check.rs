@@ -1,10 +1,14 @@
 //! Checks: what a name of `checks:` means for one server of one service.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
-use dataplane::forward::ServiceKey;
+use dataplane::forward::{Forward, ServiceKey};
 use hashbrown::HashMap;
-use health::check::{Check, Probe, Question, Target, Timing, Via};
+use health::check::{Check, Method, Path, Probe, Question, Target, Timing, Via};
 
 use crate::{
     fault::Fault,
@@ -24,6 +28,7 @@ pub(super) struct Asked {
     /// 0 if the client's is kept.
     pub(super) port: u16,
     pub(super) service: ServiceKey,
+    pub(super) forward: Forward,
 }
 
 /// Unless `timeout` says another one.
@@ -95,14 +100,12 @@ impl<'a> Checks<'a> {
         asked: &Asked,
         spot: &Spot,
         faults: &mut Vec<Fault>,
-    ) -> Via {
+    ) -> bool {
         let Some(Put { spot: put, .. }) = terms.via_service.as_ref().filter(|put| put.value) else {
-            return Via::Direct;
+            return false;
         };
         let family = if asked.service.is_ipv6() { "IPv6" } else { "IPv4" };
         let mut sources = self.sources.iter().map(|source| source.value);
-        let later = "not supported yet, it comes with a later release";
-        faults.push(put.fault(format!("via: service: {later}"), "write via: direct"));
         if !probe.may_go_via_service() {
             let sentence = format!("via: service with {}, which has no port", probe.name());
             faults.push(put.fault(sentence, "write via: direct"));
@@ -112,8 +115,7 @@ impl<'a> Checks<'a> {
                 format!("add probe_sources: with an {family} address of this box that is no VIP"),
             ));
         }
-        // Which server it is, only the compiled services know.
-        Via::Service(0)
+        true
     }
 }
 
@@ -121,12 +123,11 @@ fn target(
     terms: &Terms,
     probe: &Probe,
     asked: &Asked,
-    via: Via,
+    by_service: bool,
     spot: &Spot,
     faults: &mut Vec<Fault>,
 ) -> Target {
     let endpoint = asked.service.endpoint();
-    let by_service = via != Via::Direct;
     let given = terms.address.as_ref().map(|put| put.value);
     let address = match (given, endpoint) {
         (Some(address), _) => address,
@@ -157,12 +158,24 @@ fn target(
             "write {name: ..., port: 80}, or port: in the check",
         ));
     }
+    let own = if asked.port == 0 { port } else { asked.port };
+    let path = Path {
+        // Which server it is, only the compiled services know.
+        server: 0,
+        method: match asked.forward {
+            Forward::Nat => Method::Nat,
+            Forward::FullNat => Method::FullNat,
+            Forward::Dr => Method::Dr,
+            Forward::Tun => Method::Tun,
+        },
+        own: SocketAddr::new(asked.address, own),
+    };
     Target {
         address,
         port: if probe.has_port() { port } else { 0 },
         source: terms.source.as_ref().map(|put| put.value),
         interface: terms.interface.as_ref().map(|put| put.value.clone()),
-        via,
+        via: if by_service { Via::Service(path) } else { Via::Direct },
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Names, server};
 use crate::{
     fault::Fault,
     file::{self, Put},
-    model::{Health, Server},
+    model::{Health, Hints, Server},
 };
 
 /// Reports what is wrong with the names of checks, and keys that would do nothing without
@@ -85,7 +85,19 @@ pub(super) fn of(
         sorry: sorry.map(|sorry| Server { checks: Vec::new(), ..sorry }),
         withdraw: said(&written.withdraw),
         pause_without_vip: said(&written.pause_without_vip),
+        hints: hints(written, forward, faults),
     }
+}
+
+/// Only where servers' answers pass here anything is seen of them.
+fn hints(written: &file::Health, forward: Forward, faults: &mut Vec<Fault>) -> Hints {
+    let Some(put) = &written.hints else { return Hints::default() };
+    if !forward.two_way() {
+        let sentence =
+            format!("hints with forward: {}: servers' answers do not pass here", forward.name());
+        faults.push(put.spot.fault(sentence, "remove it; checks with via: service see the path"));
+    }
+    put.value
 }
 
 /// A quorum that can be reached, and a hysteresis that can be lost.

@@ -48,7 +48,7 @@ pub(super) fn servers(
             tier: server.tier,
             checks: names.checks.resolve(
                 server.checks.as_deref().unwrap_or(&service.health.checks),
-                &Asked { address, port, service: key },
+                &Asked { address, port, service: key, forward },
                 faults,
             ),
         });

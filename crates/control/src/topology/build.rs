@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 
 use super::{
     hops::{HopIds, Place},
+    probed::Probed,
     routes::{Line, lines},
     state::{Keeper, Kernel},
 };
@@ -16,10 +17,16 @@ pub type Statics = HashMap<IpAddr, Mac>;
 
 /// Builds the topology for the interfaces named `served`, in that order. Pure but for
 /// `ids`, which keeps ids and the generation from one topology to the next.
-pub fn build(kernel: &Kernel, ids: &mut HopIds, served: &[String], statics: &Statics) -> Topology {
+pub fn build(
+    kernel: &Kernel,
+    ids: &mut HopIds,
+    served: &[String],
+    (statics, probed): (&Statics, Option<&Probed>),
+) -> Topology {
     let interfaces: Vec<Interface> = served.iter().map(|name| interface(kernel, name)).collect();
     let ports = ports(&interfaces);
-    let lines = lines(kernel, &ports);
+    let mut lines = lines(kernel, &ports);
+    lines.splice(0..0, probed.into_iter().flat_map(Probed::lines));
     let of_family =
         |v4: bool| Routes::new(lines.iter().filter(|line| line.0.is_ipv4() == v4).cloned());
     let (routes_v4, routes_v6) = (of_family(true), of_family(false));
@@ -27,20 +34,24 @@ pub fn build(kernel: &Kernel, ids: &mut HopIds, served: &[String], statics: &Sta
     let fixed = static_places(&routes_v4, &routes_v6, statics);
     places.retain(|place| fixed.binary_search(place).is_err());
     places.extend(fixed);
+    places.splice(0..0, probed.into_iter().flat_map(Probed::places));
     ids.note(&interfaces, lines);
     ids.assign(&places);
 
     let mut hops = vec![Hop { port: 0, mac: None, source: Mac::default(), mtu: 0 }; ids.used()];
     for ((port, ip), id) in ids.ids() {
-        let mut hop = hop(kernel, &interfaces, *port, *ip);
-        hop.mac = statics.get(ip).copied().or(hop.mac);
-        hops[usize::from(*id)] = hop;
+        let probed = probed.filter(|probed| probed.port == *port).map(Probed::hop);
+        hops[usize::from(*id)] = probed.unwrap_or_else(|| {
+            let hop = hop(kernel, &interfaces, *port, *ip);
+            Hop { mac: statics.get(ip).copied().or(hop.mac), ..hop }
+        });
     }
     Topology {
         hops,
         hop_of: ids.ids().clone(),
         routes_v4,
         routes_v6,
+        probes: probed.map(|probed| probed.port),
         local: kernel.addresses.iter().map(|address| address.ip).collect(),
         route_generation: ids.generation(),
         interfaces,

@@ -25,6 +25,7 @@ use super::{
     hops::HopIds,
     kept::Kept,
     monitor::{Heard, Monitor},
+    probed::Probed,
     state::{Effect, Keeper, Kernel},
     wanted::wanted,
 };
@@ -48,6 +49,8 @@ pub struct Settings {
     pub interfaces: Vec<String>,
     /// Real servers with a `mac:`.
     pub statics: Statics,
+    /// Where health probes by way of services come from.
+    pub probed: Option<Probed>,
     /// How much.
     pub limits: Limits,
 }
@@ -173,8 +176,8 @@ impl Mirror {
 
     /// The topology as now known.
     pub fn topology(&mut self) -> Topology {
-        let Settings { interfaces, statics, .. } = &self.settings;
-        build(&self.kernel, &mut self.ids, interfaces, statics)
+        let Settings { interfaces, statics, probed, .. } = &self.settings;
+        build(&self.kernel, &mut self.ids, interfaces, (statics, probed.as_ref()))
     }
 
     /// Calls `on_change` with the present topology, and again within milliseconds of each

@@ -11,6 +11,7 @@ pub mod hops;
 mod kept;
 pub mod mirror;
 mod monitor;
+mod probed;
 mod routes;
 pub mod source;
 pub mod state;
@@ -18,6 +19,7 @@ mod wanted;
 
 pub use build::{Statics, build};
 pub use mirror::{Mirror, MirrorError, Request, Settings};
+pub use probed::Probed;
 
 /// How much of the kernel's state is mirrored; each with a counter when exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

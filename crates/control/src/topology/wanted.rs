@@ -40,7 +40,8 @@ fn add(
 ) {
     let RouteKind::Via(hops) = kind else { return };
     for hop in hops {
-        let interface = hop.port.map(|port| &topology.interfaces[usize::from(port)]);
+        // Probes' sockets are behind a port without an interface.
+        let interface = hop.port.and_then(|port| topology.interfaces.get(usize::from(port)));
         if let Some(interface) = interface.filter(|interface| interface.up)
             && let Some(ip) = hop.gateway.or(destination)
         {

@@ -34,6 +34,7 @@ impl Watch {
         let settings = Settings {
             interfaces: interfaces.iter().map(|i| (*i).to_owned()).collect(),
             statics: Statics::default(),
+            probed: None,
             limits,
         };
         let latest = Arc::new((Mutex::new(Topology::default()), Condvar::new()));

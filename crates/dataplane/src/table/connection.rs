@@ -50,6 +50,8 @@ pub enum Keys {
     Answers = 1,
     /// One packet of a client, whose answers are not translated: none, only its number.
     Neither = 2,
+    /// Both in each mode, of a health probe: its answers pass here in DR and TUN too.
+    Probe = 3,
 }
 
 impl Keys {
@@ -58,7 +60,8 @@ impl Keys {
         match value & 3 {
             0 => Self::Both,
             1 => Self::Answers,
-            _ => Self::Neither,
+            2 => Self::Neither,
+            _ => Self::Probe,
         }
     }
 }
@@ -144,7 +147,7 @@ impl<A: Address> Connection<A> {
     #[inline]
     pub const fn client_key(&self) -> Option<Tuple<A>> {
         match self.keys {
-            Keys::Both => Some(self.forward_key()),
+            Keys::Both | Keys::Probe => Some(self.forward_key()),
             Keys::Answers | Keys::Neither => None,
         }
     }
@@ -152,8 +155,10 @@ impl<A: Address> Connection<A> {
     /// What the server's answers look like, if they pass here.
     #[inline]
     pub const fn reverse_key(&self) -> Option<Tuple<A>> {
-        if !self.forward.two_way() || matches!(self.keys, Keys::Neither) {
-            return None;
+        match self.keys {
+            Keys::Neither => return None,
+            Keys::Both | Keys::Answers if !self.forward.two_way() => return None,
+            Keys::Both | Keys::Answers | Keys::Probe => {}
         }
         Some(Tuple {
             src: self.server,

@@ -259,7 +259,7 @@ mod tests {
             forward: Forward::from_u8(n as u8),
             server_id: 0x00ff_ff00 + u32::from(n),
             flags: 0x80 + n as u8,
-            keys: Keys::from_u8(n as u8 % 3),
+            keys: Keys::from_u8(n as u8 % 4),
             template: TemplateRef(0xffff_ffff_ffff - u64::from(n)),
         }
     }

@@ -27,7 +27,9 @@ pub(crate) const TWO: End = (Ipv4Addr::new(10, 0, 2, 12), 80);
 /// FullNAT: the only port of ours.
 pub(crate) const LOCAL: End = (Ipv4Addr::new(10, 0, 2, 1), 10_000);
 const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-const NEIGHBOURS: [(Ipv4Addr, u8); 3] = [(CLIENT.0, 10), (ONE.0, 11), (TWO.0, 12)];
+/// Where health probes come from; their sockets are behind port 1.
+pub(crate) const PROBE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
+const NEIGHBOURS: [(Ipv4Addr, u8); 4] = [(CLIENT.0, 10), (ONE.0, 11), (TWO.0, 12), (PROBE, 99)];
 
 pub(crate) const FIN: u8 = 1;
 pub(crate) const SYN: u8 = 2;
@@ -55,23 +57,29 @@ pub(crate) fn services(protocol: Protocol, forward: Forward, mut policy: Policy)
 
 fn topology(vip_is_local: bool) -> Topology {
     let hop = |mac| Hop {
-        port: 0,
+        port: u16::from(mac == 99),
         mac: Some(Mac([2, 0, 0, 0, 0, mac])),
         source: Mac(OUR_MAC),
         mtu: 1500,
     };
-    let link = Route {
-        kind: RouteKind::Via(vec![NextHop { port: Some(0), gateway: None, weight: 1 }]),
+    let link = |port| Route {
+        kind: RouteKind::Via(vec![NextHop { port: Some(port), gateway: None, weight: 1 }]),
         source: Some(LOCAL.0.into()),
         mtu: None,
     };
+    let routes =
+        [(PROBE.into(), 32, link(1)), (CLIENT.0.into(), 24, link(0)), (ONE.0.into(), 24, link(0))];
     let name = "eth0".to_owned();
     let own = if vip_is_local { vec![VIP.0, LOCAL.0] } else { vec![LOCAL.0] };
     Topology {
         interfaces: vec![Interface { name, index: 1, mac: Mac(OUR_MAC), mtu: 1500, up: true }],
         hops: NEIGHBOURS.iter().map(|(_, mac)| hop(*mac)).collect(),
-        hop_of: (0..).zip(NEIGHBOURS).map(|(id, (ip, _))| ((0, ip.into()), id)).collect(),
-        routes_v4: Routes::new([(CLIENT.0.into(), 24, link.clone()), (ONE.0.into(), 24, link)]),
+        hop_of: (0..)
+            .zip(NEIGHBOURS)
+            .map(|(id, (ip, mac))| ((u16::from(mac == 99), ip.into()), id))
+            .collect(),
+        routes_v4: Routes::new(routes),
+        probes: Some(1),
         local: own.into_iter().map(Into::into).collect(),
         route_generation: 7,
         ..Topology::default()
@@ -112,7 +120,7 @@ impl Bench {
         let stats = Arc::new(Stats::new(2));
         let worker =
             Worker::new((0, 1), Arc::clone(&director), Arc::clone(&published), Arc::clone(&stats));
-        let io = MemoryIo::new(1, 16);
+        let io = MemoryIo::new(2, 16);
         let now = Now::at_seconds(10);
         let vip_is_local = true;
         Self { services, director, stats, io, vip_is_local, worker, published, generation: 1, now }
@@ -157,6 +165,12 @@ impl Bench {
 
     pub(crate) fn serve(&mut self, frame: &[u8]) -> Outcome {
         assert!(self.io.arrive(0, frame));
+        self.breathe()
+    }
+
+    /// A health probe's socket sends a packet.
+    pub(crate) fn probe(&mut self, frame: &[u8]) -> Outcome {
+        assert!(self.io.arrive(1, frame));
         self.breathe()
     }
 

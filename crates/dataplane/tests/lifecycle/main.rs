@@ -7,5 +7,7 @@ mod edits;
 mod floods;
 mod gone;
 mod idle;
+mod probes;
 mod reports;
 mod timeouts;
+mod unmet;

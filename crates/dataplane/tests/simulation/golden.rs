@@ -80,6 +80,7 @@ fn topology(generation: u32, mtu: u16) -> Topology {
         routes_v6: of_family(false),
         local: list("local").iter().map(address).collect(),
         route_generation: generation,
+        probes: None,
         interfaces,
     }
 }

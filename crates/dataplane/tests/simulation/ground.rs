@@ -230,6 +230,7 @@ impl Ground {
             routes_v6: Routes::new(self.routes(true)),
             local: [false, true].into_iter().flat_map(own_addresses).collect(),
             route_generation: self.route_generation,
+            probes: None,
         };
         Arc::new(Snapshot::new(self.generation, Arc::clone(&self.services), Arc::new(topology)))
     }

@@ -11,6 +11,7 @@ mod http;
 mod lines;
 mod mysql;
 mod net;
+mod path;
 mod ping;
 mod postgres;
 mod redis;
@@ -21,10 +22,10 @@ mod udp;
 
 pub use net::{Net, Pin, ServicePath};
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{
-    check::{Probe, Question},
+    check::{Probe, Question, Via},
     outcome::{Bad, Good, Kind, Outcome},
 };
 
@@ -47,14 +48,22 @@ pub fn check_ca(path: &std::path::Path) -> Result<(), String> {
 /// Asks.
 pub async fn ask(net: &Net, question: &Question) -> Outcome {
     let started = Instant::now();
-    let verdict = match tokio::time::timeout(question.timeout, dispatch(net, question)).await {
+    let verdict = match &question.target.via {
+        Via::Direct => in_time(net, question, question.timeout).await,
+        Via::Service(path) => path::ask(net, question, path).await,
+    };
+    Outcome { verdict, took: started.elapsed() }
+}
+
+/// Asks, and waits no longer than this.
+async fn in_time(net: &Net, question: &Question, most: Duration) -> Result<Good, Bad> {
+    match tokio::time::timeout(most, dispatch(net, question)).await {
         Ok(verdict) => verdict,
         Err(_) => Err(Bad::new(
             Kind::Timeout,
             format!("no complete answer within {} ms", question.timeout.as_millis()),
         )),
-    };
-    Outcome { verdict, took: started.elapsed() }
+    }
 }
 
 async fn dispatch(net: &Net, question: &Question) -> Result<Good, Bad> {

@@ -3,6 +3,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
@@ -64,13 +65,13 @@ impl Net {
 
     fn socket(&self, target: &Target, kind: Type) -> io::Result<(Socket, Pin)> {
         let to = SocketAddr::new(target.address, target.port);
-        let Via::Service(server) = target.via else {
+        let Via::Service(path) = target.via else {
             return Ok((direct(target, to, kind, None)?, None));
         };
         let Some(service) = &self.service else {
             return Err(io::Error::other("there is no way through the service here"));
         };
-        let (socket, pin) = service.socket(server, to, kind)?;
+        let (socket, pin) = service.socket(path.server, to, kind)?;
         socket.set_nonblocking(true)?;
         Ok((socket, pin))
     }
@@ -105,7 +106,12 @@ pub(crate) fn unreached(error: &io::Error) -> Bad {
         BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
         NetworkUnreachable, TimedOut, UnexpectedEof,
     };
+    // ICMP protocol unreachable, and ICMPv6 unrecognized next header (`icmp_err_convert`).
+    let protocol = [Errno::NOPROTOOPT, Errno::PROTO].map(|errno| Some(errno.raw_os_error()));
     match error.kind() {
+        _ if protocol.contains(&error.raw_os_error()) => {
+            Bad::new(Kind::Unreachable, "the host does not know the protocol")
+        }
         ConnectionRefused => Bad::new(Kind::Refused, "connection refused"),
         HostUnreachable => Bad::new(Kind::Unreachable, "host unreachable"),
         NetworkUnreachable => Bad::new(Kind::Unreachable, "network unreachable"),
