@@ -79,7 +79,7 @@ interfaces: [{interfaces}]
 vips: [{{address: {vip}/32, interface: eth0, managed: true}}]
 checks: {{health: {{type: http, path: /health, port: 80, interval: 100ms, timeout: 100ms, rise: 1, fall: 1}}}}
 services:
-  - {{name: web, listen: \"{vip}:80/tcp\", forward: nat, checks: health, withdraw: true, existing: keep, servers: [{{address: {}}}, {{address: {}}}]}}
+  - {{name: web, listen: \"{vip}:80/tcp\", forward: nat, scheduler: rr, checks: health, withdraw: true, existing: keep, servers: [{{address: {}}}, {{address: {}}}]}}
 ",
         server(&lab, 1, 0),
         server(&lab, 2, 0)
@@ -97,6 +97,8 @@ services:
     let well = health(true);
     let back = until_route(&lab, vip, true);
     println!("the route goes after {:.2} s, and is back after {:.2}", gone - unwell, back - well);
+    // The first server that is well is enough for it.
+    director.until("web", &["up"; 2]).unwrap();
     assert_eq!(lab.client().fetch(vip, 10).unwrap().len(), 2);
     standing.answered_since(&[0, 1, 2, 3], back);
     for said in standing.finish().values() {

@@ -103,6 +103,7 @@ fn quorum_by_weight_with_hysteresis_and_a_sorry_server_on_the_box() {
         ("++-", ["up", "up", "down", "standby"], "server1 server2"),
         ("-+-", ["down", "standby", "down", "up"], "director"),
         ("++-", ["standby", "standby", "down", "up"], "director"),
+        ("-+-", ["down", "standby", "down", "up"], "director"),
         ("-++", ["down", "standby", "standby", "up"], "director"),
         ("+++", ["up", "up", "up", "standby"], "server1 server2 server3"),
         ("-++", ["down", "up", "up", "standby"], "server2 server3"),
