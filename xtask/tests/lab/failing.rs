@@ -105,8 +105,12 @@ impl Case<'_> {
 
     fn fail(&self, service: &str, victim: &str, outage: Outage) -> Failure {
         let at: usize = victim.trim_start_matches("server").parse().unwrap();
-        let line = format!("{service}: {}:80 is down", server(self.lab, at, 0));
-        let told = || self.director.process().words().matches(&line).count();
+        let line = format!("{}:80: up -> down", server(self.lab, at, 0));
+        let told = || {
+            let words = self.director.process().words();
+            let own = words.lines().filter(|said| said.contains(&format!("server {service} ")));
+            own.filter(|said| said.contains(&line)).count()
+        };
         let before = told();
         let mut states = ["up"; 3];
         self.director.until(service, &states).unwrap();
@@ -287,7 +291,7 @@ fn a_single_lost_probe_changes_nothing() {
             assert!(said.iter().all(|(_, one)| *one == said[0].1), "{said:?}");
         }
         assert_eq!(failures() - before, lost, "probes that failed");
-        assert!(!director.process().words().contains("is down"));
+        assert!(!director.process().words().contains("up -> down"));
     }
     director.stop().unwrap();
 }
