@@ -105,6 +105,22 @@ impl Kind {
     }
 }
 
+/// Events of a kind, in any state or in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// The kind.
+    pub kind: Kind,
+    /// The state, one of [`Kind::states`].
+    pub state: Option<&'static str>,
+}
+
+impl Topic {
+    /// An event belongs to it.
+    pub fn covers(&self, event: &Event) -> bool {
+        self.kind == event.kind && self.state.is_none_or(|state| state == event.new)
+    }
+}
+
 /// What an event happened to; with its kind, what later events replace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Subject {

@@ -22,10 +22,7 @@ use tokio::sync::Notify;
 
 pub use queue::{Job, Queue};
 
-use crate::{
-    event::{Event, Kind},
-    model::Hook,
-};
+use crate::{event::Event, model::Hook};
 
 /// How many hooks wait before events of the same subject are collapsed.
 const WAITING: usize = 1000;
@@ -36,12 +33,9 @@ impl Hook {
     /// It is to run for this event. What begins as it should is no news, nor what an earlier run
     /// knew, unless it wants to know how everything begins.
     pub fn wants(&self, event: &Event) -> bool {
-        let named = |(kind, state): &(Kind, Option<&'static str>)| {
-            *kind == event.kind && state.is_none_or(|state| state == event.new)
-        };
         let own = self.service.is_none() || self.service == event.subject.service;
         let news = !event.initial || self.at_start || (event.old == "waiting" && event.is_bad());
-        own && news && self.on.iter().any(named)
+        own && news && self.on.iter().any(|topic| topic.covers(event))
     }
 }
 

@@ -8,6 +8,7 @@ mod firewall;
 mod interfaces;
 mod marks;
 mod process;
+mod programs;
 mod reach;
 mod settings;
 mod sockets;
@@ -189,6 +190,7 @@ pub fn check(model: &Model) -> Vec<Finding> {
         }
     };
     findings.extend(interfaces::judge(model, &nics));
+    findings.extend(programs::judge(model));
     findings.extend(settings::judge(model, &settings::Settings::read(model)));
     findings.extend(firewall::judge(&firewall::of_model(model), &firewall::read()));
     findings.sort_by_key(|finding| finding.severity);

@@ -17,7 +17,7 @@ use health::{
 };
 use sched::{Kind, Plan};
 
-use crate::{event, file};
+use crate::{event::Topic, file};
 
 /// The checked configuration of one director.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -301,7 +301,7 @@ pub struct Hook {
     /// The program and its words.
     pub argv: Vec<String>,
     /// For which kinds of events, in any state or in one.
-    pub on: Vec<(event::Kind, Option<&'static str>)>,
+    pub on: Vec<Topic>,
     /// As whom it runs.
     pub user: String,
     /// When it is asked to end; a second later it is killed.

@@ -280,6 +280,10 @@ pub struct Probes {
     pub latest_us: u64,
     /// How late they began on average, in microseconds.
     pub late_us: u64,
+    /// How late all but a hundredth of them began at most, in microseconds.
+    pub late_p99_us: u64,
+    /// Those that began more than a tenth of their interval late.
+    pub late: u64,
 }
 
 /// Connections and traffic of a server, or of all servers of a service. Octets are those of

@@ -1,7 +1,7 @@
 //! A server: what its checks together say of it, and whether it is held down because it comes
 //! and goes.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use crate::{
     ServerId,
@@ -42,7 +42,7 @@ pub struct Damping {
 pub struct Change {
     /// What it is now.
     pub health: Health,
-    /// The weight that exec and file checks give it together.
+    /// The weight that its exec and file checks that are up give it together.
     pub weight: Option<u32>,
     /// Why, in words.
     pub why: String,
@@ -59,7 +59,7 @@ pub struct State {
     /// Since when they say so.
     since: Duration,
     /// When they went down lately.
-    downs: VecDeque<Duration>,
+    downs: Vec<Duration>,
     held: bool,
     /// What was told last.
     told: (Health, Option<u32>),
@@ -73,6 +73,7 @@ pub struct Checked {
     pub streak: Streak,
     /// The last answer in words.
     pub text: String,
+    /// What its last good answer said.
     weight: Option<u32>,
 }
 
@@ -91,7 +92,7 @@ impl State {
             damping: member.damping,
             raw: Health::Waiting,
             since: now,
-            downs: VecDeque::new(),
+            downs: Vec::new(),
             held: false,
             told: (Health::Waiting, None),
         };
@@ -129,10 +130,11 @@ impl State {
     pub fn take(&mut self, check: usize, outcome: &Outcome, now: Duration) -> Option<Change> {
         let checked = self.checks.get_mut(check)?;
         checked.streak.take(outcome.verdict.is_ok());
-        (checked.text, checked.weight) = match &outcome.verdict {
-            Ok(good) => (good.text.clone(), good.weight),
-            Err(bad) => (bad.text.clone(), None),
-        };
+        match &outcome.verdict {
+            Ok(good) => (checked.text, checked.weight) = (good.text.clone(), good.weight),
+            // Until it is down, what it said last holds.
+            Err(bad) => checked.text.clone_from(&bad.text),
+        }
         self.look(now);
         let now_told = (self.health(), self.weight());
         if std::mem::replace(&mut self.told, now_told) == now_told {
@@ -144,25 +146,20 @@ impl State {
     /// Sees what the checks say now, and whether damping begins or ends.
     fn look(&mut self, now: Duration) {
         let raw = self.together();
-        if raw != self.raw {
-            if raw == Health::Down {
-                self.downs.push_back(now);
-            }
+        let turned = raw != self.raw;
+        if turned {
             (self.raw, self.since) = (raw, now);
         }
         let Some(damping) = self.damping else { return };
-        while self.downs.front().is_some_and(|down| now.saturating_sub(*down) > damping.within) {
-            self.downs.pop_front();
-        }
-        let well = self.raw == Health::Up && now.saturating_sub(self.since) >= damping.hold;
-        if self.downs.len() > damping.changes as usize {
-            self.held = true;
-        } else if well {
+        if turned && raw == Health::Down {
+            let recent = |down: &Duration| now.saturating_sub(*down) <= damping.within;
+            self.downs.retain(recent);
+            self.downs.push(now);
+            self.held |= self.downs.len() > damping.changes as usize;
+        } else if self.held && raw == Health::Up && now.saturating_sub(self.since) >= damping.hold {
+            // Forgiven: it counts anew.
             self.held = false;
-        }
-        if well && self.held {
             self.downs.clear();
-            self.held = false;
         }
     }
 
@@ -184,7 +181,8 @@ impl State {
     }
 
     fn weight(&self) -> Option<u32> {
-        let weights = self.checks.iter().filter_map(|checked| checked.weight);
+        let up = self.checks.iter().filter(|checked| checked.streak.health() == Health::Up);
+        let weights = up.filter_map(|checked| checked.weight);
         weights.fold(None, |sum, weight| Some(sum.unwrap_or(0u32).saturating_add(weight)))
     }
 
@@ -279,6 +277,41 @@ mod tests {
             (none.health(), none.first().why.as_str()),
             (Health::Up, "no check is configured")
         );
+    }
+
+    /// One bad answer changes a weight as little as it changes health.
+    #[test]
+    fn a_weight_stays_until_its_check_is_down() {
+        let mut member = member(2, Require::Any, None);
+        member.checks[0].timing.fall = 2;
+        let mut state = State::new(&member, Duration::ZERO);
+        let mut told = |check, good, weight| {
+            let change = state.take(check, &answer(good, weight), Duration::ZERO);
+            change.map(|change| (change.health, change.weight))
+        };
+        assert_eq!(told(0, true, Some(7)), Some((Health::Up, Some(7))));
+        assert_eq!(told(1, true, None), None);
+        assert_eq!(told(0, false, None), None);
+        assert_eq!(told(0, false, None), Some((Health::Up, None)));
+        assert_eq!(told(0, true, Some(5)), Some((Health::Up, Some(5))));
+    }
+
+    /// Who was well for the time of `hold` begins anew, whatever time went by before.
+    #[test]
+    fn who_was_held_is_forgiven() {
+        let seconds = Duration::from_secs;
+        let damping = Damping { changes: 1, within: seconds(60), hold: seconds(10) };
+        for first in [1, 39] {
+            let mut state = State::new(&member(1, Require::All, Some(damping)), Duration::ZERO);
+            let answers =
+                [(0, true), (first, false), (40, true), (41, false), (50, true), (62, true)];
+            for (second, good) in answers {
+                state.take(0, &answer(good, None), seconds(second));
+            }
+            assert_eq!((state.health(), state.held()), (Health::Up, false));
+            state.take(0, &answer(false, None), seconds(63));
+            assert!(!state.held(), "{first}");
+        }
     }
 
     #[test]

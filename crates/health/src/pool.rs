@@ -96,7 +96,12 @@ impl Pool {
         let Policy { quorum, hysteresis, .. } = *policy;
         let had = self.quorum.unwrap_or(true);
         let wanted = if had { quorum } else { quorum + hysteresis };
-        let (tiers, sum) = fill(seats, wanted);
+        let (mut tiers, mut sum) = fill(seats, wanted);
+        let has = sum > 0 && if had { sum + hysteresis >= quorum } else { sum >= wanted };
+        if has {
+            // Once it is gained, those tiers serve that would have kept it.
+            (tiers, sum) = fill(seats, quorum);
+        }
         let up = |seat: &Seat| seat.health == Health::Up && tiers.contains(&seat.tier);
         let mut decision = Decision {
             uses: seats.iter().map(up).collect(),
@@ -111,7 +116,6 @@ impl Pool {
             decision.waiting = true;
             return decision;
         }
-        let has = sum > 0 && if had { sum + hysteresis >= quorum } else { sum >= wanted };
         self.quorum = Some(has);
         decision.quorum = has;
         if !has && policy.sorry {
@@ -208,6 +212,7 @@ mod tests {
             ),
             ("start", policy(2, 0, refuse, true), "www ..., uww x.., udw x.., udd ...SL, udu x.x"),
             ("start, all down", policy(1, 0, last, false), "ww .., dw .., dd ..LA, du .x, dd .xLA"),
+            ("start, one was up", policy(1, 0, last, false), "ww .., uw x., dw .., dd x.LA"),
             ("all up", policy(1, 0, all, false), "uu xx, dd xxLA, du .x"),
             ("keep last", policy(1, 0, last, false), "uu xx, ud x., dd x.LA, du .x, dd .xLA"),
             (
@@ -239,7 +244,7 @@ mod tests {
             (
                 "tiers and hysteresis",
                 policy(2, 1, refuse, true),
-                "uu|uu xx.., ud|uu x.xx, dd|ud ..x., dd|dd ....SL, ud|ud ....SL, uu|ud xxx., uu|uu xx..",
+                "uu|uu xx.., ud|uu x.xx, dd|ud ..x., dd|dd ....SL, ud|ud ....SL, uu|ud xx.., ud|uu x.xx",
             ),
         ];
         for (name, policy, steps) in rows {

@@ -6,14 +6,19 @@
 //! subscribers; rise and fall are each subscriber's own.
 
 mod agenda;
+mod lateness;
 mod report;
 mod round;
 
 use std::{future::Future, io, pin::Pin, sync::Arc, thread::JoinHandle};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::report::{CheckReport, Lateness, Report, ServerReport};
+pub use self::{
+    lateness::Lateness,
+    report::{CheckReport, Report, ServerReport},
+};
 use crate::{
     ServerId,
     check::Question,
@@ -36,9 +41,12 @@ impl Prober for Net {
     }
 }
 
-/// Probes in flight at a time: each has a descriptor or two. What is due beyond waits, and is
-/// late.
-const IN_FLIGHT: usize = 4096;
+/// Probes in flight at a time, at most: 10,000 servers that are silent for all of a timeout. What
+/// is due beyond waits, and is late.
+const IN_FLIGHT: u64 = 16_384;
+/// Descriptors of a probe, and those that are left to all others.
+const DESCRIPTORS: u64 = 2;
+const SPARE: u64 = 512;
 
 enum Order {
     Set(Vec<Member>),
@@ -70,8 +78,9 @@ impl Runner {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (orders, ordered) = mpsc::unbounded_channel();
         let (events, heard) = mpsc::unbounded_channel();
+        let in_flight = in_flight();
         let run = move || {
-            runtime.block_on(round::Round::new(prober, IN_FLIGHT, events).run(ordered));
+            runtime.block_on(round::Round::new(prober, in_flight, events).run(ordered));
             // A file on a disk that hangs does not hold the end.
             runtime.shutdown_background();
         };
@@ -118,4 +127,14 @@ impl Drop for Runner {
             let _ = thread.join();
         }
     }
+}
+
+/// How many probes the limit of open files leaves room for, once it is as high as it may be: a probe
+/// without a descriptor would say that its server is down.
+fn in_flight() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let room = files.saturating_sub(SPARE) / DESCRIPTORS;
+    room.clamp(64, IN_FLIGHT) as usize
 }

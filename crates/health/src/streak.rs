@@ -22,10 +22,10 @@ impl Streak {
     /// answers must come in a row to change it.
     pub fn new(timing: &Timing, known: Option<Health>) -> Self {
         let health = match (known, timing.initial) {
-            (Some(known), _) => known,
-            (None, Initial::Wait) => Health::Waiting,
-            (None, Initial::Up) => Health::Up,
-            (None, Initial::Down) => Health::Down,
+            (Some(known @ (Health::Up | Health::Down)), _) => known,
+            (_, Initial::Wait) => Health::Waiting,
+            (_, Initial::Up) => Health::Up,
+            (_, Initial::Down) => Health::Down,
         };
         Self { timing: *timing, health, good: 0, bad: 0 }
     }
@@ -84,6 +84,8 @@ mod tests {
             // What was known before is not lost by one probe.
             (Initial::Wait, Some(Health::Up), "--+---", "uuuuud"),
             (Initial::Wait, Some(Health::Down), "+-++", "dddu"),
+            // Whoever waited knew nothing.
+            (Initial::Up, Some(Health::Waiting), "--+---", "uuuuud"),
         ];
         for (initial, known, answers, expected) in rows {
             let timing = Timing { initial, ..Timing::default() };

@@ -163,3 +163,17 @@ fn who_pauses_is_not_asked_and_keeps_its_health() {
     runner.pause(vec![]);
     until(&mut events, 1, Health::Down);
 }
+
+/// Its checks were due while they paused; another service with the same ones does not wait for
+/// the first one's VIP.
+#[test]
+fn who_asks_what_paused_is_answered() {
+    let fake = Arc::new(Fake::default());
+    let (runner, mut events) = Runner::with(Arc::clone(&fake) as Arc<dyn Prober>).unwrap();
+    runner.set(vec![member(1, 1)]);
+    until(&mut events, 1, Health::Up);
+    runner.pause(vec![1]);
+    std::thread::sleep(Duration::from_millis(100));
+    runner.set(vec![member(1, 1), member(2, 1)]);
+    until(&mut events, 2, Health::Up);
+}

@@ -221,7 +221,8 @@ fn ipvsadm_save_tells_its_usage_without_a_daemon() {
 
 /// A report as the daemon's JSON.
 const REPORT: &str = r#"{
-  "probes": {"done": 0, "failed": {}, "in_flight": 0, "latest_us": 0, "late_us": 0},
+  "probes": {"done": 0, "failed": {}, "in_flight": 0, "latest_us": 0, "late_us": 0,
+    "late_p99_us": 0, "late": 0},
   "hooks": {"succeeded": 4, "failed": 1, "killed": 0, "collapsed": 0, "waiting": 0},
   "version": "1.2.3", "generation": 4, "uptime_s": 93784, "stopping": false, "withdrawn": [],
   "interfaces": [

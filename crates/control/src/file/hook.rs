@@ -7,7 +7,10 @@ use super::{
     program,
     scalar::{self, Wrong},
 };
-use crate::{event::Kind, fault::Fault};
+use crate::{
+    event::{Kind, Topic},
+    fault::Fault,
+};
 
 /// One entry of `hooks:`.
 #[derive(Clone, Debug)]
@@ -15,7 +18,7 @@ pub struct Hook {
     /// `argv`; empty if a fault was reported.
     pub argv: Vec<String>,
     /// `on`: kinds, each in any state or in one; `None`: what is bad and good news for most.
-    pub on: Option<Vec<Put<(Kind, Option<&'static str>)>>>,
+    pub on: Option<Vec<Put<Topic>>>,
     /// `user`.
     pub user: String,
     /// `timeout`.
@@ -38,7 +41,7 @@ pub(super) fn hook(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Hook> {
         if items.is_empty() {
             faults.push(spot.fault("never", "name kinds of events, or remove the hook"));
         }
-        items.iter().filter_map(|item| item.read(faults, happening)).collect()
+        items.iter().filter_map(|item| item.read(faults, topic)).collect()
     });
     let hook = Hook {
         argv,
@@ -61,15 +64,15 @@ fn timeout(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Duration> {
 }
 
 /// `server`, or `server.down`.
-fn happening(text: &str) -> Result<(Kind, Option<&'static str>), Wrong> {
+fn topic(text: &str) -> Result<Topic, Wrong> {
     let (word, state) = text.split_once('.').map_or((text, None), |(word, s)| (word, Some(s)));
     let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == word) else {
         let known = Kind::ALL.map(Kind::name);
         return Err(Wrong::new("not a kind of events", format!("write {}", any_of(&known))));
     };
-    let Some(state) = state else { return Ok((kind, None)) };
+    let Some(state) = state else { return Ok(Topic { kind, state: None }) };
     let known = kind.states().iter().find(|known| **known == state);
-    known.map(|state| (kind, Some(*state))).ok_or_else(|| {
+    known.map(|state| Topic { kind, state: Some(state) }).ok_or_else(|| {
         let remedy = match kind.states() {
             [] => format!("write {word}"),
             states => format!("write {word}, or {word}. and {}", any_of(states)),

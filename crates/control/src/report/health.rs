@@ -35,7 +35,7 @@ fn check(check: &runner::CheckReport) -> Check {
 
 pub(super) fn probes(report: &runner::Report) -> Probes {
     let microseconds = |time: Duration| time.as_micros().try_into().unwrap_or(u64::MAX);
-    let late = report.lateness;
+    let late = &report.lateness;
     let failed = report.failures.iter().map(|(kind, count)| ((*kind).to_owned(), *count));
     Probes {
         done: report.probes,
@@ -43,6 +43,8 @@ pub(super) fn probes(report: &runner::Report) -> Probes {
         in_flight: report.in_flight,
         latest_us: microseconds(late.most),
         late_us: microseconds(late.sum.div_f64(late.count.max(1) as f64)),
+        late_p99_us: microseconds(late.quantile(0.99)),
+        late: late.late,
     }
 }
 

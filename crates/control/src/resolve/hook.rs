@@ -1,7 +1,7 @@
 //! Hooks of the box and of services.
 
 use crate::{
-    event::Kind,
+    event::{Kind, Topic},
     fault::Fault,
     file::{self, File},
     model::Hook,
@@ -24,7 +24,7 @@ pub(super) fn all(file: &File, faults: &mut Vec<Fault>) -> Vec<Hook> {
 
 fn of(hook: &file::Hook, service: Option<&str>) -> Hook {
     let named = hook.on.as_ref().map(|on| on.iter().map(|put| put.value).collect());
-    let news = || NEWS.map(|kind| (kind, None)).to_vec();
+    let news = || NEWS.map(|kind| Topic { kind, state: None }).to_vec();
     Hook {
         argv: hook.argv.clone(),
         on: named.unwrap_or_else(news),
@@ -37,8 +37,8 @@ fn of(hook: &file::Hook, service: Option<&str>) -> Hook {
 
 /// A hook of a service for what happens to the box.
 fn elsewhere(hook: &file::Hook, faults: &mut Vec<Fault>) {
-    for put in hook.on.iter().flatten().filter(|put| put.value.0.is_of_the_box()) {
-        let sentence = format!("{} happens to the box, not to a service", put.value.0.name());
+    for put in hook.on.iter().flatten().filter(|put| put.value.kind.is_of_the_box()) {
+        let sentence = format!("{} happens to the box, not to a service", put.value.kind.name());
         faults.push(put.spot.fault(sentence, "write it under hooks: at the top"));
     }
 }

@@ -8,24 +8,25 @@ use hickory_proto::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::net::{Net, unreached};
+use super::{
+    net::{Net, receive, unreached},
+    shown,
+};
 use crate::{
     check::{Dns, Target},
     outcome::{Bad, Good, Kind},
 };
 
-/// A server may send what it can: we did not say how much we take, and read all of it.
-const MOST: usize = 65_535;
+/// Records that are told, as far as the line has room.
+const SHOWN: usize = 16;
 
 pub(super) async fn ask(net: &Net, target: &Target, probe: &Dns) -> Result<Good, Bad> {
     let question = question(probe)?;
     let octets = question.to_vec().map_err(|error| refused(&error))?;
     let (socket, _pin) = net.datagrams(target).await?;
     socket.send(&octets).await.map_err(|error| unreached(&error))?;
-    let mut reply = vec![0; MOST];
     loop {
-        let length = socket.recv(&mut reply).await.map_err(|error| unreached(&error))?;
-        match parse(&reply[..length], &question, probe) {
+        match parse(&receive(&socket).await?, &question, probe) {
             // Somebody else's, or one of an earlier question: the right one may still come.
             Answer::NotOurs => {}
             Answer::Cut => break,
@@ -79,9 +80,14 @@ pub enum Answer {
 
 /// Reads a reply to `question`.
 pub fn parse(octets: &[u8], question: &Message, probe: &Dns) -> Answer {
+    if !holds(octets) {
+        let sentence = "not a message of DNS: it counts more records than it has room for";
+        return Answer::Judged(Err(Bad::new(Kind::Malformed, sentence)));
+    }
     let message = match Message::from_vec(octets) {
         Ok(message) => message,
         Err(error) => {
+            let error = shown(error.to_string().as_bytes());
             let sentence = format!("not a message of DNS: {error}");
             return Answer::Judged(Err(Bad::new(Kind::Malformed, sentence)));
         }
@@ -109,19 +115,26 @@ pub fn parse(octets: &[u8], question: &Message, probe: &Dns) -> Answer {
         return Answer::Cut;
     }
     let same = |text: &str| text.trim_end_matches('.') == wanted.trim_end_matches('.');
-    let records: Vec<String> = message.answers.iter().map(|record| written(&record.data)).collect();
-    Answer::Judged(match records.iter().find(|record| same(record)) {
-        Some(record) => Ok(Good::new(format!("answers {}", super::shown(record.as_bytes())))),
-        None if records.is_empty() => {
-            let wanted = super::shown(wanted.as_bytes());
-            Err(Bad::new(Kind::Wrong, format!("answers {code} without a record, not {wanted}")))
-        }
-        None => {
-            let (records, wanted) = (records.join(", "), super::shown(wanted.as_bytes()));
-            let records = super::shown(records.as_bytes());
-            Err(Bad::new(Kind::Wrong, format!("answers {records}, not {wanted}")))
-        }
-    })
+    let mut records = message.answers.iter().map(|record| written(&record.data));
+    if let Some(record) = records.find(|record| same(record)) {
+        return Answer::Judged(Ok(Good::new(format!("answers {}", shown(record.as_bytes())))));
+    }
+    let first = message.answers.iter().take(SHOWN).map(|record| written(&record.data));
+    let (first, wanted) = (first.collect::<Vec<_>>(), shown(wanted.as_bytes()));
+    let sentence = match first.is_empty() {
+        true => format!("answers {code} without a record, not {wanted}"),
+        false => format!("answers {}, not {wanted}", shown(first.join(", ").as_bytes())),
+    };
+    Answer::Judged(Err(Bad::new(Kind::Wrong, sentence)))
+}
+
+/// Whether a message is large enough for what its header counts (RFC 1035 section 4.1): a
+/// question has 5 octets at least, a record 11. Memory is taken by these counts before they are
+/// read.
+fn holds(octets: &[u8]) -> bool {
+    let Some((head, rest)) = octets.split_at_checked(12) else { return true };
+    let count = |at: usize| usize::from(u16::from_be_bytes([head[at], head[at + 1]]));
+    5 * count(4) + 11 * (count(6) + count(8) + count(10)) <= rest.len()
 }
 
 /// As `dig +short` writes it: texts are quoted one by one (RFC 1035 section 5.1).

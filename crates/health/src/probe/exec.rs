@@ -35,8 +35,11 @@ pub(super) async fn ask(target: &Target, probe: &Exec, timeout: Duration) -> Res
     }
 }
 
-/// What an exit status says.
-fn judge(status: ExitStatus, said: &[u8], weight: bool) -> Result<Good, Bad> {
+/// What an exit status and the words before it say.
+///
+/// # Errors
+/// It is not well.
+pub fn judge(status: ExitStatus, said: &[u8], weight: bool) -> Result<Good, Bad> {
     let said = shown(said);
     let said = if said.is_empty() { said } else { format!(": {said}") };
     match status.code() {

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    limited::Limited,
     net::{Net, unreached},
     tls,
 };
@@ -26,9 +27,14 @@ use crate::{
 
 /// Octets of headers that are read, at most.
 const HEADERS: usize = 64 * 1024;
+/// What an HTTP/2 server may send of a body before it has been read.
+const WINDOW: u32 = 64 * 1024;
 
 pub(super) async fn ask(net: &Net, target: &Target, probe: &Http) -> Result<Good, Bad> {
     let (stream, _pin) = net.connect(target).await?;
+    // A handshake, headers, and what frames or small chunks take beside the body: a server that sends
+    // nothing but them never ends, either.
+    let stream = Limited::new(stream, 4 * HEADERS + 2 * probe.body_limit);
     match &probe.tls {
         None => exchange(stream, target, probe).await,
         Some(with) => {
@@ -60,6 +66,7 @@ where
     if probe.version == HttpVersion::Http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.max_header_list_size(HEADERS as u32);
+        builder.initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW);
         let (mut sender, connection) = builder.handshake(io).await.map_err(|error| said(&error))?;
         return beside(connection, async {
             let response = sender.send_request(request).await.map_err(|error| said(&error))?;

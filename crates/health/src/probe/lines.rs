@@ -33,15 +33,8 @@ impl Lines {
             return Err(Bad::new(Kind::Malformed, format!("more than {MOST} lines of answers")));
         }
         loop {
-            if let Some(end) = self.octets.iter().position(|octet| *octet == b'\n') {
-                let mut line: Vec<u8> = self.octets.drain(..=end).collect();
-                line.pop();
-                line.pop_if(|last| *last == b'\r');
-                return Ok(line);
-            }
-            if self.octets.len() > LONGEST {
-                let sentence = format!("a line of more than {LONGEST} octets");
-                return Err(Bad::new(Kind::Malformed, sentence));
+            if let Some(line) = take(&mut self.octets) {
+                return line;
             }
             let read = self.stream.read_buf(&mut self.octets).await;
             if read.map_err(|error| unreached(&error))? == 0 {
@@ -49,4 +42,17 @@ impl Lines {
             }
         }
     }
+}
+
+/// Takes the first line, without its end, out of what came. `None`: it is not all there yet.
+pub fn take(octets: &mut Vec<u8>) -> Option<Result<Vec<u8>, Bad>> {
+    let end = octets.iter().position(|octet| *octet == b'\n');
+    if end.unwrap_or(octets.len()) > LONGEST {
+        let sentence = format!("a line of more than {LONGEST} octets");
+        return Some(Err(Bad::new(Kind::Malformed, sentence)));
+    }
+    let mut line: Vec<u8> = octets.drain(..=end?).collect();
+    line.pop();
+    line.pop_if(|last| *last == b'\r');
+    Some(Ok(line))
 }

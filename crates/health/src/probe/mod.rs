@@ -8,6 +8,7 @@ mod dns;
 mod exec;
 mod file;
 mod http;
+mod limited;
 mod lines;
 mod mysql;
 mod net;
@@ -95,14 +96,17 @@ async fn dispatch(net: &Net, question: &Question) -> Result<Good, Bad> {
 #[doc(hidden)]
 pub mod parse {
     pub use super::{
-        dns::parse as dns,
+        dns::{Answer as DnsAnswer, parse as dns},
+        exec::judge as exec,
         file::parse as file,
         http::agrees as body,
+        lines::take as line,
         mysql::{judge as mysql_login, parse as mysql},
         ping::answers as ping,
         postgres::parse as postgres,
         redis::parse as redis,
         smtp::parse as smtp,
+        tcp::find as tcp,
         udp::judge as udp,
     };
 }

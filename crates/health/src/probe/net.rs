@@ -133,6 +133,26 @@ pub(crate) fn direct(
     Ok(socket)
 }
 
+/// The largest datagram.
+const DATAGRAM: usize = 65_535;
+
+/// The next datagram. Room for the largest one is taken only when one is there: thousands of
+/// probes may wait.
+///
+/// # Errors
+/// What ICMP says of the target.
+pub(crate) async fn receive(socket: &UdpSocket) -> Result<Vec<u8>, Bad> {
+    loop {
+        socket.readable().await.map_err(|error| unreached(&error))?;
+        let mut octets = Vec::with_capacity(DATAGRAM);
+        match socket.try_recv_buf(&mut octets) {
+            Ok(_) => return Ok(octets),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(unreached(&error)),
+        }
+    }
+}
+
 /// Lets a socket of datagrams hear all that ICMP says of them. Without it (ip(7), `IP_RECVERR`) the
 /// kernel keeps to itself that a router has no way to the host.
 pub(super) fn hear_errors(socket: &Socket, to: SocketAddr) -> io::Result<()> {
@@ -152,7 +172,7 @@ pub(crate) fn local(error: io::Error) -> Bad {
 pub(crate) fn unreached(error: &io::Error) -> Bad {
     use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
-        NetworkUnreachable, TimedOut, UnexpectedEof,
+        NetworkUnreachable, QuotaExceeded, TimedOut, UnexpectedEof,
     };
     // ICMP protocol unreachable, and ICMPv6 unrecognized next header (`icmp_err_convert`).
     let protocol = [Errno::NOPROTOOPT, Errno::PROTO].map(|errno| Some(errno.raw_os_error()));
@@ -172,6 +192,8 @@ pub(crate) fn unreached(error: &io::Error) -> Bad {
         }
         UnexpectedEof => Bad::new(Kind::Closed, "connection closed"),
         TimedOut => Bad::new(Kind::Timeout, "connection timed out"),
+        // Ours, of [`super::limited`].
+        QuotaExceeded => Bad::new(Kind::Malformed, error.to_string()),
         _ => Bad::new(Kind::Local, error.to_string()),
     }
 }

@@ -5,6 +5,7 @@ use tokio::io::AsyncWriteExt;
 use super::{
     lines::Lines,
     net::{Net, unreached},
+    shown,
 };
 use crate::{
     check::Target,
@@ -45,7 +46,8 @@ async fn reply(lines: &mut Lines, wanted: u16) -> Result<String, Bad> {
 pub struct Reply {
     code: u16,
     last: bool,
-    text: String,
+    /// What is said, for a listing.
+    pub text: String,
 }
 
 /// Reads a line of a reply.
@@ -59,11 +61,9 @@ pub fn parse(line: &[u8]) -> Result<Reply, Bad> {
     match (code.and_then(|code| code.parse().ok()), separator) {
         (Some(code), " " | "-") => {
             let last = separator == " ";
-            Ok(Reply { code, last, text: text.get(4..).unwrap_or_default().to_owned() })
+            Ok(Reply { code, last, text: shown(line.get(4..).unwrap_or_default()) })
         }
-        _ => {
-            Err(Bad::new(Kind::Malformed, format!("not an answer of SMTP: {}", super::shown(line))))
-        }
+        _ => Err(Bad::new(Kind::Malformed, format!("not an answer of SMTP: {}", shown(line)))),
     }
 }
 

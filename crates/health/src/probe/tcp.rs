@@ -35,6 +35,7 @@ pub(super) async fn ask(net: &Net, target: &Target, probe: &Tcp) -> Result<Good,
     Err(Bad::new(Kind::Wrong, format!("not the expected answer in its first {MOST} octets")))
 }
 
-fn find(octets: &[u8], wanted: &[u8]) -> bool {
+/// Whether it is in there; what is looked for has an octet at least.
+pub fn find(octets: &[u8], wanted: &[u8]) -> bool {
     octets.windows(wanted.len()).any(|window| window == wanted)
 }

@@ -14,17 +14,24 @@ use rustls::{
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::net::{Net, unreached};
+use super::{
+    limited::Limited,
+    net::{Net, unreached},
+};
 use crate::{
     check::{Target, Tls},
     outcome::{Bad, Good, Kind},
 };
 
+/// Octets that a server may send for a handshake: some chains of certificates are long.
+const HANDSHAKE: usize = 256 * 1024;
+
 pub(super) async fn ask(net: &Net, target: &Target, probe: &Tls) -> Result<Good, Bad> {
     let (stream, _pin) = net.connect(target).await?;
+    let stream = Limited::new(stream, HANDSHAKE);
     let stream = shake(stream, target.address, probe, &probe.alpn).await?;
     let (_, session) = stream.get_ref();
     let version = session.protocol_version().and_then(|version| version.as_str());
@@ -32,12 +39,12 @@ pub(super) async fn ask(net: &Net, target: &Target, probe: &Tls) -> Result<Good,
 }
 
 /// The handshake, offering these protocols.
-pub(super) async fn shake(
-    stream: TcpStream,
+pub(super) async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     address: IpAddr,
     probe: &Tls,
     alpn: &[String],
-) -> Result<TlsStream<TcpStream>, Bad> {
+) -> Result<TlsStream<S>, Bad> {
     let mut config = config(probe)?;
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let name = match &probe.name {

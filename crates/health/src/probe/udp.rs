@@ -3,14 +3,11 @@
 
 use std::time::Duration;
 
-use super::net::{Net, unreached};
+use super::net::{Net, receive, unreached};
 use crate::{
     check::{Target, Udp},
     outcome::{Bad, Good, Kind},
 };
-
-/// The largest datagram.
-const MOST: usize = 65_535;
 
 pub(super) async fn ask(
     net: &Net,
@@ -21,18 +18,16 @@ pub(super) async fn ask(
     let (socket, _pin) = net.datagrams(target).await?;
     let datagram: &[u8] = if probe.send.is_empty() { &[0] } else { &probe.send };
     socket.send(datagram).await.map_err(|error| unreached(&error))?;
-    let mut reply = vec![0; MOST];
     let Some(expected) = &probe.expect else {
         // Ends before the deadline does: that one is a failure.
         let patience = timeout * 9 / 10;
-        return match tokio::time::timeout(patience, socket.recv(&mut reply)).await {
-            Ok(Ok(length)) => Ok(Good::new(format!("a reply of {length} octets"))),
-            Ok(Err(error)) => Err(unreached(&error)),
+        return match tokio::time::timeout(patience, receive(&socket)).await {
+            Ok(Ok(reply)) => Ok(Good::new(format!("a reply of {} octets", reply.len()))),
+            Ok(Err(bad)) => Err(bad),
             Err(_) => Ok(Good::new("no refusal")),
         };
     };
-    let length = socket.recv(&mut reply).await.map_err(|error| unreached(&error))?;
-    judge(&reply[..length], expected)
+    judge(&receive(&socket).await?, expected)
 }
 
 /// Whether a reply begins as it should; `None` is any octet.

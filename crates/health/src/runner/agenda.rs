@@ -30,6 +30,8 @@ pub(super) struct Item {
     pub(super) due: Instant,
     /// Under way since then.
     pub(super) running: Option<(Instant, AbortHandle)>,
+    /// It was due while all who ask it paused, and waits for nothing now.
+    pub(super) passed_over: bool,
     /// The last answer: good or bad, in words, how long it took, when it came.
     pub(super) last: Option<(bool, String, Duration, SystemTime)>,
 }
@@ -46,20 +48,23 @@ pub(super) struct Agenda {
 }
 
 impl Agenda {
-    /// A check of a server wants answers; `due` counts if nobody else asks that yet.
+    /// A check of a server wants answers; `due` counts if nobody else asks that, or all who do
+    /// pause.
     pub(super) fn subscribe(&mut self, key: &Key, who: (ServerId, usize), due: Instant) {
-        if let Some(id) = self.by_key.get(key) {
-            if let Some(item) = self.items.get_mut(id) {
-                item.subscribers.push(who);
+        if let Some(&id) = self.by_key.get(key) {
+            let Some(item) = self.items.get_mut(&id) else { return };
+            item.subscribers.push(who);
+            if item.passed_over {
+                self.put(id, due);
             }
             return;
         }
         self.next += 1;
         let id = self.next;
-        let item =
-            Item { key: key.clone(), subscribers: vec![who], due, running: None, last: None };
+        let (key, subscribers) = (key.clone(), vec![who]);
+        let item = Item { key, subscribers, due, running: None, passed_over: false, last: None };
+        self.by_key.insert(item.key.clone(), id);
         self.items.insert(id, item);
-        self.by_key.insert(key.clone(), id);
         self.order.push(Reverse((due, id)));
     }
 
@@ -92,7 +97,7 @@ impl Agenda {
     /// Puts an item's time elsewhere.
     pub(super) fn put(&mut self, id: ItemId, due: Instant) {
         if let Some(item) = self.items.get_mut(&id) {
-            item.due = due;
+            (item.due, item.passed_over) = (due, false);
             self.order.push(Reverse((due, id)));
         }
     }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use super::Lateness;
 use crate::{ServerId, event::Health};
 
 /// Everything.
@@ -20,17 +21,6 @@ pub struct Report {
     pub in_flight: usize,
     /// How late probes began.
     pub lateness: Lateness,
-}
-
-/// How late probes began, against when they were due.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lateness {
-    /// Probes that began.
-    pub count: u64,
-    /// All of it together.
-    pub sum: Duration,
-    /// The longest.
-    pub most: Duration,
 }
 
 /// A server.

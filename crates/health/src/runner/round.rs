@@ -180,13 +180,11 @@ impl Round {
         {
             let Some(item) = self.agenda.get_mut(id) else { continue };
             if item.subscribers.iter().all(|(server, _)| self.paused.contains(server)) {
+                item.passed_over = true;
                 continue;
             }
-            let late = now.saturating_duration_since(item.due);
-            let lateness = &mut self.totals.lateness;
-            lateness.count += 1;
-            lateness.sum += late;
-            lateness.most = lateness.most.max(late);
+            let after = now.saturating_duration_since(item.due);
+            self.totals.lateness.note(after, item.key.interval);
             let asked = self.prober.ask(item.key.question.clone());
             let probe = self.probes.spawn(async move { (id, asked.await) });
             item.running = Some((item.due.max(now - item.key.interval), probe));
