@@ -6,7 +6,7 @@
 //! | `sysctl NAME=VALUE`, of net.ipv4.vs | nothing |
 //! | `wait SECONDS` | nothing |
 //! | `steady SECONDS RATE PACKET`: it comes so often a second | nothing |
-//! | `sample`: waits for the estimators' next sample, and a second more | nothing |
+//! | `sample`: waits for the estimators' next sample, and half a second more | nothing |
 //! | `mtu front SIZE`, `mtu back SIZE` | nothing |
 //! | a packet, see [`crate::order`] | the frames that leave because of it |
 //! | `open COUNT [tcp, udp or sctp] VIP:PORT` | where the first packets of that many new clients go |
@@ -62,8 +62,8 @@ pub enum Deed {
         packet: Box<Packet>,
     },
     /// Wait until the estimators of rates have taken up what passed, as they do every two seconds,
-    /// and a second more: so their next sample is a second away, for whoever plays. Something
-    /// must have passed since the last one.
+    /// and half a second more: so whoever plays is at the same place between two samples, and has
+    /// more than a second for a command. Something must have passed since the last sample.
     Sample,
     /// Give an interface another MTU than 1500, until the scenario ends.
     Mtu {

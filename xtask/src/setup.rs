@@ -45,6 +45,8 @@ const LAB: &[&str] = &[
     "dnsmasq-base",
     "redis-server",
     "postgresql",
+    "keepalived",
+    "bird2",
 ];
 
 /// What has the place of other packages (a machine has one mail server, and MariaDB or MySQL). Those
@@ -56,9 +58,11 @@ const GUEST: &[&str] =
     &["qemu-system-x86", "busybox-static", "cpio", "debian-archive-keyring", "ipvsadm"];
 
 /// Packages that bring a service along, and its name.
-const SERVICES: [(&str, &str); 5] = [
+const SERVICES: [(&str, &str); 7] = [
     ("nginx-light", "nginx"),
     ("vsftpd", "vsftpd"),
+    ("keepalived", "keepalived"),
+    ("bird2", "bird"),
     ("redis-server", "redis-server"),
     ("postgresql", "postgresql"),
     ("exim4-daemon-light", "exim4"),

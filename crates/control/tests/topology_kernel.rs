@@ -62,7 +62,10 @@ fn vips_are_added_announced_and_taken_back() {
             for vip in &wanted {
                 addresses.add(vip).await.expect("adopted");
             }
-            addresses.add(&managed("203.0.113.11", 32, "eth0")).await.expect("used");
+            let used = managed("203.0.113.11", 32, "eth0");
+            addresses.add(&used).await.expect("used");
+            assert!(!addresses.remove(&used).await.expect("left alone"), "not ours");
+            assert!(addresses.remove(&wanted[1]).await.expect("removed"));
             lab.near("ip addr del 203.0.113.10/32 dev lo");
             assert_eq!(addresses.remove_all().await.len(), 0, "also if one is gone already");
 
@@ -70,6 +73,13 @@ fn vips_are_added_announced_and_taken_back() {
             let error = addresses.add(&nowhere).await.expect_err("no such interface");
             assert!(matches!(error, AddressError::NoInterface { .. }));
             assert!(error.to_string().contains("203.0.113.10: there is no interface eth7"));
+        });
+        assert_eq!(shown(), "");
+        with_addresses(async |mut addresses| addresses.add(&wanted[0]).await.expect("left again"));
+        with_addresses(async |mut addresses| {
+            for left in [&wanted[0], &wanted[1], &managed("203.0.113.11", 32, "eth0")] {
+                addresses.clear(left).await.expect("cleared");
+            }
         });
         assert_eq!(shown(), "");
         assert!(lab.near("ip addr show dev eth0").contains("203.0.113.11/32"), "not ours: stays");

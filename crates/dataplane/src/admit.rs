@@ -50,7 +50,7 @@ impl<'a> Breath<'a> {
     /// See [`Refusal`].
     #[inline(never)]
     pub fn admit<A: Family>(&mut self, packet: &Packet<A>) -> Result<Found<A>, Refusal> {
-        if self.from_probes() {
+        if self.is_probing() {
             return self.admit_probe(packet);
         }
         let Some(target) = self.target(packet) else { return Err(Refusal::Punt(Punt::Alien)) };
@@ -185,7 +185,7 @@ impl<'a> Breath<'a> {
     ) -> Result<Found<A>, Drop> {
         let Chosen { id: server_id, server, template } = *chosen;
         let secure = self.director.defences.secure_tcp(A::IPV6);
-        let (keys, idle) = match self.from_probes() {
+        let (keys, idle) = match self.is_probing() {
             true => (Keys::Probe, 0),
             false => one_packet::keys(packet, target.service, server.forward),
         };

@@ -55,7 +55,7 @@ impl Breath<'_> {
             return if resets { reset(found) } else { Standing::Over };
         }
         let probe = found.connection.keys == Keys::Probe;
-        if is_first(packet) && (probe && self.from_probes() || self.reopens(found)) {
+        if is_first(packet) && (probe && self.is_probing() || self.reopens(found)) {
             return Standing::Over;
         }
         self.standing_since(packet, found)

@@ -82,7 +82,7 @@ impl Pins {
 
 impl Breath<'_> {
     /// True while packets are looked at that come from probes' sockets.
-    pub(crate) fn from_probes(&self) -> bool {
+    pub(crate) fn is_probing(&self) -> bool {
         self.snapshot.topology.probes == Some(self.arrived)
     }
 

@@ -377,7 +377,7 @@ fn conclude<I: Io>(
             io.give(frame);
         }
         // Nobody else's packets come from there, and the kernel has seen them already.
-        Verdict::Punt(_) if breath.from_probes() => {
+        Verdict::Punt(_) if breath.is_probing() => {
             stats.drop(Drop::StrayProbe);
             io.give(frame);
         }

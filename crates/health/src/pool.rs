@@ -96,11 +96,11 @@ impl Pool {
         let Policy { quorum, hysteresis, .. } = *policy;
         let had = self.quorum.unwrap_or(true);
         let wanted = if had { quorum } else { quorum + hysteresis };
-        let (mut tiers, sum) = fill(seats, wanted);
+        let (mut tiers, mut sum) = fill(seats, wanted);
         let has = sum > 0 && if had { sum + hysteresis >= quorum } else { sum >= wanted };
         if has {
             // Once it is gained, those tiers serve that would have kept it.
-            tiers = fill(seats, quorum).0;
+            (tiers, sum) = fill(seats, quorum);
         }
         let up = |seat: &Seat| seat.health == Health::Up && tiers.contains(&seat.tier);
         let mut decision = Decision {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Config, Lab, Process};
+use super::{Config, Lab, Namespace, Process};
 use crate::failure::{Outcome, fail};
 use crate::shell;
 
@@ -14,6 +14,7 @@ use crate::shell;
 #[derive(Debug)]
 pub struct Director<'lab> {
     lab: &'lab Lab,
+    host: Namespace,
     binary: PathBuf,
     socket: PathBuf,
     process: Process,
@@ -70,7 +71,18 @@ impl<'lab> Director<'lab> {
     pub fn start_wrapped(lab: &'lab Lab, wrapping: &[&str], text: &str) -> Outcome<Self> {
         let file = lab.file("xlvs.yaml");
         fs::write(&file, text)?;
-        Self::start_as("xlvs", lab, wrapping, &debug_binary()?, &file)
+        Self::start_as("xlvs", lab, lab.director(), wrapping, &debug_binary()?, &file)
+    }
+
+    /// A director on any other host, with a configuration of that text.
+    ///
+    /// # Errors
+    /// As [`Self::start_with_file`].
+    pub fn start_on(lab: &'lab Lab, host: &str, text: &str) -> Outcome<Self> {
+        let name = format!("xlvs-{host}");
+        let file = lab.file(&format!("{name}.yaml"));
+        fs::write(&file, text)?;
+        Self::start_as(&name, lab, lab.host(host), &[], &debug_binary()?, &file)
     }
 
     /// Starts a binary with a file and waits until `xlvs list` answers.
@@ -78,7 +90,7 @@ impl<'lab> Director<'lab> {
     /// # Errors
     /// When it ends, or is not ready within 20 s; with everything it logged.
     pub fn start_with_file(lab: &'lab Lab, binary: &Path, file: &Path) -> Outcome<Self> {
-        Self::start_as("xlvs", lab, &[], binary, file)
+        Self::start_as("xlvs", lab, lab.director(), &[], binary, file)
     }
 
     /// Starts a second one beside it, with the same file and a socket of its own.
@@ -86,25 +98,26 @@ impl<'lab> Director<'lab> {
     /// # Errors
     /// As [`Self::start_with_file`]; the second one ought to refuse.
     pub fn start_another(&self) -> Outcome<Self> {
-        Self::start_as("another", self.lab, &[], &self.binary, &self.lab.file("xlvs.yaml"))
+        let file = self.lab.file("xlvs.yaml");
+        Self::start_as("another", self.lab, self.host.clone(), &[], &self.binary, &file)
     }
 
     /// `name` is that of the socket and the log.
     fn start_as(
         name: &str,
         lab: &'lab Lab,
+        host: Namespace,
         wrapping: &[&str],
         binary: &Path,
         file: &Path,
     ) -> Outcome<Self> {
-        let host = lab.director();
         let socket = lab.file(&format!("{name}.sock"));
         let program = binary.to_string_lossy();
         let words: Vec<&str> = wrapping.iter().copied().chain([program.as_ref()]).collect();
         let mut run = host.command(words[0]);
         run.args(&words[1..]).arg("run").arg(file).arg("--socket").arg(&socket);
         let process = host.start(&mut run, &lab.file(&format!("{name}.log")))?;
-        let mut director = Self { lab, binary: binary.to_owned(), socket, process };
+        let mut director = Self { lab, host, binary: binary.to_owned(), socket, process };
         director.wait_until_ready()?;
         Ok(director)
     }
@@ -133,7 +146,7 @@ impl<'lab> Director<'lab> {
 
     /// The binary with other words, and the socket behind them; also for when this one has ended.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = self.lab.director().command(&self.binary.to_string_lossy());
+        let mut command = self.host.command(&self.binary.to_string_lossy());
         command.args(words).arg("--socket").arg(&self.socket);
         command
     }

@@ -26,13 +26,15 @@ pub(super) fn start(lab: &Lab) -> Outcome {
     }
     for (name, _) in lab.topology.servers() {
         prepare(lab, &name)?;
-        start_nginx(lab, &name)?;
+        prepare_web(lab, &name)?;
+        start_web(lab, &name)?;
         start_udp(lab, &name, &["53", "123"])?;
         let host = lab.host(&name);
         let mut iperf = host.command("iperf3");
         host.start(iperf.arg("--server"), &lab.file(&format!("{name}.iperf3.log")))?;
     }
-    start_nginx(lab, "visitor")?;
+    prepare_web(lab, "visitor")?;
+    start_web(lab, "visitor")?;
     start_udp(lab, "visitor", &["53", "123"])?;
     for (name, _) in lab.topology.servers() {
         wait_for_ports(&lab.host(&name), &[":80", ":53", ":5201"])?;
@@ -80,18 +82,30 @@ fn compile_decapsulation(lab: &Lab) -> Outcome {
     shell::output(&mut clang).map(drop)
 }
 
-fn start_nginx(lab: &Lab, name: &str) -> Outcome {
+/// What a host's nginx needs.
+pub(super) fn prepare_web(lab: &Lab, name: &str) -> Outcome {
     let home = lab.file(name);
     fs::create_dir_all(home.join("up"))?;
     fs::hard_link(lab.file("10M"), home.join("10M"))?;
-    let configuration = home.join("nginx.conf");
-    fs::write(&configuration, nginx_configuration(name, &home))?;
+    fs::write(home.join("nginx.conf"), nginx_configuration(name, &home))?;
+    Ok(())
+}
+
+/// Starts it; again, if it has ended.
+pub(super) fn start_web(lab: &Lab, name: &str) -> Outcome {
+    let home = lab.file(name);
     let host = lab.host(name);
     let mut nginx = host.command("nginx");
-    nginx.arg("-c").arg(&configuration).arg("-p").arg(&home);
+    nginx.arg("-c").arg(home.join("nginx.conf")).arg("-p").arg(&home);
     nginx.arg("-e").arg(home.join("error.log"));
     host.start(&mut nginx, &lab.file(&format!("{name}.nginx.log")))?;
     Ok(())
+}
+
+/// The process that its workers belong to.
+pub(super) fn web_pid(lab: &Lab, name: &str) -> Outcome<String> {
+    let pid = fs::read_to_string(lab.file(name).join("nginx.pid"))?;
+    Ok(pid.trim().to_owned())
 }
 
 fn nginx_configuration(name: &str, home: &Path) -> String {
@@ -134,7 +148,7 @@ fn start_udp(lab: &Lab, name: &str, ports: &[&str]) -> Outcome {
     Ok(())
 }
 
-fn wait_for_ports(host: &Namespace, ports: &[&str]) -> Outcome {
+pub(super) fn wait_for_ports(host: &Namespace, ports: &[&str]) -> Outcome {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let listening = host.run("ss -Hlntu")?;

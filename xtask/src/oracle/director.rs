@@ -49,13 +49,13 @@ done
 ";
 
 /// Waits until what `/proc/net/ip_vs_stats` shows changes, which an estimator of 6.1 does every two
-/// seconds and nobody else, and one second more.
+/// seconds and nobody else, and half a second more.
 const SAMPLE: &str =
     "look() { now=; while read line; do now=\"$now$line\"; done </proc/net/ip_vs_stats; }
 look
 was=$now tries=0
 while [ \"$now\" = \"$was\" ] && [ $tries -lt 5000 ]; do look; tries=$((tries+1)); done
-sleep 1
+sleep 0.5
 [ \"$now\" != \"$was\" ]
 ";
 

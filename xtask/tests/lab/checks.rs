@@ -2,9 +2,7 @@
 //! more; quorum, sorry server, tiers; and a restart knows what was known.
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use xtask::lab::{Director, Lab};
-use xtask::shell;
+use xtask::lab::{Director, Lab, Outage};
 
 use crate::{server, stage};
 
@@ -33,38 +31,9 @@ pub(super) const DETECTION: Duration = Duration::from_millis(3 * 200 + 200);
 /// The lab looks twenty times a second, on a machine that does other things.
 pub(super) const LOOKING: Duration = Duration::from_millis(1500);
 
-/// The states of the web service's servers, in the file's order.
-fn states(director: &Director<'_>) -> Vec<String> {
-    let report: Value = serde_json::from_str(&director.list(&["--json"]).unwrap()).unwrap();
-    let servers = report["services"][0]["servers"].as_array().unwrap().clone();
-    servers.iter().map(|server| server["state"].as_str().unwrap().to_owned()).collect()
-}
-
-/// Waits until they are these; gives how long that took.
+/// Waits until the web service's servers are these; gives how long that took.
 pub(super) fn until(director: &Director<'_>, wanted: &[&str]) -> Duration {
-    let started = Instant::now();
-    loop {
-        let now = states(director);
-        if now == wanted {
-            return started.elapsed();
-        }
-        assert!(started.elapsed() < Duration::from_secs(10), "{now:?} instead of {wanted:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-pub(super) fn stop_nginx(lab: &Lab, name: &str) {
-    let pid = std::fs::read_to_string(lab.file(name).join("nginx.pid")).unwrap();
-    lab.host(name).run(&format!("kill {}", pid.trim())).unwrap();
-}
-
-pub(super) fn start_nginx(lab: &Lab, name: &str) {
-    let home = lab.file(name);
-    let host = lab.host(name);
-    let mut nginx = host.command("nginx");
-    nginx.arg("-c").arg(home.join("nginx.conf")).arg("-p").arg(&home);
-    nginx.arg("-e").arg(home.join("error.log"));
-    host.start(&mut nginx, &lab.file(&format!("{name}.nginx.again.log"))).unwrap();
+    director.until("web", wanted).unwrap()
 }
 
 #[test]
@@ -76,7 +45,7 @@ fn a_server_that_stops_is_found_and_left_alone_until_it_is_back() {
     until(&director, &["up", "up", "up"]);
     assert_eq!(lab.client().fetch(vip, 30).unwrap().len(), 3);
 
-    stop_nginx(&lab, "server2");
+    Outage::Refusing.begin(&lab, "server2").unwrap();
     let took = until(&director, &["up", "down", "up"]);
     assert!(took < DETECTION + LOOKING, "found after {took:?}");
     let answers = lab.client().fetch(vip, 60).unwrap();
@@ -87,13 +56,12 @@ fn a_server_that_stops_is_found_and_left_alone_until_it_is_back() {
         "{listing}"
     );
 
-    start_nginx(&lab, "server2");
+    Outage::Refusing.end(&lab, "server2").unwrap();
     until(&director, &["up", "up", "up"]);
     assert_eq!(lab.client().fetch(vip, 30).unwrap().len(), 3);
 
     // One that is silent, not gone: the deadline finds it.
-    let rules = "table ip t { chain i { type filter hook input priority 0; tcp dport 80 drop; }; }";
-    shell::feed(lab.host("server3").command("nft").args(["-f", "-"]), rules).unwrap();
+    Outage::Silent.begin(&lab, "server3").unwrap();
     let took = until(&director, &["up", "up", "down"]);
     assert!(took < DETECTION + LOOKING, "found after {took:?}");
     lab.client().fetch(vip, 30).unwrap();
@@ -101,9 +69,9 @@ fn a_server_that_stops_is_found_and_left_alone_until_it_is_back() {
     // A restart knows it: nobody is asked for a first opinion.
     director.stop().unwrap();
     let director = Director::start_with_text(&lab, &text).unwrap();
-    assert_eq!(states(&director), ["up", "up", "down"]);
+    assert_eq!(director.states("web").unwrap(), ["up", "up", "down"]);
     lab.client().fetch(vip, 30).unwrap();
-    lab.host("server3").run("nft delete table ip t").unwrap();
+    Outage::Silent.end(&lab, "server3").unwrap();
     until(&director, &["up", "up", "up"]);
     director.settled_ledgers().unwrap();
     director.stop().unwrap();
@@ -120,14 +88,14 @@ fn handshakes_that_fail_have_a_server_asked_at_once() {
             .replace("interval: 200ms, timeout: 200ms", "interval: 30s, retry: 1s, spread: 100ms");
         let director = Director::start_with_text(&lab, &text).unwrap();
         until(&director, &["up", "up", "up"]);
-        stop_nginx(&lab, "server2");
+        Outage::Refusing.begin(&lab, "server2").unwrap();
         let load = lab.client();
         let asked = Instant::now();
         let mut states = vec![];
         while asked.elapsed() < Duration::from_secs(10) {
             // Of three one is refused.
             let _ = load.fetch(vip, 12);
-            let now = self::states(&director);
+            let now = director.states("web").unwrap();
             if states.last() != Some(&now[1]) {
                 states.push(now[1].clone());
             }
@@ -155,11 +123,11 @@ fn below_the_quorum_the_sorry_server_answers() {
     let director = Director::start_with_text(&lab, &yaml(&lab, &words, &["", ""])).unwrap();
     until(&director, &["up", "up", "standby"]);
     assert_eq!(lab.client().fetch(vip, 20).unwrap().len(), 2);
-    stop_nginx(&lab, "server1");
+    Outage::Refusing.begin(&lab, "server1").unwrap();
     until(&director, &["down", "standby", "up"]);
     let answers = lab.client().fetch(vip, 20).unwrap();
     assert!(answers.len() == 1 && answers.contains_key("server3"), "{answers:?}");
-    start_nginx(&lab, "server1");
+    Outage::Refusing.end(&lab, "server1").unwrap();
     until(&director, &["up", "up", "standby"]);
     let answers = lab.client().fetch(vip, 20).unwrap();
     assert!(answers.len() == 2 && !answers.contains_key("server3"), "{answers:?}");
@@ -174,7 +142,7 @@ fn a_lower_tier_serves_when_the_upper_one_is_down() {
     let director = Director::start_with_text(&lab, &yaml(&lab, "", &servers)).unwrap();
     until(&director, &["up", "standby", "standby"]);
     assert_eq!(lab.client().fetch(vip, 10).unwrap().len(), 1);
-    stop_nginx(&lab, "server1");
+    Outage::Refusing.begin(&lab, "server1").unwrap();
     until(&director, &["down", "up", "up"]);
     let answers = lab.client().fetch(vip, 20).unwrap();
     assert!(answers.len() == 2 && !answers.contains_key("server1"), "{answers:?}");

@@ -4,9 +4,9 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use xtask::lab::{Director, Lab};
+use xtask::lab::{Director, Lab, Outage};
 
-use crate::checks::{DETECTION, LOOKING, start_nginx, stop_nginx, until};
+use crate::checks::{DETECTION, LOOKING, until};
 use crate::{server, stage};
 
 /// How long the hanging hook may hang.
@@ -75,9 +75,9 @@ fn a_server_that_stops_is_told_once_in_order_whatever_another_hook_does() {
     assert_eq!(code(&mut status), Some(0));
 
     // The second one goes while the hook hangs for the first one: that delays nothing but hooks.
-    stop_nginx(&lab, "server2");
+    Outage::Refusing.begin(&lab, "server2").unwrap();
     until(&director, &["up", "down", "up"]);
-    stop_nginx(&lab, "server3");
+    Outage::Refusing.begin(&lab, "server3").unwrap();
     let took = until(&director, &["up", "down", "down"]);
     assert!(took < DETECTION + LOOKING, "found after {took:?}");
     assert!(told(&lab).is_empty(), "the first hook hangs: {:?}", told(&lab));
@@ -94,7 +94,7 @@ fn a_server_that_stops_is_told_once_in_order_whatever_another_hook_does() {
     let down = |number, up| line("server.down", number, "up", up, "connection refused");
     assert_eq!(told(&lab), [down(2, 2), down(3, 1)]);
 
-    start_nginx(&lab, "server3");
+    Outage::Refusing.end(&lab, "server3").unwrap();
     until(&director, &["up", "down", "up"]);
     wait_for("it is told", LOOKING, || told(&lab).len() == 3);
     assert!(told(&lab)[2].starts_with(&line("server.up", 3, "down", 2, "")), "{:?}", told(&lab));

@@ -6,11 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod bird;
 mod caches;
 mod changes;
 mod checks;
 mod churn;
 mod expiry;
+mod failing;
 mod faults;
 mod front;
 mod ground;
@@ -23,8 +25,10 @@ mod kinds;
 mod limits;
 mod listing;
 mod live;
+mod load;
 mod modes;
 mod persistence;
+mod policies;
 mod rates;
 mod realserver;
 mod refusals;
@@ -32,6 +36,8 @@ mod steady;
 mod stopping;
 mod tcp;
 mod through;
+mod vips;
+mod vrrp;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

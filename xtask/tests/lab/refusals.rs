@@ -94,7 +94,7 @@ const ROWS: &[Row] = &[
     file(
         AFTER_WEB,
         "probe_sources: [203.0.113.99]\nservices:",
-        ["203.0.113.99 is a VIP: servers would answer themselves", "that is no VIP"],
+        ["203.0.113.99 is a VIP: servers would answer themselves", "used for nothing else"],
     ),
     file(
         AFTER_WEB,

@@ -28,8 +28,12 @@ impl Daemon {
         }
     }
 
-    /// Takes managed VIPs away whose services are below their quorum, and puts them back.
+    /// Takes managed VIPs away whose services are below their quorum, and puts them back; not on
+    /// the way out, when all of them are gone.
     pub(super) async fn follow_quorums(&mut self) {
+        if self.stopping {
+            return;
+        }
         let services = std::sync::Arc::clone(&self.publisher.current().services);
         let vips: Vec<_> = self.registry.model.vips.iter().filter(|v| v.managed).cloned().collect();
         for vip in vips {
@@ -40,20 +44,22 @@ impl Daemon {
             let address = managed(&vip);
             let done = match gone {
                 true => self.vips.remove(&address).await,
-                false => self.vips.add(&address).await,
+                false => self.vips.add(&address).await.map(|()| true),
             };
             match (done, gone) {
-                (Ok(()), true) => {
+                // Somebody else's: it stays.
+                (Ok(false), _) => {}
+                (Ok(true), true) => {
                     self.withdrawn.insert(vip.address);
                     let why = "its services are below quorum";
                     self.tell_vip(vip.address, ["announced", "withdrawn"], why.to_owned());
                 }
-                (Ok(()), false) => {
+                (Ok(true), false) => {
                     self.withdrawn.remove(&vip.address);
                     let why = "its services have their quorum";
                     self.tell_vip(vip.address, ["withdrawn", "announced"], why.to_owned());
                 }
-                // Tried again with the next change.
+                // Tried again with the next change, of health or of the box.
                 (Err(error), _) => log::warn!("{error}"),
             }
         }

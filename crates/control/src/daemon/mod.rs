@@ -274,9 +274,20 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
 }
 
 impl Daemon {
+    /// Adds managed VIPs, but those whose services are known to be below their quorum.
     async fn add_vips(&mut self) -> Result<(), StartError> {
-        let vips: Vec<_> = self.registry.model.vips.iter().filter(|vip| vip.managed).collect();
-        for wanted in vips.into_iter().map(managed) {
+        let services = Arc::clone(&self.publisher.current().services);
+        let vips: Vec<_> =
+            self.registry.model.vips.iter().filter(|vip| vip.managed).cloned().collect();
+        for vip in vips {
+            let wanted = managed(&vip);
+            if self.registry.board.withdraws(&self.registry.model, &services, &vip) {
+                self.vips.clear(&wanted).await?;
+                let reason = "its services are below quorum".to_owned();
+                self.tell_vip(vip.address, ["unknown", "withdrawn"], reason);
+                self.withdrawn.insert(vip.address);
+                continue;
+            }
             self.vips.add(&wanted).await?;
             let reason = format!("on {}", wanted.interface);
             self.tell_vip(wanted.address, ["unknown", "announced"], reason);

@@ -77,6 +77,7 @@ impl Daemon {
                     self.follow(&topology);
                     if end.is_none() {
                         self.vips.restore(&topology).await;
+                        self.follow_quorums().await;
                     }
                 }
                 Some((ask, answer)) = asks.recv() => {

@@ -44,7 +44,7 @@ pub enum AddressError {
     Kernel {
         /// The address.
         address: IpAddr,
-        /// "add" or "remove".
+        /// "add", "remove" or "read".
         action: &'static str,
         /// The interface's name.
         interface: String,
@@ -74,12 +74,7 @@ impl Addresses {
     pub async fn add(&mut self, wanted: &ManagedAddress) -> Result<(), AddressError> {
         let ManagedAddress { address, interface, .. } = wanted;
         let index = self.index(wanted).await?;
-        let failed = |source| AddressError::Kernel {
-            address: *address,
-            action: "add",
-            interface: interface.clone(),
-            source,
-        };
+        let failed = |source| failed(wanted, "add", source);
         let message = RouteNetlinkMessage::NewAddress(message(wanted, index));
         match acknowledged(&self.handle, message, NLM_F_CREATE | NLM_F_EXCL).await {
             Ok(()) => self.held.push(wanted.clone()),
@@ -88,7 +83,7 @@ impl Addresses {
                     log::info!("vip {address} on {interface} was left by an earlier run: adopted");
                     self.held.push(wanted.clone());
                 } else {
-                    log::warn!("vip {address} is already on {interface}: it stays on stop");
+                    log::warn!("vip {address} is already on {interface}: it stays, also on stop");
                 }
             }
             Err(error) => return Err(failed(error)),
@@ -121,30 +116,42 @@ impl Addresses {
     /// address is tried, the failures are returned.
     pub async fn remove_all(&mut self) -> Vec<AddressError> {
         let mut failures = Vec::new();
-        for held in std::mem::take(&mut self.held) {
+        for held in self.held.clone() {
             failures.extend(self.remove(&held).await.err());
         }
         failures
     }
 
-    /// Removes one address, if it is held.
+    /// Removes an address that is not wanted yet, if an earlier run of xlvs left it.
+    ///
+    /// # Errors
+    /// The interface does not exist, or the kernel refuses.
+    pub async fn clear(&mut self, left: &ManagedAddress) -> Result<(), AddressError> {
+        let index = self.index(left).await?;
+        let marked = self.is_marked(left, index).await;
+        if marked.map_err(|source| failed(left, "read", source))? {
+            self.held.push(left.clone());
+            self.remove(left).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes one address, if it is held: false if it is not, as one that somebody else added.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub async fn remove(&mut self, held: &ManagedAddress) -> Result<(), AddressError> {
+    pub async fn remove(&mut self, held: &ManagedAddress) -> Result<bool, AddressError> {
+        if !self.held.contains(held) {
+            return Ok(false);
+        }
         self.held.retain(|known| known != held);
-        let Ok(index) = self.index(held).await else { return Ok(()) };
+        let Ok(index) = self.index(held).await else { return Ok(true) };
         let message = RouteNetlinkMessage::DelAddress(message(held, index));
         match acknowledged(&self.handle, message, 0).await {
             Err(error) if error.kind() != io::ErrorKind::AddrNotAvailable => {
-                Err(AddressError::Kernel {
-                    address: held.address,
-                    action: "remove",
-                    interface: held.interface.clone(),
-                    source: error,
-                })
+                Err(failed(held, "remove", error))
             }
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 
@@ -174,6 +181,11 @@ impl Addresses {
         }
         Ok(false)
     }
+}
+
+fn failed(address: &ManagedAddress, action: &'static str, source: io::Error) -> AddressError {
+    let ManagedAddress { address, interface, .. } = address.clone();
+    AddressError::Kernel { address, action, interface, source }
 }
 
 /// Neither ARP nor neighbour discovery does this by itself for an address that is added to

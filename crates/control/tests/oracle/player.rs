@@ -112,7 +112,7 @@ impl Player {
                 Vec::new()
             }
             Deed::Sample => {
-                self.until((self.now.millis / SAMPLES + 1) * SAMPLES + 1000);
+                self.until((self.now.millis / SAMPLES + 1) * SAMPLES + 500);
                 Vec::new()
             }
             Deed::Packet(packet) => self.packet(packet),

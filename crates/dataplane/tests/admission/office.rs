@@ -328,6 +328,7 @@ fn snapshot(generation: u64, services: &Services, lost: &[u16]) -> Snapshot {
         routes_v4: Routes::new(v4),
         routes_v6: Routes::new(v6),
         local: [false, true].iter().flat_map(|v6| (1..=9).map(|n| at(*v6, Net::Vips, n))).collect(),
+        probes: None,
         route_generation: 1,
     };
     Snapshot::new(generation, Arc::new(services.clone()), Arc::new(topology))

@@ -257,6 +257,9 @@ impl Reference {
             let above = server.tier.checked_sub(1).map(|tier| self.weight_down_to(tier));
             server.health() == Health::Up && above.is_none_or(|weight| weight < filled)
         };
+        let counts = |server: &Server| if server.drained { 0 } else { u64::from(server.weight) };
+        let there = self.there().filter(|(_, server)| serves(server));
+        view.weight = there.map(|(_, server)| counts(server)).sum();
         let serving: BTreeSet<usize> =
             self.there().filter(|(_, server)| serves(server)).map(|(place, _)| place).collect();
         let any_up = self.there().any(|(_, server)| server.health() == Health::Up);

@@ -62,6 +62,8 @@ pub(crate) struct View {
     pub(crate) sorry: bool,
     /// The service has its quorum.
     pub(crate) quorum: bool,
+    /// What counts for it: the weight of up, undrained servers in the tiers in use.
+    pub(crate) weight: u64,
     /// Deciding once more gives the same.
     pub(crate) steady: bool,
 }

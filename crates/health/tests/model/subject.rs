@@ -70,7 +70,7 @@ impl Subject {
         view.steady = self.pool.clone().decide(&self.policy, &seats) == decision;
         let used = seats.iter().zip(&decision.uses).filter(|(_, used)| **used);
         view.uses = used.map(|(seat, _)| seat.server as usize).collect();
-        (view.sorry, view.quorum) = (decision.sorry, decision.quorum);
+        (view.sorry, view.quorum, view.weight) = (decision.sorry, decision.quorum, decision.weight);
     }
 }
 
