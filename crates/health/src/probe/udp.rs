@@ -57,6 +57,7 @@ mod tests {
     /// ICMP's refusal is heard, whether a reply is wanted or not.
     #[tokio::test]
     async fn nobody_listens() {
+        let net = Net::default();
         for address in ["127.0.0.1", "::1"] {
             let socket = UdpSocket::bind((address, 0)).expect("a port");
             let here = socket.local_addr().expect("an address");
@@ -70,7 +71,7 @@ mod tests {
             };
             for expect in [None, Some(vec![None])] {
                 let probe = Udp { send: vec![], expect };
-                let asked = ask(&Net::default(), &target, &probe, Duration::from_secs(2));
+                let asked = ask(&net, &target, &probe, Duration::from_secs(2));
                 let bad = tokio::time::timeout(Duration::from_secs(1), asked).await;
                 assert_eq!(bad.expect("at once").expect_err("nobody").kind, Kind::Refused);
             }
