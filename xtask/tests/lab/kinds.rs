@@ -31,7 +31,7 @@ const TIMES: u32 = 2;
 /// What a change may take until it is seen: so many probes, the last one to its end.
 const DETECTION: Duration = Duration::from_millis(2 * 500 + 400);
 /// Looking takes some time, and so do the programs by which a change is made.
-const ALLOWANCE: Duration = Duration::from_millis(600);
+const ALLOWANCE: Duration = Duration::from_millis(300);
 
 #[test]
 fn every_kind_of_server_is_found_wrong_and_well_again_in_time() {

@@ -16,7 +16,10 @@ use nix::sys::socket::{
 };
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::{
+    io::Interest,
+    net::{TcpSocket, TcpStream, UdpSocket},
+};
 
 use crate::{
     ServerId,
@@ -142,15 +145,12 @@ const DATAGRAM: usize = 65_535;
 /// # Errors
 /// What ICMP says of the target.
 pub(crate) async fn receive(socket: &UdpSocket) -> Result<Vec<u8>, Bad> {
-    loop {
-        socket.readable().await.map_err(|error| unreached(&error))?;
-        let mut octets = Vec::with_capacity(DATAGRAM);
-        match socket.try_recv_buf(&mut octets) {
-            Ok(_) => return Ok(octets),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(unreached(&error)),
-        }
-    }
+    // ICMP's word makes a socket no readable one.
+    let something = Interest::READABLE | Interest::ERROR;
+    socket.ready(something).await.map_err(|error| unreached(&error))?;
+    let mut octets = Vec::with_capacity(DATAGRAM);
+    socket.recv_buf(&mut octets).await.map_err(|error| unreached(&error))?;
+    Ok(octets)
 }
 
 /// Lets a socket of datagrams hear all that ICMP says of them. Without it (ip(7), `IP_RECVERR`) the

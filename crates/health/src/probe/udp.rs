@@ -45,7 +45,38 @@ pub fn judge(reply: &[u8], expected: &[Option<u8>]) -> Result<Good, Bad> {
 
 #[cfg(test)]
 mod tests {
-    use super::judge;
+    use std::{net::UdpSocket, time::Duration};
+
+    use super::{ask, judge};
+    use crate::{
+        check::{Target, Udp, Via},
+        outcome::Kind,
+        probe::Net,
+    };
+
+    /// ICMP's refusal is heard, whether a reply is wanted or not.
+    #[tokio::test]
+    async fn nobody_listens() {
+        let net = Net::default();
+        for address in ["127.0.0.1", "::1"] {
+            let socket = UdpSocket::bind((address, 0)).expect("a port");
+            let here = socket.local_addr().expect("an address");
+            drop(socket);
+            let target = Target {
+                address: here.ip(),
+                port: here.port(),
+                source: None,
+                interface: None,
+                via: Via::Direct,
+            };
+            for expect in [None, Some(vec![None])] {
+                let probe = Udp { send: vec![], expect };
+                let asked = ask(&net, &target, &probe, Duration::from_secs(2));
+                let bad = tokio::time::timeout(Duration::from_secs(1), asked).await;
+                assert_eq!(bad.expect("at once").expect_err("nobody").kind, Kind::Refused);
+            }
+        }
+    }
 
     #[test]
     fn replies() {
