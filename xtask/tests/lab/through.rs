@@ -52,16 +52,13 @@ const LOOKING: Duration = Duration::from_millis(1500);
 
 /// State and reason of the first server of each service; the second one is up.
 fn first_servers(director: &Director<'_>) -> [(String, String); 3] {
-    let report = director.json().unwrap();
-    let services = report["services"].as_array().unwrap();
-    let first = |name: &str| {
-        let service = services.iter().find(|service| service["name"] == name).unwrap();
+    ["v4", "v6", "direct"].map(|name| {
+        let service = director.service(name).unwrap();
         let [server, other] = [0, 1].map(|at| &service["servers"][at]);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let state = if other["state"] == "up" { text(&server["state"]) } else { "?".to_owned() };
         (state, text(&server["health"]["why"]))
-    };
-    ["v4", "v6", "direct"].map(first)
+    })
 }
 
 /// Waits until these are the states; gives the reasons, and how long it took.
