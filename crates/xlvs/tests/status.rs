@@ -74,7 +74,8 @@ fn report(changes: &[(&str, Value)]) -> Report {
     let table = json!({"connections": 4, "capacity": 9});
     let mut report = json!({
         "version": "1.2.3", "generation": 4, "uptime_s": 65, "stopping": false, "withdrawn": [],
-        "probes": {"done": 0, "failed": {}, "in_flight": 0, "latest_us": 0, "late_us": 0},
+        "probes": {"done": 0, "failed": {}, "in_flight": 0, "latest_us": 0, "late_us": 0,
+            "late_p99_us": 0, "late": 0},
         "hooks": {"succeeded": 0, "failed": 0, "killed": 0, "collapsed": 0, "waiting": 0},
         "interfaces": [interface("eth0"), interface("eth1")],
         "services": [service("web", 80), service("mail", 25)],
