@@ -45,6 +45,9 @@ enum Bench {
     /// The rig's bare forwarder
     #[command(hide = true)]
     L2fwd(rig::l2fwd::Options),
+    /// A listing's work without a daemon, for `listing`
+    #[command(hide = true)]
+    Babble(rig::listing::Babble),
     /// The rig's generator
     #[command(hide = true)]
     Generate(rig::generate::Options),
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Bench::Rig(options) => rig::run(&options).map_err(Into::into),
         Bench::Listing(options) => rig::listing::run(&options).map_err(Into::into),
         Bench::Health(options) => health::run(&options).map_err(Into::into),
+        Bench::Babble(options) => rig::listing::babble(&options).map_err(Into::into),
         Bench::L2fwd(options) => rig::l2fwd::run(&options),
         Bench::Generate(options) => rig::generate::run(&options),
     };

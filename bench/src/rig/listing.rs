@@ -3,7 +3,9 @@
 //! forwards meanwhile.
 //!
 //! The generator opens them: each frame is of another flow. Then it floods the box with frames of
-//! all of them, in windows with and without listings, in turns. The worker has CPU 1 before all
+//! all of them, in windows with and without listings, and in windows beside a program that does a
+//! listing's work on the same rows without a daemon ([`babble`]), in turns: the other core is busy
+//! then, too, and what such a neighbour costs is no matter of the table. The worker has CPU 1 before all
 //! others; the generator, the daemon's control thread and who lists share CPU 0, so the generator
 //! makes fewer frames then: still more than the worker can take.
 //!
@@ -54,7 +56,7 @@ pub(crate) struct Options {
     /// The xlvs binary; by default the one beside this program
     #[arg(long)]
     xlvs: Option<PathBuf>,
-    /// Pairs of windows: with listings and without
+    /// Rounds of three windows: alone, with listings, beside another program
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
     /// Seconds of a window
@@ -71,16 +73,19 @@ struct Report {
     connections: u32,
     /// Nothing else was going on.
     listings: Vec<Listing>,
-    /// Packets a second of the worker's CPU time, with listings over without, for each pair.
+    /// Packets a second of the worker's CPU time, with listings over without, for each round.
     ratio: Figures,
+    /// The same, with listings over beside another program.
+    ratio_beside: Figures,
     pairs: Vec<Pair>,
 }
 
-/// Two windows; their `cpu` is the worker's.
+/// Three windows; their `cpu` is the worker's.
 #[derive(Serialize)]
 struct Pair {
     alone: Window,
     listed: Window,
+    beside: Window,
     /// Rows that were listed a second.
     rows: f64,
 }
@@ -180,17 +185,28 @@ impl<'a> Bench<'a> {
     fn by_ipvsadm(&self) -> io::Result<Listing> {
         let begun = Instant::now();
         let mut seen = Seen::default();
-        self.rows(|row| seen.note(client_of(row)))?;
+        self.rows(&mut |row| seen.note(client_of(row)))?;
         let seconds = begun.elapsed().as_secs_f64();
         Ok(Listing { only: "ipvsadm -Lnc".to_owned(), rows: seen.all(FLOWS)?, seconds })
     }
 
     /// Runs `ipvsadm -Lnc` to its end.
-    fn rows(&self, mut each: impl FnMut(&str)) -> io::Result<()> {
+    fn rows(&self, each: &mut dyn FnMut(&str)) -> io::Result<()> {
         let xlvs = binary(self.options.xlvs.as_deref())?;
-        let mut command = Command::new("taskset");
-        command.args(["--cpu-list", &GENERATOR.to_string()]).arg(xlvs);
-        command.args(["ipvsadm", "-Lnc"]).env("XLVS_SOCKET", &self.socket);
+        let mut command = beside_the_generator(&xlvs);
+        Self::lines(command.args(["ipvsadm", "-Lnc"]).env("XLVS_SOCKET", &self.socket), each)
+    }
+
+    /// Runs [`babble`] to its end: as many rows.
+    fn other_rows(&self, each: &mut dyn FnMut(&str)) -> io::Result<()> {
+        let mut command = beside_the_generator(&std::env::current_exe()?);
+        let answer = send(&self.socket, "/v1/ipvsadm", &Ask::Connections(Page::default()));
+        let page = self.socket.with_extension("page");
+        std::fs::write(&page, answer.map_err(io::Error::other)?)?;
+        Self::lines(command.arg("babble").arg(&page), each)
+    }
+
+    fn lines(command: &mut Command, each: &mut dyn FnMut(&str)) -> io::Result<()> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         if let Some(out) = child.stdout.take() {
             // The first two lines are titles.
@@ -200,7 +216,7 @@ impl<'a> Bench<'a> {
         }
         match child.wait()? {
             status if status.success() => Ok(()),
-            status => Err(io::Error::other(format!("ipvsadm -Lnc: {status}"))),
+            status => Err(io::Error::other(format!("{command:?}: {status}"))),
         }
     }
 
@@ -231,33 +247,41 @@ impl<'a> Bench<'a> {
         Ok(Listing { only: format!("API, {only}"), rows, seconds })
     }
 
-    /// Pairs of windows, in changing order.
+    /// Rounds of windows, in changing order.
     fn measure(&self, machine: Machine, listings: Vec<Listing>) -> io::Result<Report> {
         let pairs = (0..self.options.pairs).map(|turn| self.pair(turn % 2 == 0));
         let pairs: Vec<Pair> = pairs.collect::<io::Result<_>>()?;
-        let ratio = Figures::of(pairs.iter().map(Pair::ratio).collect());
-        Ok(Report { machine, connections: FLOWS, listings, ratio, pairs })
+        let ratio = Figures::of(pairs.iter().map(|p| p.listed.rate() / p.alone.rate()).collect());
+        let ratio_beside =
+            Figures::of(pairs.iter().map(|p| p.listed.rate() / p.beside.rate()).collect());
+        Ok(Report { machine, connections: FLOWS, listings, ratio, ratio_beside, pairs })
     }
 
-    /// A window alone and one with listings, in this order or in the other.
+    /// A window alone, one with listings, and one beside another program, in this order or
+    /// backwards.
     fn pair(&self, alone_first: bool) -> io::Result<Pair> {
         let before = if alone_first { Some(self.window(|| 0)?.0) } else { None };
-        let (listed, rows) = self.listed_window()?;
+        let last = if alone_first { None } else { Some(self.busy_window(Self::other_rows)?.0) };
+        let (listed, rows) = self.busy_window(Self::rows)?;
+        let beside = match last {
+            Some(window) => window,
+            None => self.busy_window(Self::other_rows)?.0,
+        };
         let alone = match before {
             Some(window) => window,
             None => self.window(|| 0)?.0,
         };
-        Ok(Pair { alone, listed, rows: rows as f64 / self.options.seconds })
+        Ok(Pair { alone, listed, beside, rows: rows as f64 / self.options.seconds })
     }
 
-    /// A window during which listings follow one another.
-    fn listed_window(&self) -> io::Result<(Window, u64)> {
+    /// A window during which one listing follows another.
+    fn busy_window(&self, list: Lister<'a>) -> io::Result<(Window, u64)> {
         let (rows, done) = (AtomicU64::new(0), AtomicBool::new(false));
         thread::scope(|scope| {
             let lists = scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     let mut listed = 0;
-                    self.rows(|_| {
+                    list(self, &mut |_| {
                         listed += 1;
                         rows.fetch_add(1, Ordering::Relaxed);
                     })?;
@@ -290,6 +314,59 @@ impl<'a> Bench<'a> {
         let offered = generate::offered(generator)?;
         Ok((Window { offered: offered / 1e6, sent: sent / took / 1e6, cpu }, rows))
     }
+}
+
+/// What lists, row by row.
+type Lister<'a> = fn(&Bench<'a>, &mut dyn FnMut(&str)) -> io::Result<()>;
+
+/// A command on the CPU that the generator has.
+fn beside_the_generator(program: &std::path::Path) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", &GENERATOR.to_string()]).arg(program);
+    command
+}
+
+/// What to babble.
+#[derive(clap::Args)]
+pub(crate) struct Babble {
+    /// A page of connections, as the API gave it
+    page: PathBuf,
+}
+
+/// A listing's work on the rows of one page, again and again, as many as there are flows: read as
+/// the front reads them, written as the daemon writes them, printed.
+///
+/// # Errors
+/// The page is none, or nobody reads what is printed.
+pub(crate) fn babble(options: &Babble) -> io::Result<()> {
+    use io::Write;
+    let page = std::fs::read(&options.page)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    out.write_all(b"as many titles as\na listing has\n")?;
+    let mut left = FLOWS as usize;
+    while left > 0 {
+        let answer: Answer = serde_json::from_slice(&page)?;
+        let written = serde_json::to_vec(&answer)?;
+        let Answer::Connections(rows, _) = serde_json::from_slice(&written)? else { break };
+        for row in rows.iter().take(left) {
+            let (source, to) = (&row.source, &row.destination);
+            let vip = &row.virtual_service;
+            writeln!(
+                out,
+                "TCP {:>5} {:<11} {}:{} {}:{} {}:{}",
+                row.expires,
+                row.state,
+                source.address,
+                source.port,
+                vip.address,
+                vip.port,
+                to.address,
+                to.port,
+            )?;
+        }
+        left = left.saturating_sub(rows.len().max(1));
+    }
+    out.flush()
 }
 
 /// Which flows were listed.
@@ -342,26 +419,28 @@ impl Window {
     }
 }
 
-impl Pair {
-    fn ratio(&self) -> f64 {
-        self.listed.rate() / self.alone.rate()
-    }
-}
-
 impl Report {
     fn print(&self) {
         let median = |of: fn(&Pair) -> f64| Figures::of(self.pairs.iter().map(of).collect()).median;
-        println!("medians {:>20} {:>10}", "alone", "listed");
-        for (name, alone, listed) in [
-            ("Mpps, of CPU time", median(|p| p.alone.rate()), median(|p| p.listed.rate())),
-            ("Mpps", median(|p| p.alone.sent), median(|p| p.listed.sent)),
-            ("Mpps offered", median(|p| p.alone.offered), median(|p| p.listed.offered)),
-            ("the worker's CPU", median(|p| p.alone.cpu), median(|p| p.listed.cpu)),
-        ] {
-            println!("{name:<17} {alone:>10.3} {listed:>10.3}");
+        println!("medians {:>20} {:>10} {:>10}", "alone", "listed", "beside");
+        let rows: [(&str, fn(&Window) -> f64); 4] = [
+            ("Mpps, of CPU time", Window::rate),
+            ("Mpps", |window| window.sent),
+            ("Mpps offered", |window| window.offered),
+            ("the worker's CPU", |window| window.cpu),
+        ];
+        for (name, of) in rows {
+            let windows: [fn(&Pair) -> &Window; 3] = [|p| &p.alone, |p| &p.listed, |p| &p.beside];
+            let figures = windows.map(|window| {
+                Figures::of(self.pairs.iter().map(|pair| of(window(pair))).collect()).median
+            });
+            let [alone, listed, beside] = figures;
+            println!("{name:<17} {alone:>10.3} {listed:>10.3} {beside:>10.3}");
         }
         println!("{:.0} rows a second were listed", median(|p| p.rows));
-        let (ratio, spread) = (self.ratio.median, self.ratio.spread);
-        println!("ratio of Mpps of CPU time: {ratio:.3}, spread {spread:.3}");
+        for (what, ratio) in [("alone", &self.ratio), ("beside", &self.ratio_beside)] {
+            let Figures { median, spread, .. } = ratio;
+            println!("Mpps of CPU time, listed over {what}: {median:.3}, spread {spread:.3}");
+        }
     }
 }
