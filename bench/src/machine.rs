@@ -54,7 +54,7 @@ impl Machine {
             commit: commit(),
             date: said("date", &["-u", "+%F"]),
             load: read("/proc/loadavg"),
-            command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+            command: command(),
         }
     }
 }
@@ -71,6 +71,15 @@ fn code_name(family: &str, model: &str, name: &str) -> String {
             words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-").to_lowercase()
         }
     }
+}
+
+/// The words of the command line; places below this directory are named from here.
+fn command() -> String {
+    let here = std::env::current_dir().map(|place| format!("{}/", place.display()));
+    let here = here.unwrap_or_default();
+    let words = std::env::args().skip(1);
+    let words = words.map(|word| word.strip_prefix(&here).map_or(word.clone(), str::to_owned));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn commit() -> String {
