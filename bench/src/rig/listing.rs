@@ -316,6 +316,8 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// What is told of a window.
+type Figure = fn(&Window) -> f64;
 /// What lists, row by row.
 type Lister<'a> = fn(&Bench<'a>, &mut dyn FnMut(&str)) -> io::Result<()>;
 
@@ -423,7 +425,7 @@ impl Report {
     fn print(&self) {
         let median = |of: fn(&Pair) -> f64| Figures::of(self.pairs.iter().map(of).collect()).median;
         println!("medians {:>20} {:>10} {:>10}", "alone", "listed", "beside");
-        let rows: [(&str, fn(&Window) -> f64); 4] = [
+        let rows: [(&str, Figure); 4] = [
             ("Mpps, of CPU time", Window::rate),
             ("Mpps", |window| window.sent),
             ("Mpps offered", |window| window.offered),
