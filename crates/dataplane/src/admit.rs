@@ -264,7 +264,7 @@ impl<'a> Breath<'a> {
             template: TemplateRef::NONE,
         };
         match keys {
-            Keys::Probe => probe::shaped(connection, target.service, chosen.server),
+            Keys::Probe => probe::shaped(connection),
             Keys::Both | Keys::Answers | Keys::Neither => connection,
         }
     }

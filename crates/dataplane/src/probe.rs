@@ -18,7 +18,7 @@ use crate::{
     lookup::Target,
     packet::Packet,
     policy::Lifecycle,
-    snapshot::{Server, ServerId, Service},
+    snapshot::ServerId,
     state::State,
     table::{Connection, Found},
     verdict::Drop,
@@ -108,17 +108,11 @@ impl Breath<'_> {
     }
 }
 
-/// The connection that a probe opens. A check may name another port than the service's, which
-/// then is the server's, too. In DR and TUN answers come from the VIP and stay as they are.
-pub(crate) fn shaped<A: Copy>(
-    connection: Connection<A>,
-    service: &Service,
-    server: &Server,
-) -> Connection<A> {
+/// The connection that a probe opens: in DR and TUN answers come from the VIP, and stay as they are.
+pub(crate) fn shaped<A: Copy>(connection: Connection<A>) -> Connection<A> {
     let Connection { vip, vport, forward, .. } = connection;
-    let rport = if vport == service.key.port() && server.port != 0 { server.port } else { vport };
     match forward.two_way() {
-        true => Connection { rport, ..connection },
+        true => connection,
         false => Connection { server: vip, rport: vport, ..connection },
     }
 }

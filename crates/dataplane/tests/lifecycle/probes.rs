@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use dataplane::{
-    forward::{Forward, Protocol},
+    forward::{Forward, Protocol, ServiceKey},
     policy::Policy,
     verdict::Drop,
 };
@@ -77,6 +77,24 @@ fn a_whole_connection_to_a_server_that_is_down() {
         assert_eq!((bench.stats.opened.value(), bench.director.half_open()), (0, 0));
         bench.wait(13);
         assert_eq!(bench.state(), None, "{forward:?}: over after 10 s");
+    }
+}
+
+/// To the port that clients' packets get there, also where the service itself has none (marks).
+#[test]
+fn servers_ports() {
+    for mark in [false, true] {
+        let (mut bench, probe) = bench(Protocol::Tcp, Forward::Nat);
+        bench.publish(|services| {
+            services.servers[1].as_mut().expect("there").port = 8080;
+            if mark {
+                let key = ServiceKey::Mark { mark: 7, ipv6: false };
+                services.services[0].as_mut().expect("there").key = key;
+                services.by_key = [(key, 0)].into_iter().collect();
+            }
+        });
+        let outcome = bench.probe(&segment(probe, VIP, (SYN, 100, 0), &[]));
+        assert_eq!(only(&outcome), (12, None, probe, (TWO.0, 8080)), "{mark}");
     }
 }
 
