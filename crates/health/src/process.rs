@@ -130,7 +130,10 @@ impl Group {
         let id = leader.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
         let id = id.ok_or_else(|| io::Error::other("ended before it began"))?;
         let end = pidfd_open(id, PidfdFlags::empty())?;
-        #[expect(deprecated, reason = "register is unsafe; an OwnedFd is always the same one")]
+        #[expect(
+            deprecated,
+            reason = "what replaces it needs a promise that only OwnedFd itself can give"
+        )]
         let end = AsyncFd::new(end)?;
         Ok(Self { leader, end })
     }

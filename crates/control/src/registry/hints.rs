@@ -7,7 +7,7 @@ use dataplane::snapshot::{ServerId, Services};
 use hashbrown::HashMap;
 use health::runner::ServerReport;
 
-use crate::model::Model;
+use crate::model::{Model, Server};
 
 /// Handshakes that failed at one server: SYNs that nothing came back for, and refused ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,14 +86,17 @@ impl Hints {
         let mut hints = Vec::new();
         for service in &model.services {
             let wanted = service.health.hints;
+            let tells = |server: &Server| server.forward.two_way() && !server.checks.is_empty();
+            if wanted.failures == 0 || !service.servers.iter().any(tells) {
+                continue;
+            }
             for (server, id) in super::seated(service, services) {
                 let total = counts(id);
                 let known = self.seen.get(&id).copied();
                 let seen = known.unwrap_or(Seen { total, last: Failures::default() });
                 let last = total.since(seen.total);
                 let failures = seen.last.and(last);
-                let enough = wanted.failures > 0 && failures.all() >= wanted.failures.into();
-                if enough && !server.checks.is_empty() {
+                if tells(server) && failures.all() >= wanted.failures.into() {
                     hints.push(Hint { server: id, failures, suspect: wanted.suspect });
                     self.seen.insert(id, Seen { total, last: Failures::default() });
                 } else {

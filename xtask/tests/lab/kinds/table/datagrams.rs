@@ -1,10 +1,13 @@
 //! What asks by datagrams: DNS, UDP and ICMP echo.
 
-use super::super::fault::Fault::{End, Rule, Shell, Stop};
+use super::super::fault::Fault::{self, End, Rule, Shell, Stop};
 use super::super::server::{DNSMASQ, NOBODY};
 use super::{Kind, NOT_ACCEPTED, NOTHING, REFUSED, Row, SILENT_TCP, SILENT_UDP};
 
 const KNOWN: &str = "echo 192.0.2.7 www.example >@dir@/hosts && kill -HUP $(cat @dir@/pid)";
+
+/// The name is not known any more.
+const UNKNOWN: Fault = Shell("echo >@dir@/hosts && kill -HUP $(cat @dir@/pid)", KNOWN);
 
 pub(super) const KINDS: &[Kind] = &[
     Kind {
@@ -15,11 +18,7 @@ pub(super) const KINDS: &[Kind] = &[
         server: DNSMASQ,
         good: "answers 192.0.2.7",
         rows: &[
-            Row(
-                "wrong: NXDOMAIN",
-                Shell("echo >@dir@/hosts && kill -HUP $(cat @dir@/pid)", KNOWN),
-                "answers NXDOMAIN",
-            ),
+            Row("wrong: NXDOMAIN", UNKNOWN, "answers NXDOMAIN"),
             Row(
                 "wrong: address",
                 Shell(
@@ -52,11 +51,7 @@ pub(super) const KINDS: &[Kind] = &[
         server: DNSMASQ,
         good: "the expected reply",
         rows: &[
-            Row(
-                "wrong: NXDOMAIN",
-                Shell("echo >@dir@/hosts && kill -HUP $(cat @dir@/pid)", KNOWN),
-                "that is not the expected one",
-            ),
+            Row("wrong: NXDOMAIN", UNKNOWN, "that is not the expected one"),
             Row("slow: stopped", Stop, NOTHING),
             Row("silent", SILENT_UDP, NOTHING),
             Row("refusing", End, REFUSED),
