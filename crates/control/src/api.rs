@@ -23,21 +23,18 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use tokio::sync::{mpsc, oneshot};
 
 pub use client::{FetchError, fetch, fetch_within, follow, send};
 pub use events::events;
 
 use crate::{
+    errand::{Closed, Desk, Errand},
     front::{Answer, Ask},
     report::{Report, Service, Status},
 };
 
 /// Where answers come from: called for each question.
 pub type Source = Arc<dyn Fn() -> Report + Send + Sync>;
-
-/// Where commands go, each with the way back of its answer.
-pub type Desk = mpsc::Sender<(Ask, oneshot::Sender<Answer>)>;
 
 /// Octets of the largest question: a restored table of 100,000 servers.
 const LARGEST: usize = 32 << 20;
@@ -145,9 +142,8 @@ async fn ipvsadm(
     State(desk): State<Desk>,
     Json(ask): Json<Ask>,
 ) -> Result<Json<Answer>, StatusCode> {
-    let (answer, answered) = oneshot::channel();
-    desk.send((ask, answer)).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-    answered.await.map(Json).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+    let answer = desk.ask(|back| Errand::Ipvsadm(ask, back)).await;
+    answer.map(Json).map_err(|Closed| StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// What is asked and who answers.

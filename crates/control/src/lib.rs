@@ -12,6 +12,7 @@
 pub mod api;
 pub mod compile;
 pub mod daemon;
+pub mod errand;
 pub mod event;
 pub mod fault;
 pub mod file;

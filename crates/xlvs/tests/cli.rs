@@ -9,6 +9,7 @@ use std::{
 
 use control::{
     api::{Endpoint, commands, router},
+    errand::{Desk, Errand},
     front::{Answer, Ask, Cursor, Filter, Page},
     report::Report,
 };
@@ -328,7 +329,7 @@ fn connection(client: &str) -> serde_json::Value {
 
 /// A daemon with three connections, in pages of two, none and one; it keeps what it was asked.
 fn connections_in_pages(endpoint: Endpoint) -> std::sync::mpsc::Receiver<Page> {
-    let (desk, mut asked) = tokio::sync::mpsc::channel(1);
+    let (desk, mut asked) = Desk::open();
     let (tell, told) = std::sync::mpsc::channel();
     let place = |slot: u32| -> Option<Cursor> {
         Some(serde_json::from_value(serde_json::json!({"table": 0, "slot": slot})).unwrap())
@@ -341,7 +342,7 @@ fn connections_in_pages(endpoint: Endpoint) -> std::sync::mpsc::Receiver<Page> {
         let runtime = runtime.enable_all().build().expect("a runtime");
         runtime.spawn(endpoint.serve(commands(desk)));
         runtime.block_on(async {
-            while let Some((ask, answer)) = asked.recv().await {
+            while let Some(Errand::Ipvsadm(ask, answer)) = asked.recv().await {
                 let Ask::Connections(page) = ask else { panic!("{ask:?}") };
                 let before = pages.iter().position(|(_, next)| *next == Some(page.from));
                 let (clients, next) = &pages[before.map_or(0, |before| before + 1)];

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use dataplane::forward::ServiceKey;
 use ipvsadm::{Command, Denial};
-use tokio::sync::oneshot;
 
 use super::Daemon;
 use crate::{
+    errand::{Back, Errand},
     front::{self, Answer, Ask, View},
     live::{self, Finding},
     traffic::Traffic,
@@ -19,6 +19,16 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Daemon {
+    /// Does an errand of the API.
+    pub(super) async fn run(&mut self, errand: Errand) {
+        match errand {
+            Errand::Ipvsadm(ask, back) => {
+                let found = self.answer(&ask).await;
+                Self::reply(&ask, found, back);
+            }
+        }
+    }
+
     /// Does, or lists, what the ipvsadm front asks for.
     pub(super) async fn answer(&mut self, ask: &Ask) -> Answer {
         if let Ask::Change(commands) = ask
@@ -46,7 +56,7 @@ impl Daemon {
 
     /// Hands an answer over: where there is a service more, when it is known which rules of
     /// netfilter do not see its packets any more. Control does not wait for that.
-    pub(super) fn reply(ask: &Ask, found: Answer, to: oneshot::Sender<Answer>) {
+    pub(super) fn reply(ask: &Ask, found: Answer, to: Back<Answer>) {
         let added: Vec<ServiceKey> = match ask {
             Ask::Change(commands) => commands.iter().filter_map(added).collect(),
             _ => Vec::new(),

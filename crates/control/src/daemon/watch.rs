@@ -20,6 +20,7 @@ use tokio::{
 use super::{Daemon, StartError, signals::Signals};
 use crate::{
     api,
+    errand::Desk,
     registry::Hints,
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
@@ -46,7 +47,7 @@ impl Daemon {
         let mut mirror = tokio::spawn(mirror.watch(asked, move |topology| {
             changed.send_replace(Arc::new(topology));
         }));
-        let (desk, mut asks) = mpsc::channel(16);
+        let (desk, mut errands) = Desk::open();
         let router = api::router(self.source())
             .merge(api::commands(desk))
             .merge(api::events(Arc::clone(&self.chronicle)));
@@ -80,10 +81,7 @@ impl Daemon {
                         self.follow_quorums().await;
                     }
                 }
-                Some((ask, answer)) = asks.recv() => {
-                    let found = self.answer(&ask).await;
-                    Self::reply(&ask, found, answer);
-                }
+                Some(errand) = errands.recv() => self.run(errand).await,
                 Some(event) = self.found.recv() => self.hear(event).await,
                 _ = measure.tick() => self.measure(),
                 _ = ramp.tick(), if self.registry.ramps() => self.publish().await,

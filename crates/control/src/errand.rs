@@ -1,0 +1,46 @@
+//! What the API has control's loop do, one errand after the other, each with the way back of
+//! its answer. What only reads goes past it: [`crate::report`].
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::front::{Answer, Ask};
+
+/// The way back of an answer.
+pub type Back<T> = oneshot::Sender<T>;
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Errand {
+    /// What the ipvsadm front asks for.
+    Ipvsadm(Ask, Back<Answer>),
+}
+
+/// Nobody takes errands any more: the daemon ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("xlvs is stopping; ask again when it runs")]
+pub struct Closed;
+
+/// Where errands are handed in.
+#[derive(Clone, Debug)]
+pub struct Desk(mpsc::Sender<Errand>);
+
+/// How many errands may wait.
+const QUEUE: usize = 16;
+
+impl Desk {
+    /// A desk, and where its errands come out.
+    pub fn open() -> (Self, mpsc::Receiver<Errand>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Self(sender), receiver)
+    }
+
+    /// Hands an errand in and waits for its answer.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn ask<T>(&self, errand: impl FnOnce(Back<T>) -> Errand) -> Result<T, Closed> {
+        let (back, answer) = oneshot::channel();
+        self.0.send(errand(back)).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
+    }
+}

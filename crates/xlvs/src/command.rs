@@ -1,0 +1,133 @@
+//! The command line: the verbs of xlvs and their words. Man pages and completions are made
+//! of this tree.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use control::file;
+
+use crate::list;
+
+/// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
+#[derive(Parser)]
+#[command(version)]
+pub(crate) struct Command {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Forward until SIGTERM or SIGINT.
+    Run {
+        #[command(flatten)]
+        config: Config,
+        /// Add the rules that ipvsadm-save wrote, as in /etc/ipvsadm.rules (Debian) or
+        /// /etc/sysconfig/ipvsadm (Red Hat), to the configuration: all of them or none.
+        #[arg(long, value_name = "RULES")]
+        rules: Option<PathBuf>,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Check a configuration; every fault is printed with its place and its remedy.
+    Check {
+        #[command(flatten)]
+        config: Config,
+        /// Check this box too: interfaces, offloads, queues, capabilities, routes.
+        #[arg(long)]
+        live: bool,
+        /// Check the rules that ipvsadm-save wrote too, as `run --rules` adds them to the
+        /// configuration.
+        #[arg(long, value_name = "RULES")]
+        rules: Option<PathBuf>,
+    },
+    /// List services and servers of the xlvs that runs here, or its connections.
+    List {
+        /// Print everything that it tells, as JSON.
+        #[arg(long)]
+        json: bool,
+        /// List connections and persistence templates, as they come: those that all filters below
+        /// let through.
+        #[arg(long)]
+        connections: bool,
+        #[command(flatten)]
+        only: list::Only,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Say whether the xlvs that runs here is well; the exit code is fit for a track_script of
+    /// keepalived: 0 well, 3 no daemon, 4 no answer in time, 5 stopping, 6 a worker does not
+    /// answer, 7 an interface does not forward, 8 a service below its quorum (--quorum), 1 it
+    /// cannot be told.
+    Status {
+        /// Services that must have their quorum, by name; all if none is named.
+        #[arg(long, value_name = "SERVICE", num_args = 0..)]
+        quorum: Option<Vec<String>>,
+        /// An interface that must forward, instead of all; may be repeated.
+        #[arg(long = "interface", value_name = "NAME")]
+        interfaces: Vec<String>,
+        /// How long to wait for the answer.
+        #[arg(long, value_name = "TIME", default_value = "1s", value_parser = file::duration)]
+        timeout: Duration,
+        /// Print everything that it tells, as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Print what happened lately on the xlvs that runs here, one event a line.
+    Events {
+        /// Go on with each event as it comes.
+        #[arg(long)]
+        follow: bool,
+        /// Only events with a greater number.
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        after: u64,
+        /// Print each as an object of JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Translate what another program has configured.
+    Import {
+        #[command(subcommand)]
+        from: From,
+    },
+    /// As ipvsadm 1.31, on the xlvs that runs here; also by links named ipvsadm, ipvsadm-save
+    /// and ipvsadm-restore. XLVS_SOCKET names another socket.
+    #[command(disable_help_flag = true)]
+    Ipvsadm {
+        /// Its words.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum From {
+    /// Print the marks entries that do what netfilter's MARK rules do for LVS; rules that they
+    /// cannot express are named in comments.
+    Iptables {
+        /// Output of iptables-save, ip6tables-save or nft list ruleset; else standard input.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Config {
+    /// The configuration.
+    #[arg(value_name = "FILE", default_value = "/etc/xlvs/xlvs.yaml")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Socket {
+    /// The unix socket of the daemon.
+    #[arg(long = "socket", value_name = "PATH", default_value = SOCKET)]
+    pub(crate) path: PathBuf,
+}
+
+/// Where the daemon's socket is, unless the operator says otherwise.
+pub(crate) const SOCKET: &str = "/run/xlvs/xlvs.sock";
