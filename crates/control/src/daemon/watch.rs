@@ -92,6 +92,7 @@ impl Daemon {
                     self.release().await;
                     self.look_at_checks().await;
                     self.heed_traffic().await;
+                    self.end_orders().await;
                 }
             }
         };
