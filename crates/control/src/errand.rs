@@ -4,6 +4,7 @@
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    compile::ServerKey,
     front::{Answer, Ask},
     order::{DenyOrder, Refused, ServerOrder, ServerOutcome},
     registry::Denial,
@@ -20,6 +21,8 @@ pub enum Errand {
     Ipvsadm(Ask, Back<Answer>),
     /// Server states and weights.
     Servers(ServerOrder, Back<Result<ServerOutcome, Refused>>),
+    /// Which servers are named, of every service if true.
+    Find(Vec<String>, bool, Back<Result<Vec<ServerKey>, Refused>>),
     /// Deny a source: the entries, and what the operator should know.
     Deny(DenyOrder, Back<Result<(Vec<Denial>, Vec<String>), Refused>>),
     /// Deny a source no more: the entries that were there.
@@ -33,8 +36,12 @@ pub enum Errand {
         /// The way back.
         back: Back<Result<Vec<Denial>, Refused>>,
     },
+    /// Who is denied.
+    Denials(Back<Vec<Denial>>),
     /// What passed, and how fast.
     Stats(Back<Stats>),
+    /// Set the counts of a service, by its name, or of all to zero: which ones.
+    Zero(Option<String>, Back<Result<Vec<String>, Refused>>),
 }
 
 /// Nobody takes errands any more: the daemon ends.

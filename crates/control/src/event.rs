@@ -251,6 +251,11 @@ impl fmt::Display for Event {
     }
 }
 
+/// A time as RFC 3339 has it, in UTC, to the millisecond.
+pub fn rfc3339(time: SystemTime) -> String {
+    time::text(time)
+}
+
 /// Times in JSON: RFC 3339, UTC.
 pub(crate) mod time {
     use super::{SystemTime, Timestamp};

@@ -19,6 +19,7 @@ pub mod file;
 pub mod front;
 pub mod hooks;
 pub mod kernel;
+pub mod killer;
 pub mod live;
 pub mod load;
 pub mod marked;

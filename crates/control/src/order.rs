@@ -82,16 +82,25 @@ pub fn servers(registry: &mut Registry, order: &ServerOrder) -> Result<ServerOut
     {
         return Err(Refused::Wrong(format!("{weight}: no weight; write 0 to {WEIGHT_MOST}")));
     }
-    let mut named = Vec::new();
-    for text in &order.servers {
-        named.extend(naming::servers(&registry.model, text, order.all)?);
-    }
-    named.sort_unstable();
-    named.dedup();
+    let named = find(&registry.model, &order.servers, order.all)?;
     let changed =
         registry.overrides.wish(&registry.model, &named, order.wish, &order.sign)?;
     let warnings = warnings(&registry.model, &registry.overrides, &named, order.wish);
     Ok(ServerOutcome { servers: named, changed, warnings })
+}
+
+/// The servers that these texts name, of every service with `all`; each once.
+///
+/// # Errors
+/// [`Refused::Unknown`].
+pub fn find(model: &Model, texts: &[String], all: bool) -> Result<Vec<ServerKey>, Refused> {
+    let mut named = Vec::new();
+    for text in texts {
+        named.extend(naming::servers(model, text, all)?);
+    }
+    named.sort_unstable();
+    named.dedup();
+    Ok(named)
 }
 
 /// ipvsadm's range.

@@ -27,6 +27,7 @@ use crate::{
 };
 pub(crate) use board::seated;
 pub use board::{Board, Known};
+pub use dataplane::prefix::Prefix;
 pub use denials::{Denial, Denials, Full as NoRoomToDeny, source};
 pub use hints::{Failures, Hint, Hints, Suspects};
 pub use overrides::{Fate, Field, Full, Override, Overrides, Said, Settled, Sign, Wish};

@@ -117,6 +117,9 @@ impl From<xsk::XdpMode> for XdpMode {
 pub struct Service {
     /// The operator's name for it; the elements of one `listen:` list share it.
     pub name: String,
+    /// What clients connect to, such as `203.0.113.10:80/tcp`, `mark 10` or `mark 10 IPv6`.
+    #[serde(default)]
+    pub key: String,
     /// `tcp`, `udp`, `sctp`, or `mark`.
     pub protocol: String,
     /// The VIP; none in a mark service.

@@ -9,6 +9,7 @@ use super::Daemon;
 use crate::{
     errand::{Back, Errand},
     front::{self, Answer, Ask, View},
+    order,
     live::{self, Finding},
     stats::Stats,
     traffic::Traffic,
@@ -29,10 +30,17 @@ impl Daemon {
             }
             // Who asked may be gone by now.
             Errand::Servers(order, back) => drop(back.send(self.order_servers(&order).await)),
+            Errand::Find(texts, all, back) => {
+                drop(back.send(order::find(&self.registry.model, &texts, all)));
+            }
             Errand::Deny(order, back) => drop(back.send(self.deny(&order).await)),
             Errand::Allow { source, service, who, back } => {
                 let allowed = self.allow((&source, service.as_deref()), &who).await;
                 drop(back.send(allowed));
+            }
+            Errand::Denials(back) => drop(back.send(self.registry.denials.all().to_vec())),
+            Errand::Zero(service, back) => {
+                drop(back.send(self.zero(service.as_deref()).await));
             }
             Errand::Stats(back) => {
                 if let Answer::Listing(listing) = self.answer(&Ask::List).await {

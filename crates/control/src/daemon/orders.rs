@@ -8,9 +8,10 @@ use super::{Daemon, tell};
 use crate::{
     compile::ServerKey,
     event::{Event, Kind, Subject},
+    front::{self, Ask},
     model::Model,
     order::{self, DenyOrder, Refused, ServerOrder, ServerOutcome},
-    registry::{Denial, Fate, Field, Settled, Wish},
+    registry::{Denial, Fate, Field, Settled, Wish, naming},
 };
 
 impl Daemon {
@@ -62,6 +63,19 @@ impl Daemon {
         }
         self.tell_denials(&removed, "removed", "denied by");
         Ok(removed)
+    }
+
+    /// Sets the counts of a service, or of all, to zero.
+    pub(super) async fn zero(&mut self, service: Option<&str>) -> Result<Vec<String>, Refused> {
+        let services = match service {
+            Some(name) => naming::services(&self.registry.model, name)?,
+            None => self.registry.model.services.iter().collect(),
+        };
+        let keys: Vec<ServiceKey> = services.iter().map(|service| service.key).collect();
+        for key in &keys {
+            let _ = self.answer(&Ask::Zero(Some(front::reference(key)))).await;
+        }
+        Ok(keys.iter().map(ToString::to_string).collect())
     }
 
     /// What the clock ends: denied sources, overrides of servers that left long ago.

@@ -162,6 +162,7 @@ fn service(
     let endpoint = service.key.endpoint();
     Service {
         name: service.name.clone(),
+        key: service.key.to_string(),
         protocol: endpoint.map_or("mark", |endpoint| endpoint.protocol.name()).to_owned(),
         address: endpoint.map(|endpoint| endpoint.address),
         port: service.key.port(),
