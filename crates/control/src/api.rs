@@ -8,6 +8,7 @@ mod client;
 pub mod connections;
 pub mod deny;
 mod events;
+pub mod export;
 mod refusal;
 pub mod servers;
 pub mod stats;

@@ -4,6 +4,7 @@
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    api::export::ExportQuery,
     compile::ServerKey,
     front::{Answer, Ask},
     order::{DenyOrder, Refused, ServerOrder, ServerOutcome},
@@ -38,6 +39,8 @@ pub enum Errand {
     },
     /// Who is denied.
     Denials(Back<Vec<Denial>>),
+    /// The running state as a file.
+    Export(ExportQuery, Back<String>),
     /// What passed, and how fast.
     Stats(Back<Stats>),
     /// Set the counts of a service, by its name, or of all to zero: which ones.

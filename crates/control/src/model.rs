@@ -54,6 +54,8 @@ pub struct Model {
     pub lblcr_expiration: u32,
     /// All of `local_addresses:`, for FullNAT servers that come while it runs.
     pub local_addresses: Vec<LocalAddress>,
+    /// The same by the groups of the file.
+    pub local_groups: Vec<LocalGroup>,
     /// The `vips:` list.
     pub vips: Vec<Vip>,
     /// Where probes through services come from.
@@ -298,6 +300,15 @@ pub struct Vip {
     /// It is withdrawn when any of its services that say `withdraw` is below its quorum, not only
     /// when all of them are.
     pub withdraw_any: bool,
+}
+
+/// One entry of `local_addresses:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalGroup {
+    /// Its name.
+    pub name: String,
+    /// Its addresses, all with the same ports.
+    pub addresses: Vec<LocalAddress>,
 }
 
 /// A program of the operator's that is run when something happens.

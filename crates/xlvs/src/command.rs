@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use control::file;
 
-use crate::{connections, deny, server, service, stats};
+use crate::{connections, deny, export, server, service, stats};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 #[derive(Parser)]
@@ -125,6 +125,11 @@ pub(crate) enum Verb {
     },
     /// Print what passed each service and server, or passes a second.
     Stats(stats::StatsArgs),
+    /// Print the running services as a file.
+    Export {
+        #[command(subcommand)]
+        verb: export::ExportVerb,
+    },
     /// Translate what another program has configured.
     Import {
         #[command(subcommand)]

@@ -10,6 +10,7 @@ mod connections;
 mod daemon;
 mod deny;
 mod events;
+mod export;
 mod import;
 mod ipvsadm;
 mod list;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         Verb::Deny { verb } => deny::run(verb),
         Verb::Conn { verb } => connections::run(verb),
         Verb::Stats(args) => stats::run(args),
+        Verb::Export { verb } => export::run(verb),
         Verb::Status { quorum, interfaces, timeout, json, socket } => {
             let wanted = Wanted { interfaces, quorums: quorum };
             status::status(&socket.path, &wanted, timeout, json)

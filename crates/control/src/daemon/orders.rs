@@ -3,15 +3,18 @@
 use std::{sync::Arc, time::SystemTime};
 
 use dataplane::{forward::ServiceKey, snapshot::Services};
+use ipvsadm::{NoNames, save};
 
 use super::{Daemon, tell};
 use crate::{
     compile::ServerKey,
+    api::export::{ExportQuery, Format},
     event::{Event, Kind, Subject},
-    front::{self, Ask},
-    model::Model,
+    export,
+    front::{self, Answer, Ask},
+    model::{AdminState, Compat, Model, Server, Service},
     order::{self, DenyOrder, Refused, ServerOrder, ServerOutcome},
-    registry::{Denial, Fate, Field, Settled, Wish, naming},
+    registry::{Denial, Fate, Field, Registry, Settled, Wish, naming},
 };
 
 impl Daemon {
@@ -76,6 +79,37 @@ impl Daemon {
             let _ = self.answer(&Ask::Zero(Some(front::reference(key)))).await;
         }
         Ok(keys.iter().map(ToString::to_string).collect())
+    }
+
+    /// The running state as a file.
+    pub(super) async fn export(&mut self, query: ExportQuery) -> String {
+        let ExportQuery { format, effective } = query;
+        let Registry { model, overrides, .. } = &self.registry;
+        if format == Format::Yaml {
+            return export::yaml(model, overrides, effective);
+        }
+        let weight = |service: &Service, server: &Server| match overrides.state(service.key, server) {
+            AdminState::Ready => overrides.weight(service.key, server).unwrap_or(server.weight),
+            _ => 0,
+        };
+        let weights: Vec<Vec<u32>> = model
+            .services
+            .iter()
+            .map(|service| service.servers.iter().map(|server| weight(service, server)).collect())
+            .collect();
+        let reversed = model.compat == Compat::Lvs;
+        let Answer::Listing(mut listing) = self.answer(&Ask::List).await else {
+            return String::new();
+        };
+        if effective {
+            for (listed, weights) in listing.services.iter_mut().zip(weights) {
+                let all = weights.len();
+                for (at, server) in listed.servers.iter_mut().enumerate() {
+                    server.spec.weight = weights[if reversed { all - 1 - at } else { at }];
+                }
+            }
+        }
+        save::text(&listing, true, &NoNames)
     }
 
     /// What the clock ends: denied sources, overrides of servers that left long ago.

@@ -53,6 +53,7 @@ impl Daemon {
             .merge(api::servers::servers(desk.clone()))
             .merge(api::deny::deny(desk.clone()))
             .merge(api::stats::stats(desk.clone()))
+            .merge(api::export::export(desk.clone()))
             .merge(api::connections::connections(desk.clone(), self.killer()))
             .merge(api::commands(desk))
             .merge(api::events(Arc::clone(&self.chronicle)));
