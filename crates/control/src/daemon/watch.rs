@@ -21,6 +21,7 @@ use super::{Daemon, StartError, signals::Signals};
 use crate::{
     api,
     errand::Desk,
+    killer::Killer,
     registry::Hints,
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
@@ -49,6 +50,11 @@ impl Daemon {
         }));
         let (desk, mut errands) = Desk::open();
         let router = api::router(self.source())
+            .merge(api::servers::servers(desk.clone()))
+            .merge(api::deny::deny(desk.clone()))
+            .merge(api::stats::stats(desk.clone()))
+            .merge(api::export::export(desk.clone()))
+            .merge(api::connections::connections(desk.clone(), self.killer()))
             .merge(api::commands(desk))
             .merge(api::events(Arc::clone(&self.chronicle)));
         let api = tokio::spawn(endpoint.serve(router));
@@ -92,6 +98,7 @@ impl Daemon {
                     self.release().await;
                     self.look_at_checks().await;
                     self.heed_traffic().await;
+                    self.end_orders().await;
                 }
             }
         };
@@ -149,6 +156,11 @@ impl Daemon {
             .map(|server| server.address)
             .collect();
         Request::Servers { servers, vips: snapshot.services.vips.iter().copied().collect() }
+    }
+
+    /// Who ends connections.
+    fn killer(&self) -> Killer {
+        Killer::new(self.publisher.pointer(), self.crew.handles().to_vec())
     }
 
     /// Where the API's answers come from: everything that can be listed, as it is then.
