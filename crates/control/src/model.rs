@@ -2,7 +2,10 @@
 //! replaced by what they stand for. [`crate::compile`] turns it into the datapath's
 //! [`dataplane::snapshot::Services`]; the rest of it is what `xlvs run` needs to start.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use dataplane::{
     forward::{Forward, ServiceKey, Tunnel},
@@ -442,6 +445,13 @@ impl AdminState {
     /// Its connections go on, and it gets no new ones, or only those of known clients.
     pub const fn drains(self) -> bool {
         matches!(self, Self::Drain | Self::DrainPersistent)
+    }
+}
+
+impl Server {
+    /// Address and port: what makes it the same server of its service after an edit.
+    pub const fn endpoint(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
     }
 }
 
