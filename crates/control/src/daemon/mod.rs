@@ -28,7 +28,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use ::health::{
@@ -61,7 +61,7 @@ use crate::{
     load,
     model::{Model, Vip},
     registry::Registry,
-    report::Outlook,
+    report::{Outlook, Reloads},
     topology::{self, Mirror, MirrorError, Request},
 };
 
@@ -171,6 +171,7 @@ struct Daemon {
     /// What the mirror of the kernel is asked.
     ask: mpsc::Sender<Request>,
     started: Instant,
+    started_at: SystemTime,
     director: Arc<Director>,
     publisher: publish::Publisher,
     crew: workers::Crew,
@@ -188,6 +189,8 @@ struct Daemon {
     checked: Arc<ArcSwap<Report>>,
     /// It was told to stop.
     stopping: bool,
+    /// What became of changed configurations.
+    reloads: Reloads,
     /// What listings tell of what was decided.
     outlook: Arc<ArcSwap<Outlook>>,
     /// What happened lately.
@@ -240,6 +243,7 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
         registry,
         ask: ask.clone(),
         started: Instant::now(),
+        started_at: SystemTime::now(),
         director,
         publisher,
         crew,
@@ -252,6 +256,7 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
         withdrawn: HashSet::new(),
         checked: Arc::default(),
         stopping: false,
+        reloads: Reloads::begin(SystemTime::now()),
         outlook: Arc::default(),
         chronicle: Arc::default(),
         hooks,

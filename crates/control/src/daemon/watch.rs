@@ -156,7 +156,9 @@ impl Daemon {
         let director = Arc::clone(&self.director);
         let snapshots = self.publisher.pointer();
         let (handles, stats) = (self.crew.handles().to_vec(), self.crew.stats());
-        let (started, cores) = (self.started, self.crew.cores.clone());
+        let (started, started_at, clock) = (self.started, self.started_at, self.crew.clock);
+        let (cores, chronicle) = (self.crew.cores.clone(), Arc::clone(&self.chronicle));
+        let odometer = Arc::clone(&self.registry.odometer);
         let interfaces = self.ports.facts();
         let hooks = self.hooks.counter();
         let (checked, outlook) = (Arc::clone(&self.checked), Arc::clone(&self.outlook));
@@ -164,6 +166,8 @@ impl Daemon {
             let (rings, alive) = rings(&snapshots.load(), &handles);
             let facts = Facts {
                 started,
+                started_at,
+                now: clock.tick(),
                 interfaces: interfaces.lock().unwrap_or_else(PoisonError::into_inner).clone(),
                 cores: cores.clone(),
                 rings,
@@ -171,8 +175,19 @@ impl Daemon {
                 health: checked.load_full(),
                 outlook: outlook.load_full(),
                 hooks: hooks(),
+                events: chronicle.counts(),
+                odometer: Arc::clone(&odometer),
             };
-            report::build(&director, &snapshots.load(), &stats, &facts)
+            // An id may get another owner between a look at who has it and at what it counted.
+            let mut snapshot = snapshots.load_full();
+            for _ in 0..LOOKS {
+                let report = report::build(&director, &snapshot, &stats, &facts);
+                let looked = std::mem::replace(&mut snapshot, snapshots.load_full());
+                if looked.generation == snapshot.generation {
+                    return report;
+                }
+            }
+            report::build(&director, &snapshot, &stats, &facts)
         })
     }
 }
@@ -199,6 +214,9 @@ fn rings(snapshot: &Snapshot, handles: &[Handle]) -> (Vec<Ring>, Vec<bool>) {
     rings.sort_by(|a, b| (&a.interface, a.queue).cmp(&(&b.interface, b.queue)));
     (rings, alive)
 }
+
+/// How often a report is made anew because it was overtaken by a publication.
+const LOOKS: usize = 3;
 
 /// How long a worker may take to answer: it looks once a breath.
 const ANSWER_TIME: Duration = Duration::from_millis(400);
