@@ -2,10 +2,11 @@
 //!
 //! `GET /v1/report` is the whole [`Report`], `/v1/services` its services, `/v1/status` the
 //! [`Status`](crate::report::Status). `POST /v1/ipvsadm` takes an [`Ask`] and answers with an
-//! [`Answer`]. [`events`] streams what happens. Who may open the socket is who may ask: owner and group.
+//! [`Answer`]. [`events`] streams what happens, [`metrics()`] is for Prometheus. Who may open the socket is who may ask: owner and group.
 
 mod client;
 mod events;
+mod metrics;
 
 use std::{
     fs, io,
@@ -26,6 +27,7 @@ use axum::{
 
 pub use client::{FetchError, fetch, fetch_within, follow, send};
 pub use events::events;
+pub use metrics::{Exporter, metrics};
 
 use crate::{
     errand::{Closed, Desk, Errand},

@@ -22,7 +22,7 @@ pub use reloads::{Outcome, Reloads};
 pub use status::{Ill, IllKind, Port, Quorum, Share, Status, Wanted};
 
 /// All of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The daemon's version.
     pub version: String,
@@ -231,6 +231,17 @@ pub enum ServerState {
 }
 
 impl ServerState {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Up,
+        Self::Down,
+        Self::Waiting,
+        Self::Suspect,
+        Self::Standby,
+        Self::Drained,
+        Self::Removed,
+    ];
+
     /// The word in listings.
     pub const fn name(self) -> &'static str {
         match self {

@@ -27,7 +27,7 @@ use std::{
     io,
     net::IpAddr,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -58,7 +58,7 @@ use crate::{
         sysctl::{self, SysctlError},
     },
     live::{self, LiveError, Severity},
-    load,
+    load, metrics,
     model::{Model, Vip},
     registry::Registry,
     report::{Outlook, Reloads},
@@ -97,6 +97,9 @@ pub enum StartError {
     /// The API socket.
     #[error("{0}")]
     Api(#[from] api::ApiError),
+    /// An address for scrapers.
+    #[error("{0}")]
+    Metrics(#[from] metrics::ListenError),
     /// The TAP for packets that go back to the kernel.
     #[error(
         "cannot make the TAP device for punted packets: {0}; load the tun driver (modprobe tun) and grant CAP_NET_ADMIN"
@@ -146,12 +149,13 @@ pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
         log::info!("{}: {more} services more", rules.display());
     }
     let endpoint = api::Endpoint::bind(&options.socket)?;
+    let metrics = metrics::Bound::bind(&registry.model.metrics.listen)?;
     look_at_the_box(&registry.model)?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::Runtime)?
-        .block_on(start(registry, endpoint))
+        .block_on(start(registry, endpoint, metrics))
 }
 
 /// Refuses a box on which xlvs cannot run, before anything is touched.
@@ -191,6 +195,10 @@ struct Daemon {
     stopping: bool,
     /// What became of changed configurations.
     reloads: Reloads,
+    /// `metrics.node_ipvs`, for who answers scrapers.
+    node_ipvs: Arc<AtomicBool>,
+    /// `metrics.listen`, once it is served.
+    listeners: Option<metrics::Listeners>,
     /// What listings tell of what was decided.
     outlook: Arc<ArcSwap<Outlook>>,
     /// What happened lately.
@@ -198,7 +206,11 @@ struct Daemon {
     hooks: Hooks,
 }
 
-async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), StartError> {
+async fn start(
+    mut registry: Registry,
+    endpoint: api::Endpoint,
+    metrics: metrics::Bound,
+) -> Result<(), StartError> {
     let signals = signals::Signals::listen().map_err(StartError::Runtime)?;
     let memory = memory::Memory::beside(endpoint.path());
     registry.board.recall(memory.read());
@@ -239,6 +251,7 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
     ports.attach_all(&crew)?;
 
     let (ask, asked) = mpsc::channel(1024);
+    let node_ipvs = model.metrics.node_ipvs;
     let mut daemon = Daemon {
         registry,
         ask: ask.clone(),
@@ -257,6 +270,8 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
         checked: Arc::default(),
         stopping: false,
         reloads: Reloads::begin(SystemTime::now()),
+        node_ipvs: Arc::new(node_ipvs.into()),
+        listeners: None,
         outlook: Arc::default(),
         chronicle: Arc::default(),
         hooks,
@@ -267,7 +282,7 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
     let added = daemon.add_vips().await;
     bridge(resolve_requests, ask)?;
     let result = match added {
-        Ok(()) => daemon.watch(mirror, asked, endpoint, signals).await,
+        Ok(()) => daemon.watch(mirror, asked, (endpoint, metrics), signals).await,
         Err(error) => {
             daemon.ports.give_up();
             Err(error)

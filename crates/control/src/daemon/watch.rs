@@ -21,6 +21,7 @@ use super::{Daemon, StartError, signals::Signals};
 use crate::{
     api,
     errand::Desk,
+    metrics,
     registry::Hints,
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
@@ -39,7 +40,7 @@ impl Daemon {
         &mut self,
         mirror: Mirror,
         asked: mpsc::Receiver<Request>,
-        endpoint: api::Endpoint,
+        (endpoint, scraped): (api::Endpoint, metrics::Bound),
         mut signals: Signals,
     ) -> Result<(), StartError> {
         let _ = self.ask.send(self.servers()).await;
@@ -48,7 +49,10 @@ impl Daemon {
             changed.send_replace(Arc::new(topology));
         }));
         let (desk, mut errands) = Desk::open();
+        let scrape = api::metrics(self.exporter());
+        self.listeners = Some(metrics::Listeners::new(scrape.clone(), scraped));
         let router = api::router(self.source())
+            .merge(scrape)
             .merge(api::commands(desk))
             .merge(api::events(Arc::clone(&self.chronicle)));
         let api = tokio::spawn(endpoint.serve(router));
@@ -96,6 +100,7 @@ impl Daemon {
             }
         };
         api.abort();
+        drop(self.listeners.take());
         if !mirror.is_finished() {
             let _ = self.ask.send(Request::Stop).await;
             let _ = mirror.await;
@@ -149,6 +154,15 @@ impl Daemon {
             .map(|server| server.address)
             .collect();
         Request::Servers { servers, vips: snapshot.services.vips.iter().copied().collect() }
+    }
+
+    /// What answers scrapers.
+    fn exporter(&self) -> api::Exporter {
+        api::Exporter {
+            source: self.source(),
+            collector: Arc::default(),
+            node_ipvs: Arc::clone(&self.node_ipvs),
+        }
     }
 
     /// Where the API's answers come from: everything that can be listed, as it is then.
