@@ -10,6 +10,7 @@ mod import;
 mod ipvsadm;
 mod list;
 mod logger;
+mod metrics;
 mod status;
 
 use std::{path::Path, process::ExitCode};
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Verb::Events { follow, after, json, socket } => {
             events::events(&socket.path, after, follow, json)
         }
+        Verb::Metrics { collect, socket } => metrics::metrics(&socket.path, &collect),
         Verb::Status { quorum, interfaces, timeout, json, socket } => {
             let wanted = Wanted { interfaces, quorums: quorum };
             status::status(&socket.path, &wanted, timeout, json)

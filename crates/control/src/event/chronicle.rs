@@ -65,8 +65,12 @@ impl Chronicle {
     pub fn write(&self, event: &mut Event) {
         let mut kept = self.kept();
         event.sequence = *self.last.borrow() + 1;
-        *self.kinds.lock().unwrap_or_else(PoisonError::into_inner).entry(event.kind).or_default() +=
-            1;
+        *self
+            .kinds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(event.kind)
+            .or_default() += 1;
         if kept.len() == self.most {
             kept.pop_front();
         }

@@ -63,10 +63,10 @@ families! {
         WORKER_RECEIVED = Counter "xlvs_worker_received_packets" ["worker"] "Frames received.";
         WORKER_SENT = Counter "xlvs_worker_sent_packets" ["worker"] "Frames sent.";
         WORKER_BREATHS = Counter "xlvs_worker_breaths" ["worker"] "Times around the worker's loop; it sleeps a quarter of a second at most.";
-        WORKER_BREATH_DURATION = Histogram "xlvs_worker_breath_duration_seconds" ["worker"] "How long the loop took when it moved packets; the rate of the sum is the worker's occupancy.";
         WORKER_HELD = Gauge "xlvs_worker_held_frames" ["worker"] "Frames that wait for a neighbour or a first fragment.";
-        UMEM_FRAMES = Gauge "xlvs_umem_frames" ["worker", "place"] "Frames by where they are: free, at the kernel to receive into or to be sent, held.";
         UMEM_SIZE = Gauge "xlvs_umem_size_frames" ["worker"] "Frames that the worker has for life.";
+        UMEM_FRAMES = Gauge "xlvs_umem_frames" ["worker", "place"] "Frames by where they are: free, at the kernel to receive into or to be sent, held.";
+        WORKER_BREATH_DURATION = Histogram "xlvs_worker_breath_duration_seconds" ["worker"] "How long the loop took when it moved packets; the rate of the sum is the worker's occupancy.";
     }
     Interfaces {
         INTERFACE = Info "xlvs_interface" ["interface", "mac", "xdp_mode", "zero_copy"] "A served interface.";

@@ -58,9 +58,9 @@ impl Kind {
 impl Family {
     /// The unit that its name ends with, if it has one.
     pub fn unit(&self) -> Option<&'static str> {
-        ["seconds", "bytes"].into_iter().find(|unit| {
-            self.name.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_'))
-        })
+        ["seconds", "bytes"]
+            .into_iter()
+            .find(|unit| self.name.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_')))
     }
 
     /// The name of its series, as queries have it: without the parts of histograms and summaries.

@@ -54,8 +54,7 @@ pub static FAMILIES: [&Family; 8] = [
 /// the kernel's have it.
 pub(super) fn fill(page: &mut Page<'_>, report: &Report) {
     let all = &report.totals.all;
-    let counts =
-        [all.connections, all.in_packets, all.out_packets, all.in_bytes, all.out_bytes];
+    let counts = [all.connections, all.in_packets, all.out_packets, all.in_bytes, all.out_bytes];
     for (family, count) in TOTALS.iter().zip(counts) {
         page.family(family).count(&[], count);
     }

@@ -336,10 +336,7 @@ fn tables(director: &Director, services: &Services, now: Now) -> Tables {
     Tables {
         ipv4: table(director.v4.len(), director.v4.capacity()),
         ipv6: table(director.v6.len(), director.v6.capacity()),
-        half_open: Fill {
-            now: director.half_open().into(),
-            limit: limits.half_open.into(),
-        },
+        half_open: Fill { now: director.half_open().into(), limit: limits.half_open.into() },
         templates_ipv4: fill(v4.len(), v4.capacity()),
         templates_ipv6: fill(v6.len(), v6.capacity()),
         fragments: fill(director.fragments.live(now), director.fragments.capacity()),
