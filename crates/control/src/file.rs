@@ -14,6 +14,7 @@ mod hook;
 mod limits;
 mod lvs;
 mod mark;
+mod metrics;
 mod persistence;
 mod program;
 mod scalar;
@@ -32,6 +33,7 @@ pub use health::Health;
 pub use hook::Hook;
 pub use lvs::{Lifecycle, Lvs};
 pub use mark::Mark;
+pub use metrics::Metrics;
 pub use persistence::Persistence;
 pub use scalar::Mask;
 pub use scheduler::Scheduler;
@@ -100,6 +102,8 @@ pub struct File {
     pub checks: Vec<(Put<String>, Check)>,
     /// `hooks`.
     pub hooks: Vec<Hook>,
+    /// `metrics`.
+    pub metrics: Metrics,
     /// `pools`.
     pub pools: Vec<Pool>,
     /// `marks`.
@@ -203,6 +207,7 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             (name, check::check(at, faults))
         }),
         hooks: list(keys.take("hooks"), faults, hook::hook),
+        metrics: metrics::metrics(&mut keys, faults),
         pools: named(keys.take("pools"), faults, |name, at, faults| Pool {
             name,
             servers: server::servers(at, faults),

@@ -6,7 +6,7 @@
 //! services of it, [`matches::match_entries`] lists what the XDP program must recognise.
 //!
 //! [`live`] looks at the box. [`report`] is what a running daemon tells of itself, [`api`]
-//! serves it over a unix socket.
+//! serves it over a unix socket, [`metrics`] makes of it what Prometheus scrapes.
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -27,6 +27,7 @@ pub mod load;
 pub mod marked;
 pub mod matches;
 pub mod merge;
+pub mod metrics;
 pub mod model;
 pub mod netfilter;
 pub mod order;

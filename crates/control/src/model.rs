@@ -67,8 +67,19 @@ pub struct Model {
     pub marks: Vec<MarkRule>,
     /// What is run when something happens: those of the box, then those of services.
     pub hooks: Vec<Hook>,
+    /// What Prometheus may scrape.
+    pub metrics: Metrics,
     /// One for each element of a `listen:` list and for each `mark:`, in file order.
     pub services: Vec<Service>,
+}
+
+/// `metrics:`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where `/metrics` is served over TCP; on the API's socket it is in any case.
+    pub listen: Vec<SocketAddr>,
+    /// node_exporter's families for IPVS are there too.
+    pub node_ipvs: bool,
 }
 
 impl Model {
