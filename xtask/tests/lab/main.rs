@@ -36,6 +36,7 @@ mod steady;
 mod stopping;
 mod tcp;
 mod through;
+mod verbs;
 mod vips;
 mod vrrp;
 
