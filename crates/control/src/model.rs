@@ -2,7 +2,10 @@
 //! replaced by what they stand for. [`crate::compile`] turns it into the datapath's
 //! [`dataplane::snapshot::Services`]; the rest of it is what `xlvs run` needs to start.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use dataplane::{
     forward::{Forward, ServiceKey, Tunnel},
@@ -64,8 +67,19 @@ pub struct Model {
     pub marks: Vec<MarkRule>,
     /// What is run when something happens: those of the box, then those of services.
     pub hooks: Vec<Hook>,
+    /// What Prometheus may scrape.
+    pub metrics: Metrics,
     /// One for each element of a `listen:` list and for each `mark:`, in file order.
     pub services: Vec<Service>,
+}
+
+/// `metrics:`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where `/metrics` is served over TCP; on the API's socket it is in any case.
+    pub listen: Vec<SocketAddr>,
+    /// node_exporter's families for IPVS are there too.
+    pub node_ipvs: bool,
 }
 
 impl Model {
@@ -442,6 +456,13 @@ impl AdminState {
     /// Its connections go on, and it gets no new ones, or only those of known clients.
     pub const fn drains(self) -> bool {
         matches!(self, Self::Drain | Self::DrainPersistent)
+    }
+}
+
+impl Server {
+    /// Address and port: what makes it the same server of its service after an edit.
+    pub const fn endpoint(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
     }
 }
 

@@ -12,3 +12,5 @@ mod registry;
 mod rules;
 #[path = "front/stage.rs"]
 mod stage;
+#[path = "front/totals.rs"]
+mod totals;

@@ -130,6 +130,14 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: export::ExportVerb,
     },
+    /// Print what Prometheus scrapes from the xlvs that runs here.
+    Metrics {
+        /// Only these groups: director, workers, interfaces, services, servers, checks, node_ipvs.
+        #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+        collect: Vec<String>,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Translate what another program has configured.
     Import {
         #[command(subcommand)]

@@ -15,6 +15,7 @@ mod import;
 mod ipvsadm;
 mod list;
 mod logger;
+mod metrics;
 mod server;
 mod service;
 mod stats;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Conn { verb } => connections::run(verb),
         Verb::Stats(args) => stats::run(args),
         Verb::Export { verb } => export::run(verb),
+        Verb::Metrics { collect, socket } => metrics::metrics(&socket.path, &collect),
         Verb::Status { quorum, interfaces, timeout, json, socket } => {
             let wanted = Wanted { interfaces, quorums: quorum };
             status::status(&socket.path, &wanted, timeout, json)

@@ -29,7 +29,7 @@ use std::{
     io,
     net::IpAddr,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -61,10 +61,10 @@ use crate::{
         sysctl::{self, SysctlError},
     },
     live::{self, LiveError, Severity},
-    load,
+    load, metrics,
     model::{Model, Vip},
     registry::Registry,
-    report::Outlook,
+    report::{Outlook, Reloads},
     topology::{self, Mirror, MirrorError, Request},
 };
 
@@ -102,6 +102,9 @@ pub enum StartError {
     /// The API socket.
     #[error("{0}")]
     Api(#[from] api::ApiError),
+    /// An address for scrapers.
+    #[error("{0}")]
+    Metrics(#[from] metrics::ListenError),
     /// The TAP for packets that go back to the kernel.
     #[error(
         "cannot make the TAP device for punted packets: {0}; load the tun driver (modprobe tun) and grant CAP_NET_ADMIN"
@@ -153,12 +156,13 @@ pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
     let endpoint = api::Endpoint::bind(&options.socket)?;
     let notes = notes::Notes::within(&options.state, &options.socket);
     recall(&mut registry, &notes);
+    let metrics = metrics::Bound::bind(&registry.model.metrics.listen)?;
     look_at_the_box(&registry.model)?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::Runtime)?
-        .block_on(start(registry, endpoint, notes))
+        .block_on(start(registry, endpoint, (metrics, notes)))
 }
 
 /// What operators ordered in an earlier run holds again, but for what the file says otherwise by now.
@@ -195,6 +199,7 @@ struct Daemon {
     /// What the mirror of the kernel is asked.
     ask: mpsc::Sender<Request>,
     started: Instant,
+    started_at: SystemTime,
     director: Arc<Director>,
     publisher: publish::Publisher,
     crew: workers::Crew,
@@ -216,6 +221,12 @@ struct Daemon {
     checked: Arc<ArcSwap<Report>>,
     /// It was told to stop.
     stopping: bool,
+    /// What became of changed configurations.
+    reloads: Reloads,
+    /// `metrics.node_ipvs`, for who answers scrapers.
+    node_ipvs: Arc<AtomicBool>,
+    /// `metrics.listen`, once it is served.
+    listeners: Option<metrics::Listeners>,
     /// What listings tell of what was decided.
     outlook: Arc<ArcSwap<Outlook>>,
     /// What happened lately.
@@ -226,7 +237,7 @@ struct Daemon {
 async fn start(
     mut registry: Registry,
     endpoint: api::Endpoint,
-    notes: notes::Notes,
+    (metrics, notes): (metrics::Bound, notes::Notes),
 ) -> Result<(), StartError> {
     let signals = signals::Signals::listen().map_err(StartError::Runtime)?;
     let memory = memory::Memory::beside(endpoint.path());
@@ -268,10 +279,12 @@ async fn start(
     ports.attach_all(&crew)?;
 
     let (ask, asked) = mpsc::channel(1024);
+    let node_ipvs = model.metrics.node_ipvs;
     let mut daemon = Daemon {
         registry,
         ask: ask.clone(),
         started: Instant::now(),
+        started_at: SystemTime::now(),
         director,
         publisher,
         crew,
@@ -286,6 +299,9 @@ async fn start(
         withdrawn: HashSet::new(),
         checked: Arc::default(),
         stopping: false,
+        reloads: Reloads::begin(SystemTime::now()),
+        node_ipvs: Arc::new(node_ipvs.into()),
+        listeners: None,
         outlook: Arc::default(),
         chronicle: Arc::default(),
         hooks,
@@ -296,7 +312,7 @@ async fn start(
     let added = daemon.add_vips().await;
     bridge(resolve_requests, ask)?;
     let result = match added {
-        Ok(()) => daemon.watch(mirror, asked, endpoint, signals).await,
+        Ok(()) => daemon.watch(mirror, asked, (endpoint, metrics), signals).await,
         Err(error) => {
             daemon.ports.give_up();
             Err(error)

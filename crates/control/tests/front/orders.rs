@@ -53,7 +53,11 @@ fn servers_have_names() {
     let model = model(FILE);
     let rows: [(&str, bool, &[&str]); 11] = [
         ("web/10.0.0.11:80", false, &["10.9.0.1:80/tcp 10.0.0.11:80"]),
-        ("web/10.0.0.11", false, &["10.9.0.1:80/tcp 10.0.0.11:80", "10.9.0.1:443/tcp 10.0.0.11:443"]),
+        (
+            "web/10.0.0.11",
+            false,
+            &["10.9.0.1:80/tcp 10.0.0.11:80", "10.9.0.1:443/tcp 10.0.0.11:443"],
+        ),
         ("web/one", false, &["10.9.0.1:80/tcp 10.0.0.11:80", "10.9.0.1:443/tcp 10.0.0.11:443"]),
         ("10.9.0.1:443/tcp/10.0.0.12", false, &["10.9.0.1:443/tcp 10.0.0.12:443"]),
         ("10.9.0.1:443/TCP/10.0.0.12:443", false, &["10.9.0.1:443/tcp 10.0.0.12:443"]),
@@ -79,7 +83,11 @@ fn servers_have_names() {
     let rows = [
         ("wep/10.0.0.11", false, "wep: no such service; did you mean web?"),
         ("mail/10.0.0.11", false, "mail: no such service; the services are web, api, six"),
-        ("10.9.0.1:81/tcp/x", false, "10.9.0.1:81/tcp: no such service; the services are web, api, six"),
+        (
+            "10.9.0.1:81/tcp/x",
+            false,
+            "10.9.0.1:81/tcp: no such service; the services are web, api, six",
+        ),
         ("web/10.0.0.12:81", false, "web/10.0.0.12:81: no such server; did you mean 10.0.0.12:80?"),
         (
             "web/192.0.2.1",
@@ -87,7 +95,11 @@ fn servers_have_names() {
             "web/192.0.2.1: no such server; the servers are 10.0.0.11:443, 10.0.0.11:80, \
              10.0.0.12:443, 10.0.0.12:80",
         ),
-        ("10.0.0.11", false, "10.0.0.11: of which service?; write web/10.0.0.11, or 10.0.0.11 --all"),
+        (
+            "10.0.0.11",
+            false,
+            "10.0.0.11: of which service?; write web/10.0.0.11, or 10.0.0.11 --all",
+        ),
         (
             "web/10.0.0.11",
             true,
@@ -127,7 +139,10 @@ fn all_is_done_or_nothing() {
         ["web 10.9.0.1:80/tcp: no server is left that takes new connections: new connections are \
           refused"]
     );
-    let ready = order::servers(&mut registry, &order(&["web/10.0.0.12:80"], Wish::State(AdminState::Ready)));
+    let ready = order::servers(
+        &mut registry,
+        &order(&["web/10.0.0.12:80"], Wish::State(AdminState::Ready)),
+    );
     assert_eq!(
         ready.unwrap().warnings,
         [
@@ -240,7 +255,8 @@ fn one(server: &str) -> Model {
 
 #[test]
 fn what_the_file_says_anew_wins() {
-    let (first, weight, state) = ("address: 10.0.0.11", Wish::Weight(9), Wish::State(AdminState::Maint));
+    let (first, weight, state) =
+        ("address: 10.0.0.11", Wish::Weight(9), Wish::State(AdminState::Maint));
     // The file before and after, what was wanted; what is said, and whether something holds on.
     let rows: [(&str, &str, &[Wish], &[&str], bool); 9] = [
         (first, first, &[weight, state], &[], true),
@@ -248,14 +264,18 @@ fn what_the_file_says_anew_wins() {
             first,
             "address: 10.0.0.11, weight: 5",
             &[weight],
-            &["its configured weight was 1 and is 5 now: that holds; the override 9 by alice: a new disk is over"],
+            &[
+                "its configured weight was 1 and is 5 now: that holds; the override 9 by alice: a new disk is over",
+            ],
             false,
         ),
         (
             first,
             "address: 10.0.0.11, weight: 5",
             &[weight, state],
-            &["its configured weight was 1 and is 5 now: that holds; the override 9 by alice: a new disk is over"],
+            &[
+                "its configured weight was 1 and is 5 now: that holds; the override 9 by alice: a new disk is over",
+            ],
             true,
         ),
         // Also if it says what was wanted.
@@ -263,14 +283,18 @@ fn what_the_file_says_anew_wins() {
             first,
             "address: 10.0.0.11, weight: 9",
             &[weight],
-            &["its configured weight was 1 and is 9 now: that holds; the override 9 by alice: a new disk is over"],
+            &[
+                "its configured weight was 1 and is 9 now: that holds; the override 9 by alice: a new disk is over",
+            ],
             false,
         ),
         (
             first,
             "address: 10.0.0.11, state: drain",
             &[state],
-            &["its configured state was ready and is drain now: that holds; the override maint by alice: a new disk is over"],
+            &[
+                "its configured state was ready and is drain now: that holds; the override maint by alice: a new disk is over",
+            ],
             false,
         ),
         // Other keys say nothing of it.
@@ -279,12 +303,20 @@ fn what_the_file_says_anew_wins() {
             first,
             "",
             &[weight],
-            &["is not in the configuration any more; its override holds again if it comes back within a day"],
+            &[
+                "is not in the configuration any more; its override holds again if it comes back within a day",
+            ],
             true,
         ),
-        ("address: 10.0.0.11, state: maint", first, &[Wish::State(AdminState::Ready)], &[
-            "its configured state was maint and is ready now: that holds; the override ready by alice: a new disk is over",
-        ], false),
+        (
+            "address: 10.0.0.11, state: maint",
+            first,
+            &[Wish::State(AdminState::Ready)],
+            &[
+                "its configured state was maint and is ready now: that holds; the override ready by alice: a new disk is over",
+            ],
+            false,
+        ),
         // What the file says anyway needs no override.
         ("address: 10.0.0.11, weight: 9", first, &[weight], &[], false),
     ];
@@ -353,8 +385,16 @@ fn sources_are_denied_for_a_while() {
         sign: sign("a flood"),
     };
     for (source, service, expected) in [
-        ("192.0.2.1/24", None, "192.0.2.1/24: has bits behind its length; did you mean 192.0.2.0/24?"),
-        ("192.0.2.0/33", None, "192.0.2.0/33: no network; write it as 192.0.2.0/24, 192.0.2.1 or 2001:db8::/32"),
+        (
+            "192.0.2.1/24",
+            None,
+            "192.0.2.1/24: has bits behind its length; did you mean 192.0.2.0/24?",
+        ),
+        (
+            "192.0.2.0/33",
+            None,
+            "192.0.2.0/33: no network; write it as 192.0.2.0/24, 192.0.2.1 or 2001:db8::/32",
+        ),
         ("web", None, "web: no network; write it as 192.0.2.0/24, 192.0.2.1 or 2001:db8::/32"),
         ("0.0.0.0/0", None, "0.0.0.0/0: is everybody; take the servers out instead: xlvs drain"),
         ("192.0.2.0/24", Some("wep"), "wep: no such service; did you mean web?"),
@@ -374,9 +414,9 @@ fn sources_are_denied_for_a_while() {
     stage.publish();
     let compiled = |stage: &Stage| -> Vec<String> {
         let one = |denial: &dataplane::snapshot::Denial| {
-            let name = denial.service.map(|id| {
-                stage.services.services[id as usize].as_ref().unwrap().key.to_string()
-            });
+            let name = denial
+                .service
+                .map(|id| stage.services.services[id as usize].as_ref().unwrap().key.to_string());
             format!("{} {}", denial.source, name.unwrap_or("all".to_owned()))
         };
         stage.services.denied.iter().map(one).collect()
@@ -393,8 +433,14 @@ fn sources_are_denied_for_a_while() {
     assert_eq!(stage.registry.denials.expire(seconds(69)), []);
     assert_eq!(stage.registry.denials.expire(seconds(70)).len(), 1);
     let unknown = order::allow(&mut stage.registry, "192.0.2.0/24", None).unwrap_err();
-    assert!(unknown.to_string().starts_with("192.0.2.0/24: is not denied by xlvs deny"), "{unknown}");
-    assert_eq!(order::allow(&mut stage.registry, "192.0.2.9", Some("10.9.0.1:443/tcp")).unwrap().len(), 1);
+    assert!(
+        unknown.to_string().starts_with("192.0.2.0/24: is not denied by xlvs deny"),
+        "{unknown}"
+    );
+    assert_eq!(
+        order::allow(&mut stage.registry, "192.0.2.9", Some("10.9.0.1:443/tcp")).unwrap().len(),
+        1
+    );
     assert_eq!(order::allow(&mut stage.registry, "192.0.2.9", None).unwrap().len(), 1);
     stage.publish();
     assert_eq!(compiled(&stage), ["2001:db8::/32 all"]);
@@ -428,7 +474,10 @@ fn a_filter_in_the_datapath_s_words() {
         (filter(None, None), None),
         (filter(Some("api"), None), text(&["10.0.0.11:8080", "10.0.0.13:80"])),
         (filter(Some("api"), Some("10.0.0.11")), text(&["10.0.0.11:8080"])),
-        (filter(None, Some("10.0.0.11")), text(&["10.0.0.11:80", "10.0.0.11:443", "10.0.0.11:8080"])),
+        (
+            filter(None, Some("10.0.0.11")),
+            text(&["10.0.0.11:80", "10.0.0.11:443", "10.0.0.11:8080"]),
+        ),
         (filter(Some("nobody"), None), text(&[])),
     ];
     for (filter, expected) in rows {
