@@ -108,6 +108,21 @@ pub(crate) struct Ready {
 pub(crate) struct Weight {
     #[command(flatten)]
     whom: Whom,
+    /// 0 to 65535, or file: what the file says.
+    #[arg(value_name = "WEIGHT", required = true, value_parser = wanted_weight)]
+    to: WantedWeight,
+}
+
+/// A number, or what the file says.
+#[derive(Clone, Copy)]
+struct WantedWeight(Option<u32>);
+
+fn wanted_weight(text: &str) -> Result<WantedWeight, String> {
+    match (text, text.parse()) {
+        ("file", _) => Ok(WantedWeight(None)),
+        (_, Ok(weight @ 0..=65_535)) => Ok(WantedWeight(Some(weight))),
+        _ => Err("no weight; write 0 to 65535 behind the servers, or file".to_owned()),
+    }
 }
 
 /// `list`.
@@ -155,7 +170,7 @@ pub(crate) fn run(verb: ServerVerb) -> ExitCode {
             let wait = Wait { wait: false, deadline: None };
             order_state(&whom, AdminState::Ready, &wait)
         }
-        ServerVerb::Weight(Weight { whom }) => order_weight(whom),
+        ServerVerb::Weight(Weight { whom, to }) => order_weight(&whom, to),
         ServerVerb::List(List { services, json, socket }) => list(&socket.path, &services, json),
         ServerVerb::Show(Show { servers, all, json, socket }) => {
             show(&socket.path, ServersNamed { servers, all }, json)
@@ -179,17 +194,7 @@ fn order_state(whom: &Whom, state: AdminState, wait: &Wait) -> Done {
     if wait.wait { wait_for(whom, &done.servers, wait.deadline) } else { Ok(ExitCode::SUCCESS) }
 }
 
-/// The last word is the weight.
-fn order_weight(mut whom: Whom) -> Done {
-    let word = whom.servers.pop().unwrap_or_default();
-    let weight = match word.as_str() {
-        "file" => None,
-        number => Some(number.parse().map_err(|_| {
-            crate::failure(&format!(
-                "{number}: no weight; write 0 to 65535 behind the servers, or file"
-            ))
-        })?),
-    };
+fn order_weight(whom: &Whom, WantedWeight(weight): WantedWeight) -> Done {
     let order = WeightOrder {
         servers: whom.servers.clone(),
         all: whom.all,
@@ -197,7 +202,7 @@ fn order_weight(mut whom: Whom) -> Done {
         reason: whom.reason.clone(),
     };
     let done: ServersDone = post(&whom.socket.path, "/v1/servers/weight", &order)?;
-    tell(&whom, &done)
+    tell(whom, &done)
 }
 
 /// Says what was done, and how the servers are now.

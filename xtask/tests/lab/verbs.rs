@@ -163,7 +163,7 @@ fn maintenance_ends_connections_and_weights_shift_shares() {
         ("drain wab/10.0.2.11", "wab: no such service; did you mean web?"),
         ("drain web/10.9.9.9", "web/10.9.9.9: no such server; the servers are"),
         ("conn kill", "no filter"),
-        ("weight web/10.0.2.11 many", "many: no weight"),
+        ("weight web/10.0.2.11 many", "no weight"),
     ] {
         let output = xlvs(&director, line);
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
