@@ -241,13 +241,14 @@ pub enum ServerState {
 
 impl ServerState {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Up,
         Self::Down,
         Self::Waiting,
         Self::Suspect,
         Self::Standby,
         Self::Drained,
+        Self::Maint,
         Self::Removed,
     ];
 

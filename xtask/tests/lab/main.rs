@@ -38,6 +38,7 @@ mod steady;
 mod stopping;
 mod tcp;
 mod through;
+mod verbs;
 mod vips;
 mod vrrp;
 

@@ -252,6 +252,8 @@ async fn start(
     let memory = memory::Memory::beside(endpoint.path());
     registry.board.recall(memory.read());
     let services = registry.compile(&Services::default());
+    // What was ordered in an earlier run is no news.
+    drop(registry.board.rested());
     let hooks = Hooks::start(&registry.model.hooks).map_err(StartError::Thread)?;
     let model = &registry.model;
     let tap = Arc::new(open_tap(model)?);
