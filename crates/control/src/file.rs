@@ -55,6 +55,13 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     scalar::duration(text).map_err(|wrong| format!("{}; {}", wrong.sentence, wrong.remedy))
 }
 
+/// A word, or a list of them, at the top of the file.
+pub fn words(value: &Marked, key: &str, faults: &mut Vec<Fault>) -> Vec<Put<String>> {
+    let items = Cursor::below(value, key).one_or_more(faults);
+    let word = |text: &str| Ok(text.to_owned());
+    items.iter().filter_map(|item| item.read(faults, word)).collect()
+}
+
 /// The file.
 #[derive(Clone, Debug)]
 pub struct File {
@@ -150,7 +157,7 @@ pub struct Pool {
 /// Decodes the tree. `None` if not even the top is a mapping; every fault is in `faults`.
 pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
     let Some(tree) = tree.filter(|tree| !tree.is_null()) else {
-        let spot = Spot { place: Place { line: 1, column: 1 }, path: String::new() };
+        let spot = Spot { place: Place { file: 0, line: 1, column: 1 }, path: String::new() };
         faults.push(spot.fault("the file is empty", "write version: 1, interfaces: and services:"));
         return None;
     };
@@ -212,6 +219,10 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             service::service,
         ),
     };
+    // Those are for `origin`, which has taken them; here they are known.
+    for key in ["include", "boxes"] {
+        keys.take(key);
+    }
     keys.finish(faults, |key| key.starts_with("x-"));
     Some(file)
 }

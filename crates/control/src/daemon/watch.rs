@@ -21,6 +21,7 @@ use super::{Daemon, StartError, signals::Signals};
 use crate::{
     api,
     errand::Desk,
+    killer::Killer,
     metrics,
     registry::Hints,
     report::{self, Facts, Ring},
@@ -52,6 +53,11 @@ impl Daemon {
         let scrape = api::metrics(self.exporter());
         self.listeners = Some(metrics::Listeners::new(scrape.clone(), scraped));
         let router = api::router(self.source())
+            .merge(api::servers::servers(desk.clone()))
+            .merge(api::deny::deny(desk.clone()))
+            .merge(api::stats::stats(desk.clone()))
+            .merge(api::export::export(desk.clone()))
+            .merge(api::connections::connections(desk.clone(), self.killer()))
             .merge(scrape)
             .merge(api::commands(desk))
             .merge(api::events(Arc::clone(&self.chronicle)));
@@ -96,6 +102,7 @@ impl Daemon {
                     self.release().await;
                     self.look_at_checks().await;
                     self.heed_traffic().await;
+                    self.end_orders().await;
                 }
             }
         };
@@ -154,6 +161,11 @@ impl Daemon {
             .map(|server| server.address)
             .collect();
         Request::Servers { servers, vips: snapshot.services.vips.iter().copied().collect() }
+    }
+
+    /// Who ends connections.
+    fn killer(&self) -> Killer {
+        Killer::new(self.publisher.pointer(), self.crew.handles().to_vec())
     }
 
     /// What answers scrapers.

@@ -17,11 +17,12 @@ use dataplane::{
 use hashbrown::HashMap;
 
 use super::{
-    Counts, Fill, Interface, Ledger, Reloads, Report, Ring, Server, ServerState, Service, Standing,
-    Table, Tables, Totals, Worker, XdpMode,
+    Admin, Counts, Fill, Interface, Ledger, Reloads, Report, Ring, Server, ServerState, Service,
+    Standing, Table, Tables, Totals, Worker, XdpMode,
 };
 use crate::{
     compile::ServerKey,
+    model::AdminState,
     traffic::{Odometer, Traffic},
 };
 
@@ -67,6 +68,8 @@ pub struct Outlook {
     pub reloads: Reloads,
     /// How services stand to their quorums.
     pub standings: HashMap<snapshot::ServiceId, Standing>,
+    /// Which servers operators want otherwise, by [`super::admins`].
+    pub admins: HashMap<ServerId, Admin>,
 }
 
 /// How an interface is served.
@@ -162,7 +165,9 @@ fn services(
             let Some(Some(server)) = services.servers.get(id as usize) else { continue };
             counts.add(&meter.now(id));
             let known = facts.health.servers.get(&id);
-            let row = self::server(server, meter.ever(service, server, id), known);
+            let admin = facts.outlook.admins.get(&id);
+            let row = self::server(server, meter.ever(service, server, id), (known, admin));
+            let row = Server { templates: director.server(id).persistent(), ..row };
             if row.state != ServerState::Removed || row.counts.live() {
                 servers.push(row);
             }
@@ -185,11 +190,11 @@ fn service(
     let endpoint = service.key.endpoint();
     Service {
         name: service.name.clone(),
+        key: service.key.to_string(),
         protocol: endpoint.map_or("mark", |endpoint| endpoint.protocol.name()).to_owned(),
         address: endpoint.map(|endpoint| endpoint.address),
         port: service.key.port(),
         mark: service.key.mark(),
-        key: service.key.to_string(),
         scheduler: service.policy.scheduler.kind.name().to_owned(),
         standing,
         counts,
@@ -200,12 +205,14 @@ fn service(
 fn server(
     server: &snapshot::Server,
     counts: Counts,
-    known: Option<&health::runner::ServerReport>,
+    (known, admin): (Option<&health::runner::ServerReport>, Option<&Admin>),
 ) -> Server {
+    let rests = admin.is_some_and(|admin| admin.state == AdminState::Maint);
     let waits = known.is_some_and(|known| known.health == health::event::Health::Waiting);
     let fails = known.is_some_and(|known| known.health == health::event::Health::Down);
     let state = match server {
         snapshot::Server { removed: true, .. } => ServerState::Removed,
+        _ if rests => ServerState::Maint,
         snapshot::Server { drained: true, .. } => ServerState::Drained,
         _ if waits => ServerState::Waiting,
         snapshot::Server { up: false, .. } => ServerState::Down,
@@ -220,6 +227,8 @@ fn server(
         forward: server.forward.name().to_owned(),
         weight: server.weight,
         state,
+        overridden: admin.and_then(|admin| admin.overridden.clone()),
+        templates: 0,
         health: known.map(super::health::of),
         counts,
     }
