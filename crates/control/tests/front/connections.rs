@@ -2,7 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use control::front::{Answer, Ask, Cursor, Filter, Page};
+use control::{
+    front::{Answer, Ask, Cursor, Filter, Page},
+    registry::source,
+};
 use dataplane::{
     forward::{Address, Forward, Protocol, V4},
     table::{Connection, Keys, TemplateRef},
@@ -136,7 +139,7 @@ fn filters_choose() {
     let any = Filter::default;
     let cases: [(Filter, &[usize]); 12] = [
         (any(), &[0, 1, 2, 3]),
-        (Filter { client: client("100.64.0.0"), ..any() }, &[0, 1]),
+        (Filter { client: source("100.64.0.0").ok(), ..any() }, &[0, 1]),
         (Filter { vip: client("10.9.0.7"), ..any() }, &[3]),
         (Filter { server: client("10.0.0.11"), ..any() }, &[0, 2, 3]),
         (Filter { state: Some("FIN_WAIT".to_owned()), ..any() }, &[1, 2]),
