@@ -33,6 +33,7 @@ mod policies;
 mod rates;
 mod realserver;
 mod refusals;
+mod reload;
 mod steady;
 mod stopping;
 mod tcp;
