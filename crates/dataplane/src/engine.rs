@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use crossbeam_channel::{Receiver, Sender};
 use xsk::{Port, PortStats, Waker, wait};
 
-use crate::{clock::Clock, rings::Rings, stats::Stats, topology::PortId, worker::Worker};
+use crate::{
+    capture::Tap, clock::Clock, rings::Rings, stats::Stats, topology::PortId, worker::Worker,
+};
 
 /// What control tells a worker; looked at once a breath.
 pub enum Order {
@@ -15,6 +17,9 @@ pub enum Order {
     Detach(PortId, Sender<()>),
     /// Send the kernel's statistics of every socket: interface, queue, counters.
     Report(Sender<Vec<(PortId, u32, PortStats)>>),
+    /// Copy packets into this tap, or stop doing so; the one before comes back, so that the
+    /// worker frees nothing.
+    Capture(Option<Box<Tap>>, Sender<Option<Box<Tap>>>),
     /// Return.
     Stop,
 }
@@ -114,6 +119,9 @@ impl Engine {
                     let stats =
                         |(id, port): (PortId, &Port)| Some((id, port.queue(), port.stats().ok()?));
                     let _ = to.send(self.rings.sockets().filter_map(stats).collect());
+                }
+                Order::Capture(tap, back) => {
+                    let _ = back.try_send(self.worker.capture(tap));
                 }
                 Order::Stop => return false,
             }

@@ -9,7 +9,7 @@
 //! errors go through [`icmp`], our own come from [`answer`], fragments follow their first
 //! one by [`fragment`]; [`gone`] tells which connections are over, [`reset`] ends TCP ones. Every packet ends in one [`verdict`]. The worker sees one
 //! [`snapshot`] a breath; what outlives it is in the [`director`], what is done against floods in [`defence`] and [`patrol`]; where frames come
-//! from and go to is behind [`io`].
+//! from and go to is behind [`io`]; [`capture`] copies packets for an operator.
 #![forbid(unsafe_code)]
 
 pub mod access;
@@ -17,6 +17,7 @@ pub mod admission;
 pub mod admit;
 pub mod answer;
 pub mod breath;
+pub mod capture;
 pub mod clock;
 mod conveyor;
 pub mod defence;

@@ -177,6 +177,7 @@ impl Breath<'_> {
         let len = segment.write(frame.room(), way);
         frame.set_len(len);
         self.stats.answer(Answer::Probe);
+        io.originates(self, way.0.port, &frame);
         send(self.stats, io, way.0.port, frame);
     }
 }
