@@ -4,6 +4,7 @@
 //! [`Status`](crate::report::Status). `POST /v1/ipvsadm` takes an [`Ask`] and answers with an
 //! [`Answer`]. [`events`] streams what happens. Who may open the socket is who may ask: owner and group.
 
+mod captures;
 mod client;
 mod events;
 
@@ -24,7 +25,8 @@ use axum::{
     routing::{get, post},
 };
 
-pub use client::{FetchError, fetch, fetch_within, follow, send};
+pub use captures::captures;
+pub use client::{FetchError, fetch, fetch_within, follow, send, stream};
 pub use events::events;
 
 use crate::{

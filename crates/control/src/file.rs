@@ -27,7 +27,10 @@ use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 pub use check::{Check, Named, Terms};
 use cursor::{Cursor, Keys};
 pub use cursor::{Put, Spot};
-use dataplane::policy::{Access, OnJoin};
+use dataplane::{
+    policy::{Access, OnJoin},
+    prefix::Prefix,
+};
 pub use health::Health;
 pub use hook::Hook;
 pub use lvs::{Lifecycle, Lvs};
@@ -51,6 +54,22 @@ use crate::{
 /// It is none, with the remedy.
 pub fn duration(text: &str) -> Result<Duration, String> {
     scalar::duration(text).map_err(|wrong| format!("{}; {}", wrong.sentence, wrong.remedy))
+}
+
+/// Reads a network as the file has it: `192.0.2.0/24`.
+///
+/// # Errors
+/// It is none, with the remedy.
+pub fn prefix(text: &str) -> Result<Prefix, String> {
+    scalar::prefix(text).map_err(|wrong| format!("{}; {}", wrong.sentence, wrong.remedy))
+}
+
+/// Reads a server's address as the file has it, with or without a port.
+///
+/// # Errors
+/// It is none, with the remedy.
+pub fn server(text: &str) -> Result<(IpAddr, Option<u16>), String> {
+    scalar::server(text).map_err(|wrong| format!("{}; {}", wrong.sentence, wrong.remedy))
 }
 
 /// The file.

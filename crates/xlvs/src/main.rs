@@ -3,6 +3,7 @@
 //! Exit codes: 0 all is well, 1 it is not, 2 the command line is wrong; [`status`] has more.
 #![forbid(unsafe_code)]
 
+mod capture;
 mod check;
 mod command;
 mod events;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Verb::Events { follow, after, json, socket } => {
             events::events(&socket.path, after, follow, json)
         }
+        Verb::Capture { packets, socket } => capture::capture(&socket.path, *packets),
         Verb::Status { quorum, interfaces, timeout, json, socket } => {
             let wanted = Wanted { interfaces, quorums: quorum };
             status::status(&socket.path, &wanted, timeout, json)

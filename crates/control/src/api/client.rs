@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Request, StatusCode,
     body::{Bytes, Incoming},
@@ -16,7 +16,7 @@ use hyper::{
     http::request::Builder,
 };
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{net::UnixStream, runtime::Runtime};
 
 /// How long the whole answer may take; a daemon needs milliseconds.
@@ -60,6 +60,9 @@ pub enum FetchError {
         /// The answer.
         status: StatusCode,
     },
+    /// It says why it does not do so.
+    #[error("{0}")]
+    Refused(String),
     /// The daemon is there, but the talk broke down.
     #[error("{}: the xlvs here does not answer: {reason}; see its log", socket.display())]
     Broken {
@@ -126,6 +129,36 @@ pub fn follow(
     })
 }
 
+/// Sends something, as JSON, and hands over the pieces of the answer as they come, until it ends,
+/// `take` has enough (false), or SIGINT comes. Otherwise as [`follow`].
+///
+/// # Errors
+/// See [`FetchError`].
+pub fn stream<T: Serialize>(
+    socket: &Path,
+    path: &str,
+    what: &T,
+    take: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<(), FetchError> {
+    let broken = |error: &dyn std::error::Error| broken(socket, error);
+    let json = serde_json::to_vec(what).map_err(|error| broken(&error))?;
+    let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+    runtime(socket)?.block_on(async {
+        let mut body = in_time(socket, PATIENCE, ask(socket, request, json)).await?;
+        loop {
+            let frame = tokio::select! {
+                frame = body.frame() => frame,
+                Ok(()) = tokio::signal::ctrl_c() => return Ok(()),
+            };
+            let Some(frame) = frame else { return Ok(()) };
+            let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
+            if !take(&data) {
+                return Ok(());
+            }
+        }
+    })
+}
+
 fn exchange(
     socket: &Path,
     request: Builder,
@@ -171,10 +204,30 @@ async fn ask(socket: &Path, request: Builder, body: Vec<u8>) -> Result<Incoming,
     let answer = sender.send_request(request).await.map_err(|error| broken(&error))?;
     let status = answer.status();
     if status != StatusCode::OK {
-        return Err(FetchError::Status { socket: socket.to_owned(), path, status });
+        return Err(match words(answer.into_body()).await {
+            Some(words) => FetchError::Refused(words),
+            None => FetchError::Status { socket: socket.to_owned(), path, status },
+        });
     }
     Ok(answer.into_body())
 }
+
+/// What a refusal says, if it says something.
+async fn words(body: Incoming) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Refusal {
+        message: String,
+    }
+    let text = Limited::new(body, LONGEST_REFUSAL).collect().await.ok()?.to_bytes();
+    let words = match serde_json::from_slice::<Refusal>(&text) {
+        Ok(refusal) => refusal.message,
+        Err(_) => String::from_utf8_lossy(&text).trim().to_owned(),
+    };
+    (!words.is_empty()).then_some(words)
+}
+
+/// Octets that are read of a refusal.
+const LONGEST_REFUSAL: usize = 64 << 10;
 
 fn broken(socket: &Path, error: &dyn std::error::Error) -> FetchError {
     FetchError::Broken { socket: socket.to_owned(), reason: error.to_string() }

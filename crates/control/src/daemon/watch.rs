@@ -20,6 +20,7 @@ use tokio::{
 use super::{Daemon, StartError, signals::Signals};
 use crate::{
     api,
+    capture::Captures,
     errand::Desk,
     registry::Hints,
     report::{self, Facts, Ring},
@@ -50,7 +51,8 @@ impl Daemon {
         let (desk, mut errands) = Desk::open();
         let router = api::router(self.source())
             .merge(api::commands(desk))
-            .merge(api::events(Arc::clone(&self.chronicle)));
+            .merge(api::events(Arc::clone(&self.chronicle)))
+            .merge(api::captures(self.captures()));
         let api = tokio::spawn(endpoint.serve(router));
         let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
@@ -149,6 +151,12 @@ impl Daemon {
             .map(|server| server.address)
             .collect();
         Request::Servers { servers, vips: snapshot.services.vips.iter().copied().collect() }
+    }
+
+    /// Where captures are begun.
+    fn captures(&self) -> Captures {
+        let room = self.registry.model.chunk_size as usize;
+        Captures::new(self.crew.handles().to_vec(), self.publisher.pointer(), room)
     }
 
     /// Where the API's answers come from: everything that can be listed, as it is then.
