@@ -34,6 +34,7 @@ const LAB: &[&str] = &[
     "kmod",
     "curl",
     "tcpdump",
+    "tshark",
     "python3",
     "python3-scapy",
     "socat",

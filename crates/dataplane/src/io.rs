@@ -48,7 +48,7 @@ pub trait Io {
     fn is_decided(&mut self, _: &Breath<'_>, _: &Self::Frame, _: &Verdict) {}
     /// All that it caused has happened.
     #[inline(always)]
-    fn is_over(&mut self) {}
+    fn is_over(&mut self, _: &Breath<'_>) {}
     /// What is sent next is caused by no packet.
     #[inline(always)]
     fn originates(&mut self, _: &Breath<'_>, _: PortId, _: &Self::Frame) {}

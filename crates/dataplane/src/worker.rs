@@ -207,7 +207,7 @@ impl<F: Frame> Hands<F> {
                 }
                 verdict => conclude(&mut breath, io, port, frame, verdict),
             }
-            io.is_over();
+            io.is_over(&breath);
         }
         self.stage.clear();
     }
@@ -251,7 +251,7 @@ impl<F: Frame> Hands<F> {
                 let Held { frame, port, .. } = held;
                 conclude(&mut breath, io, port, frame, verdict);
             }
-            io.is_over();
+            io.is_over(&breath);
         }
         looked
     }

@@ -8,6 +8,7 @@
 mod access;
 mod bird;
 mod caches;
+mod capture;
 mod changes;
 mod checks;
 mod churn;

@@ -193,9 +193,9 @@ impl Tap {
 
     /// All that it caused has happened.
     #[inline(never)]
-    pub(super) fn is_over(&mut self) {
+    pub(super) fn is_over(&mut self, breath: &Breath<'_>) {
         let Some(current) = self.current.take() else { return };
-        let Current { subject, fate, .. } = current;
+        let Current { mut subject, fate, .. } = current;
         let wanted = current.admitted && fate != Fate::Waits && self.filter.takes(fate);
         if !wanted || self.left == 0 {
             if wanted {
@@ -203,6 +203,14 @@ impl Tap {
             }
             self.spares.extend(current.input);
             return self.spares.append(&mut self.outs);
+        }
+        if subject.link.is_none()
+            && let Some(out) = self.outs.first()
+        {
+            // One packet's entry is not found by its client, but by the server's answer.
+            let parsed = parse(out.octets());
+            let scene = Scene::from(breath);
+            subject.relink(scene, About::new(&parsed, out.octets()).link_back(scene));
         }
         self.left -= 1;
         if current.lost || current.input.is_none() {

@@ -84,9 +84,9 @@ impl<I: Io> Io for Watched<'_, I> {
     }
 
     #[inline(always)]
-    fn is_over(&mut self) {
+    fn is_over(&mut self, breath: &Breath<'_>) {
         if self.tap.is_busy() {
-            self.tap.is_over();
+            self.tap.is_over(breath);
         }
     }
 
