@@ -8,6 +8,7 @@
 
 mod access;
 mod check;
+mod connection_log;
 mod cursor;
 mod health;
 mod hook;
@@ -25,6 +26,7 @@ mod timeouts;
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
 pub use check::{Check, Named, Terms};
+pub use connection_log::ConnectionLog;
 use cursor::{Cursor, Keys};
 pub use cursor::{Put, Spot};
 use dataplane::{
@@ -112,6 +114,8 @@ pub struct File {
     pub checks: Vec<(Put<String>, Check)>,
     /// `hooks`.
     pub hooks: Vec<Hook>,
+    /// `connection_log`.
+    pub connection_log: Option<ConnectionLog>,
     /// `pools`.
     pub pools: Vec<Pool>,
     /// `marks`.
@@ -215,6 +219,9 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             (name, check::check(at, faults))
         }),
         hooks: list(keys.take("hooks"), faults, hook::hook),
+        connection_log: keys
+            .take("connection_log")
+            .and_then(|at| connection_log::connection_log(&at, faults)),
         pools: named(keys.take("pools"), faults, |name, at, faults| Pool {
             name,
             servers: server::servers(at, faults),

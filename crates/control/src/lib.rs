@@ -12,6 +12,7 @@
 pub mod api;
 pub mod capture;
 pub mod compile;
+pub mod connection_log;
 pub mod daemon;
 pub mod errand;
 pub mod event;

@@ -14,7 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::hooks;
+use crate::{connection_log, hooks};
 
 pub use build::{Facts, InterfaceFacts, Outlook, build};
 pub use status::{Ill, IllKind, Port, Quorum, Share, Status, Wanted};
@@ -48,6 +48,9 @@ pub struct Report {
     pub probes: Probes,
     /// How hooks go.
     pub hooks: hooks::Counts,
+    /// How the connection log goes, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_log: Option<connection_log::Counts>,
 }
 
 /// A served interface.

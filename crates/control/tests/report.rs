@@ -97,6 +97,7 @@ fn facts() -> Facts {
         health: Arc::default(),
         outlook: Arc::default(),
         hooks: Default::default(),
+        connection_log: None,
         started: Instant::now(),
         interfaces: vec![eth0],
         cores: vec![Some(3)],

@@ -14,7 +14,7 @@ mod tap;
 mod watched;
 
 pub use filter::{Ends, Filter, Net};
-pub use record::{Fate, Link, Note, Side};
+pub use record::{Fate, Note, Side};
 pub use tap::{Counts, SHARE, Tap, Well, tap};
 pub(crate) use watched::Watched;
 

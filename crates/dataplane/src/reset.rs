@@ -105,11 +105,13 @@ impl Breath<'_> {
     fn begin_reset<A: Family>(&self, mut found: Found<A>) {
         let server = found.connection.server_id;
         let timeout = self.timeouts(server).tcp[tcp::State::Close as usize];
-        let table = A::table(self.director);
+        let (table, end) = (A::table(self.director), self.why_over(&found));
         while found.meta.state() != tcp::RESETTING {
             match table.transition(&found, tcp::RESETTING, timeout, self.now.seconds()) {
                 Ok(()) => {
                     self.director.changed(server, found.meta.state(), tcp::RESETTING);
+                    let (place, state) = (found.reference(), found.meta.state());
+                    self.log_end(&found.connection, place, state, end);
                     return self.unsettle(found);
                 }
                 Err(seen) if seen.generation() == found.meta.generation() => found.meta = seen,

@@ -12,6 +12,7 @@ use crate::{
     breath::Breath,
     capture::{Arrival, Tap, Watched},
     clock::Now,
+    connection_log::End,
     director::{Director, Family},
     forward::{V4, V6},
     ids::Ids,
@@ -315,6 +316,7 @@ fn expire<A: Family, I: Io>(
     let past = breath.now.seconds().saturating_sub(1);
     table.sweep(cursor, past, entries as usize, &mut |ended| {
         let (server, state) = (ended.connection.server_id, ended.meta.state());
+        breath.log_end(&ended.connection, ended.reference(), state, End::Expired);
         if breath.outlive(io, &ended, probes) {
             director.changed(server, state, tcp::RESETTING);
         } else {

@@ -6,7 +6,8 @@ use std::{
 };
 
 use dataplane::{
-    capture::{Fate, Link, Note, Side},
+    capture::{Fate, Note, Side},
+    link::Link,
     snapshot::{ServiceId, Services},
     table::Way,
 };

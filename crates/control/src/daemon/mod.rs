@@ -49,6 +49,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     api,
+    connection_log::{LogError, Logger},
     event::Chronicle,
     fault::Faults,
     front::{self, RulesError},
@@ -122,6 +123,9 @@ pub enum StartError {
     /// A managed VIP.
     #[error("{0}")]
     Vip(#[from] AddressError),
+    /// The connection log.
+    #[error("{0}")]
+    ConnectionLog(#[from] LogError),
     /// A thread could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
@@ -193,6 +197,8 @@ struct Daemon {
     /// What happened lately.
     chronicle: Arc<Chronicle>,
     hooks: Hooks,
+    /// Writes the connection log, if there is one.
+    logger: Option<Logger>,
 }
 
 async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), StartError> {
@@ -232,6 +238,9 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
 
     let (mut ports, pools) = ports::Ports::open(model, &tap)?;
     let crew = workers::Crew::start(model, &director, &publisher, (&tap, probes), pools)?;
+    // Before the first packet.
+    let log = |wanted| Logger::start(wanted, &director, publisher.pointer(), crew.clock);
+    let logger = model.connection_log.as_ref().map(log).transpose()?;
     let matched = ports.fill(&publisher)?;
     ports.attach_all(&crew)?;
 
@@ -255,6 +264,7 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
         outlook: Arc::default(),
         chronicle: Arc::default(),
         hooks,
+        logger,
     };
     daemon.ask_servers();
     daemon.show();
@@ -306,6 +316,9 @@ impl Daemon {
     fn stop(mut self) {
         self.ports.detach_all();
         self.crew.stop();
+        if let Some(logger) = self.logger {
+            logger.finish();
+        }
         self.hooks.finish(HOOKS_TIME);
         log::info!("stopped");
     }

@@ -21,6 +21,7 @@ use super::{Daemon, StartError, signals::Signals};
 use crate::{
     api,
     capture::Captures,
+    connection_log::Logger,
     errand::Desk,
     registry::Hints,
     report::{self, Facts, Ring},
@@ -167,6 +168,7 @@ impl Daemon {
         let (started, cores) = (self.started, self.crew.cores.clone());
         let interfaces = self.ports.facts();
         let hooks = self.hooks.counter();
+        let logged = self.logger.as_ref().map(Logger::counter);
         let (checked, outlook) = (Arc::clone(&self.checked), Arc::clone(&self.outlook));
         Arc::new(move || {
             let (rings, alive) = rings(&snapshots.load(), &handles);
@@ -179,6 +181,7 @@ impl Daemon {
                 health: checked.load_full(),
                 outlook: outlook.load_full(),
                 hooks: hooks(),
+                connection_log: logged.as_ref().map(|logged| logged()),
             };
             report::build(&director, &snapshots.load(), &stats, &facts)
         })

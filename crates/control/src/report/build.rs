@@ -34,6 +34,8 @@ pub struct Facts {
     pub outlook: Arc<Outlook>,
     /// What became of hooks.
     pub hooks: crate::hooks::Counts,
+    /// How the connection log goes.
+    pub connection_log: Option<crate::connection_log::Counts>,
 }
 
 /// What control decided last.
@@ -83,6 +85,7 @@ pub fn build(
         rings: facts.rings.clone(),
         probes: super::health::probes(&facts.health),
         hooks: facts.hooks,
+        connection_log: facts.connection_log,
     }
 }
 

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 
 use super::{
     Arrival,
-    record::{Fate, Link},
+    record::Fate,
     subject::{About, Scene, Subject, Talk, link, service_of},
 };
 use crate::{
     breath::Breath,
     director::Family,
     forward::{Address, Protocol},
+    link::Link,
     packet::{Fragment, Packet, Parsed},
     prefix::Prefix,
     snapshot::ServiceId,

@@ -1,11 +1,8 @@
 //! What is kept of a captured packet beside its octets.
 
-use std::net::IpAddr;
-
 use crate::{
-    forward::{Forward, Protocol},
-    snapshot::{ServerId, ServiceId},
-    table::Way,
+    link::Link,
+    snapshot::ServiceId,
     topology::PortId,
     verdict::{Answer, Drop, Punt, Verdict},
 };
@@ -58,27 +55,6 @@ impl Fate {
             Self::Forwarded | Self::Punted(_) | Self::Waits | Self::Originated => None,
         }
     }
-}
-
-/// The connection of a packet, as its entry had it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// The client, and its port.
-    pub client: (IpAddr, u16),
-    /// What it talks to.
-    pub vip: (IpAddr, u16),
-    /// The real server, by its record where there is one.
-    pub server: (IpAddr, u16),
-    /// Whom the server answers to; in DR and TUN the client.
-    pub local: (IpAddr, u16),
-    /// Transport protocol.
-    pub protocol: Protocol,
-    /// Forwarding method.
-    pub forward: Forward,
-    /// The server's id.
-    pub server_id: ServerId,
-    /// From whom this packet is.
-    pub way: Way,
 }
 
 /// One copy.

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::record::Link;
 use crate::{
     breath::Breath,
     clock::Now,
     director::{Director, Family},
     forward::{Address, Protocol, Tuple, V4, V6},
     fragment::{Datagram, Decision, datagram},
+    link::Link,
     packet::{Fragment, IcmpError, Packet, Parsed},
     quote::parse_quoted,
     snapshot::{ServiceId, Services},
@@ -102,21 +102,7 @@ fn part<A: Family>(scene: Scene<'_>, datagram: &Datagram) -> Option<Link> {
 }
 
 pub(super) fn link<A: Address>(scene: Scene<'_>, found: &Found<A>) -> Link {
-    let c = &found.connection;
-    let (client, vip) = ((c.client.ip(), c.cport), (c.vip.ip(), c.vport));
-    // In TUN the entry has no server: it may be of the other family.
-    let server = scene.services.server(c.server_id).map_or(c.server.ip(), |server| server.address);
-    let local = if c.forward.two_way() { (c.local.ip(), c.lport) } else { client };
-    Link {
-        client,
-        vip,
-        server: (server, c.rport),
-        local,
-        protocol: c.protocol,
-        forward: c.forward,
-        server_id: c.server_id,
-        way: found.direction,
-    }
+    Link::new(scene.services, &found.connection, found.direction)
 }
 
 /// Who talks to whom, as the packet says.
