@@ -12,6 +12,7 @@ mod capture;
 mod changes;
 mod checks;
 mod churn;
+mod connection_log;
 mod expiry;
 mod failing;
 mod faults;
