@@ -30,7 +30,7 @@ fn fullnat_connections_are_told_to_the_auditor() {
     lab.client().fetch(topology.vips[1], 5).unwrap();
     let lines = read_until(&file, 1 + 2 * REQUESTS);
     assert_eq!(lines[0]["event"], "start");
-    let told = |event: &str| lines.iter().filter(move |line| line["event"] == event);
+    let told = |event: &'static str| lines.iter().filter(move |line| line["event"] == event);
     let clients = |event| told(event).map(|line| text(&line["client"])).collect::<BTreeSet<_>>();
     let expected: BTreeSet<String> =
         ports.iter().map(|port| format!("{}:{port}", CLIENT[0])).collect();
