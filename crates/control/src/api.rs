@@ -6,7 +6,13 @@
 
 mod captures;
 mod client;
+pub mod connections;
+pub mod deny;
 mod events;
+pub mod export;
+mod refusal;
+pub mod servers;
+pub mod stats;
 
 use std::{
     fs, io,
@@ -26,8 +32,9 @@ use axum::{
 };
 
 pub use captures::captures;
-pub use client::{FetchError, fetch, fetch_within, follow, send, stream};
+pub use client::{FetchError, delete, fetch, fetch_within, follow, send, send_within, stream};
 pub use events::events;
+pub use refusal::Refusal;
 
 use crate::{
     errand::{Closed, Desk, Errand},

@@ -6,7 +6,8 @@ use crossbeam_channel::{Receiver, Sender};
 use xsk::{Port, PortStats, Waker, wait};
 
 use crate::{
-    capture::Tap, clock::Clock, rings::Rings, stats::Stats, topology::PortId, worker::Worker,
+    capture::Tap, clock::Clock, kill::Kill, rings::Rings, stats::Stats, topology::PortId,
+    worker::Worker,
 };
 
 /// What control tells a worker; looked at once a breath.
@@ -20,6 +21,8 @@ pub enum Order {
     /// Copy packets into this tap, or stop doing so; the one before comes back, so that the
     /// worker frees nothing.
     Capture(Option<Box<Tap>>, Sender<Option<Box<Tap>>>),
+    /// End connections.
+    Kill(Arc<Kill>),
     /// Return.
     Stop,
 }
@@ -123,6 +126,7 @@ impl Engine {
                 Order::Capture(tap, back) => {
                     let _ = back.try_send(self.worker.capture(tap));
                 }
+                Order::Kill(kill) => self.worker.kill(kill),
                 Order::Stop => return false,
             }
         }

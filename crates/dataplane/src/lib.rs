@@ -30,6 +30,7 @@ pub mod gone;
 pub mod icmp;
 pub mod ids;
 pub mod io;
+pub mod kill;
 pub mod limiter;
 pub mod link;
 pub mod lookup;

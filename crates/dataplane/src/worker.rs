@@ -17,6 +17,7 @@ use crate::{
     forward::{V4, V6},
     ids::Ids,
     io::{Frame, Io},
+    kill::{Hunt, Kill},
     packet::{Fragment, Packet, Parsed, parse},
     patrol::Patrol,
     purge::Purge,
@@ -52,6 +53,9 @@ struct Hands<F> {
     stage: Vec<Staged>,
     waiting: WaitingRoom<F>,
     sweep: Sweep,
+    /// Which worker it is, and of how many.
+    place: (usize, usize),
+    hunt: Option<Hunt>,
 }
 
 /// A packet of the burst between the stages.
@@ -94,6 +98,8 @@ impl<F: Frame> Worker<F> {
             burst: Vec::with_capacity(BURST),
             stage: Vec::with_capacity(BURST),
             waiting: WaitingRoom::new(held),
+            place: (worker, workers),
+            hunt: None,
             sweep: Sweep {
                 v4: SweepCursor::new(worker, workers),
                 v6: SweepCursor::new(worker, workers),
@@ -116,6 +122,12 @@ impl<F: Frame> Worker<F> {
         &self.hands.stats
     }
 
+    /// Ends connections, a part of them with each breath. One order at a time: another one takes
+    /// the place of one that is under way.
+    pub fn kill(&mut self, kill: Arc<Kill>) {
+        self.hands.hunt = Some(Hunt::new(kill, self.hands.place));
+    }
+
     /// Frames held now.
     pub fn held(&self) -> usize {
         self.hands.waiting.len()
@@ -126,7 +138,8 @@ impl<F: Frame> Worker<F> {
         std::mem::replace(&mut self.tap, tap)
     }
 
-    /// One breath: returns how many frames were received or looked at again.
+    /// One breath: returns how many frames were received or looked at again; also not 0 while a
+    /// [kill](Self::kill) is under way.
     pub fn breathe<I: Io<Frame = F>>(&mut self, io: &mut I, now: Now) -> usize {
         if self.tap.is_some() {
             return self.breathe_watched(io, now);
@@ -151,6 +164,7 @@ impl<F: Frame> Hands<F> {
             moved += self.burst.len();
             self.pipeline(io, port, snapshot, now);
         }
+        moved += self.hunt(io, snapshot, now);
         self.upkeep(io, snapshot, now, moved);
         io.flush();
         moved
@@ -255,6 +269,23 @@ impl<F: Frame> Hands<F> {
             io.is_over(&breath);
         }
         looked
+    }
+
+    /// Goes on with what an operator ends.
+    fn hunt<I: Io<Frame = F>>(&mut self, io: &mut I, snapshot: &Snapshot, now: Now) -> usize {
+        let Some(hunt) = &mut self.hunt else { return 0 };
+        let mut breath = Breath {
+            director: &self.director,
+            snapshot,
+            stats: &self.stats,
+            now,
+            ids: &mut self.ids,
+            arrived: 0,
+        };
+        if hunt.walk(&mut breath, io) {
+            self.hunt = None;
+        }
+        1
     }
 
     /// What does not depend on packets: expiry, counters.

@@ -13,6 +13,7 @@ use axum::{
 };
 use futures_util::stream::unfold;
 
+use super::Refusal;
 use crate::capture::{Captures, Form, Refused, Tally, Wanted};
 
 /// Captures.
@@ -20,30 +21,31 @@ pub fn captures(captures: Captures) -> Router {
     Router::new().route("/v1/captures", post(begin).get(tally)).with_state(captures)
 }
 
-async fn begin(State(captures): State<Captures>, Json(wanted): Json<Wanted>) -> Response {
+async fn begin(
+    State(captures): State<Captures>,
+    Json(wanted): Json<Wanted>,
+) -> Result<Response, Refusal> {
     let kind = match wanted.form {
         Form::Pcapng => "application/x-pcapng",
         Form::Json => "application/x-ndjson",
     };
     // A worker that is slow to take its tap is waited for.
     let begun = tokio::task::spawn_blocking(move || captures.start(&wanted)).await;
-    let pieces = match begun {
-        Ok(Ok(pieces)) => pieces,
-        Ok(Err(refused)) => return (status(&refused), refused.to_string()).into_response(),
-        Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    };
+    let panicked = |_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "see the log of xlvs");
+    let pieces = begun.map_err(panicked)?.map_err(refusal)?;
     let stream = unfold(pieces, |mut pieces| async move {
         let piece = pieces.recv().await?;
         Some((Ok::<_, Infallible>(piece), pieces))
     });
-    ([(header::CONTENT_TYPE, kind)], Body::from_stream(stream)).into_response()
+    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(stream)).into_response())
 }
 
-const fn status(refused: &Refused) -> StatusCode {
+fn refusal(refused: Refused) -> Refusal {
+    let why = refused.to_string();
     match refused {
-        Refused::Wrong(_) => StatusCode::BAD_REQUEST,
-        Refused::Busy => StatusCode::CONFLICT,
-        Refused::Thread(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Wrong(_) => Refusal::invalid(why),
+        Refused::Busy => Refusal::conflict(why),
+        Refused::Thread(_) => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }
 

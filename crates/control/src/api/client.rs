@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, StatusCode,
     body::{Bytes, Incoming},
@@ -16,8 +16,10 @@ use hyper::{
     http::request::Builder,
 };
 use hyper_util::rt::TokioIo;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::{net::UnixStream, runtime::Runtime};
+
+use super::Refusal;
 
 /// How long the whole answer may take; a daemon needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -60,7 +62,7 @@ pub enum FetchError {
         /// The answer.
         status: StatusCode,
     },
-    /// It says why it does not do so.
+    /// It refuses, and says why and what to do.
     #[error("{0}")]
     Refused(String),
     /// The daemon is there, but the talk broke down.
@@ -95,9 +97,30 @@ pub fn fetch_within(socket: &Path, path: &str, patience: Duration) -> Result<Vec
 /// # Errors
 /// See [`FetchError`].
 pub fn send<T: Serialize>(socket: &Path, path: &str, what: &T) -> Result<Vec<u8>, FetchError> {
+    send_within(socket, path, what, PATIENCE)
+}
+
+/// As [`send`], of what takes its time.
+///
+/// # Errors
+/// See [`FetchError`].
+pub fn send_within<T: Serialize>(
+    socket: &Path,
+    path: &str,
+    what: &T,
+    patience: Duration,
+) -> Result<Vec<u8>, FetchError> {
     let json = serde_json::to_vec(what).map_err(|error| broken(socket, &error))?;
     let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
-    exchange(socket, request, json, PATIENCE)
+    exchange(socket, request, json, patience)
+}
+
+/// Deletes what is at `path`; otherwise as [`fetch`].
+///
+/// # Errors
+/// See [`FetchError`].
+pub fn delete(socket: &Path, path: &str) -> Result<Vec<u8>, FetchError> {
+    exchange(socket, Request::delete(path), Vec::new(), PATIENCE)
 }
 
 /// Asks for a stream of lines, and hands each over until the stream ends or `take` has enough
@@ -204,30 +227,17 @@ async fn ask(socket: &Path, request: Builder, body: Vec<u8>) -> Result<Incoming,
     let answer = sender.send_request(request).await.map_err(|error| broken(&error))?;
     let status = answer.status();
     if status != StatusCode::OK {
-        return Err(match words(answer.into_body()).await {
-            Some(words) => FetchError::Refused(words),
-            None => FetchError::Status { socket: socket.to_owned(), path, status },
-        });
+        if let Ok(Ok(Refusal { message, .. })) = answer.into_body().collect().await.map(read) {
+            return Err(FetchError::Refused(message));
+        }
+        return Err(FetchError::Status { socket: socket.to_owned(), path, status });
     }
     Ok(answer.into_body())
 }
 
-/// What a refusal says, if it says something.
-async fn words(body: Incoming) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Refusal {
-        message: String,
-    }
-    let text = Limited::new(body, LONGEST_REFUSAL).collect().await.ok()?.to_bytes();
-    let words = match serde_json::from_slice::<Refusal>(&text) {
-        Ok(refusal) => refusal.message,
-        Err(_) => String::from_utf8_lossy(&text).trim().to_owned(),
-    };
-    (!words.is_empty()).then_some(words)
+fn read(body: http_body_util::Collected<Bytes>) -> serde_json::Result<Refusal> {
+    serde_json::from_slice(&body.to_bytes())
 }
-
-/// Octets that are read of a refusal.
-const LONGEST_REFUSAL: usize = 64 << 10;
 
 fn broken(socket: &Path, error: &dyn std::error::Error) -> FetchError {
     FetchError::Broken { socket: socket.to_owned(), reason: error.to_string() }

@@ -23,6 +23,7 @@ use crate::{
     capture::Captures,
     connection_log::Logger,
     errand::Desk,
+    killer::Killer,
     registry::Hints,
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
@@ -51,6 +52,11 @@ impl Daemon {
         }));
         let (desk, mut errands) = Desk::open();
         let router = api::router(self.source())
+            .merge(api::servers::servers(desk.clone()))
+            .merge(api::deny::deny(desk.clone()))
+            .merge(api::stats::stats(desk.clone()))
+            .merge(api::export::export(desk.clone()))
+            .merge(api::connections::connections(desk.clone(), self.killer()))
             .merge(api::commands(desk))
             .merge(api::events(Arc::clone(&self.chronicle)))
             .merge(api::captures(self.captures()));
@@ -95,6 +101,7 @@ impl Daemon {
                     self.release().await;
                     self.look_at_checks().await;
                     self.heed_traffic().await;
+                    self.end_orders().await;
                 }
             }
         };
@@ -158,6 +165,11 @@ impl Daemon {
     fn captures(&self) -> Captures {
         let room = self.registry.model.chunk_size as usize;
         Captures::new(self.crew.handles().to_vec(), self.publisher.pointer(), room)
+    }
+
+    /// Who ends connections.
+    fn killer(&self) -> Killer {
+        Killer::new(self.publisher.pointer(), self.crew.handles().to_vec())
     }
 
     /// Where the API's answers come from: everything that can be listed, as it is then.
