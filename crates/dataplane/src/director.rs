@@ -308,14 +308,15 @@ impl Director {
 
     /// Counts a connection that was made in `state`.
     pub fn opened(&self, server: ServerId, state: u8) {
-        self.server(server).opens(active(state));
-        self.half_open.0.fetch_add(half_open(state), Ordering::Relaxed);
+        self.opens(server, state);
+        self.server(server).made();
     }
 
-    /// Takes [`Director::opened`] back: the table refused the connection.
-    pub fn not_opened(&self, server: ServerId, state: u8) {
-        self.server(server).did_not_open();
-        self.closed(server, state);
+    /// Counts a connection that is being made in `state`, until it is [`ServerRecord::made`] or
+    /// [`Director::ended`].
+    pub(crate) fn opens(&self, server: ServerId, state: u8) {
+        self.server(server).opens(active(state));
+        self.half_open.0.fetch_add(half_open(state), Ordering::Relaxed);
     }
 
     /// Counts a connection's change of state.

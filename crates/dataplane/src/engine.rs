@@ -87,14 +87,21 @@ impl Engine {
     /// Runs until it is told to stop.
     pub fn run(mut self) {
         let (mut quiet, mut refused) = (0u32, false);
+        // When the last breath began, if it moved packets.
+        let mut busy = None;
         for breath in 0u64.. {
-            let now = self.clock.tick();
+            let (now, since) = self.clock.read();
+            if let Some(began) = busy {
+                let took = since.saturating_sub(began);
+                self.worker.stats().breath_time.note(took.as_nanos() as u64);
+            }
             self.rings.tick(now);
             if !self.orders.is_empty() && !self.obey() {
                 break;
             }
             let moved = self.worker.breathe(&mut self.rings, now);
             quiet = if moved > 0 { 0 } else { quiet.saturating_add(1) };
+            busy = (moved > 0).then_some(since);
             if breath % LEDGER_EVERY == 0 {
                 self.publish_ledger();
             }

@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use control::file;
 
-use crate::{capture, connections, deny, export, server, service, stats};
+use crate::{apply, capture, connections, deny, export, server, service, stats};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 #[derive(Parser)]
@@ -44,6 +44,16 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "RULES")]
         rules: Option<PathBuf>,
     },
+    /// Put a changed configuration into force while traffic flows: all of it, or nothing.
+    Apply(apply::Apply),
+    /// Short for `xlvs apply` of the daemon's own file, as SIGHUP does it.
+    Reload(apply::Reload),
+    /// Print what `xlvs apply` would change; exit code 0: nothing, 3: something, 1: it is refused.
+    Diff(apply::Diff),
+    /// Keep what `xlvs apply --confirm` put into force.
+    Confirm(apply::Plain),
+    /// Go back to the configuration before; again: to the one before that.
+    Rollback(apply::Plain),
     /// List services and servers of the xlvs that runs here, or its connections.
     List {
         /// Print everything that it tells, as JSON.
@@ -138,6 +148,14 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: export::ExportVerb,
     },
+    /// Print what Prometheus scrapes from the xlvs that runs here.
+    Metrics {
+        /// Only these groups: director, workers, interfaces, services, servers, checks, node_ipvs.
+        #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+        collect: Vec<String>,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Translate what another program has configured.
     Import {
         #[command(subcommand)]
@@ -169,6 +187,9 @@ pub(crate) struct Config {
     /// The configuration.
     #[arg(value_name = "FILE", default_value = "/etc/xlvs/xlvs.yaml")]
     pub(crate) file: PathBuf,
+    /// Which of the file's boxes: this is; its host name if absent.
+    #[arg(long = "box", value_name = "NAME")]
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Args)]

@@ -3,6 +3,7 @@
 //! Exit codes: 0 all is well, 1 it is not, 2 the command line is wrong; [`status`] has more.
 #![forbid(unsafe_code)]
 
+mod apply;
 mod capture;
 mod check;
 mod columns;
@@ -16,6 +17,7 @@ mod import;
 mod ipvsadm;
 mod list;
 mod logger;
+mod metrics;
 mod server;
 mod service;
 mod stats;
@@ -24,9 +26,9 @@ mod status;
 use std::{path::Path, process::ExitCode};
 
 use clap::Parser;
-use control::{daemon::Options, report::Wanted};
+use control::{daemon::Options, origin::Origin, report::Wanted};
 
-use command::{Command, From, SOCKET, Verb};
+use command::{Command, Config, From, SOCKET, Verb};
 use server::ServerVerb;
 
 fn main() -> ExitCode {
@@ -35,9 +37,18 @@ fn main() -> ExitCode {
     }
     match Command::parse().verb {
         Verb::Run { config, rules, state, socket } => {
-            run(&Options { file: config.file, rules, socket: socket.path, state })
+            let Config { file, name } = config;
+            run(&Options { file, name, rules, socket: socket.path, state })
         }
-        Verb::Check { config, live, rules } => check::check(&config.file, live, rules.as_deref()),
+        Verb::Check { config, live, rules } => {
+            let origin = Origin { path: config.file, name: config.name };
+            check::check(origin, live, rules.as_deref())
+        }
+        Verb::Apply(args) => apply::apply(args),
+        Verb::Reload(args) => apply::reload(args),
+        Verb::Diff(args) => apply::diff(args),
+        Verb::Confirm(args) => apply::confirm(args),
+        Verb::Rollback(args) => apply::rollback(args),
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
         Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
         Verb::List { json, connections: true, only, socket } => {
@@ -62,6 +73,7 @@ fn main() -> ExitCode {
         Verb::Conn { verb } => connections::run(verb),
         Verb::Stats(args) => stats::run(args),
         Verb::Export { verb } => export::run(verb),
+        Verb::Metrics { collect, socket } => metrics::metrics(&socket.path, &collect),
         Verb::Status { quorum, interfaces, timeout, json, socket } => {
             let wanted = Wanted { interfaces, quorums: quorum };
             status::status(&socket.path, &wanted, timeout, json)

@@ -28,6 +28,7 @@ mod limits;
 mod listing;
 mod live;
 mod load;
+mod metrics;
 mod modes;
 mod persistence;
 mod policies;
