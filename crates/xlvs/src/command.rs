@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use control::file;
 
-use crate::{apply, connections, deny, export, server, service, stats};
+use crate::{apply, capture, connections, deny, export, server, service, stats};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 #[derive(Parser)]
@@ -99,6 +99,14 @@ pub(crate) enum Verb {
         /// Print each as an object of JSON.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Show packets as they came in and as they left, and what became of them. tcpdump sees none
+    /// of them: XDP takes them before.
+    Capture {
+        #[command(flatten)]
+        packets: Box<capture::Packets>,
         #[command(flatten)]
         socket: Socket,
     },

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod capture;
 mod check;
 mod columns;
 mod command;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Events { follow, after, json, socket } => {
             events::events(&socket.path, after, follow, json)
         }
+        Verb::Capture { packets, socket } => capture::capture(&socket.path, *packets),
         Verb::Server { verb } => server::run(verb),
         Verb::Drain(drain) => server::run(ServerVerb::Drain(drain)),
         Verb::Maint(maint) => server::run(ServerVerb::Maint(maint)),
