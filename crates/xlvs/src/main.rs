@@ -17,7 +17,7 @@ use std::{path::Path, process::ExitCode};
 use clap::Parser;
 use control::{daemon::Options, report::Wanted};
 
-use command::{Command, From, SOCKET, Verb};
+use command::{Command, SOCKET, Verb};
 
 fn main() -> ExitCode {
     if let Some((program, words)) = ipvsadm::called(std::env::args_os()) {
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         }
         Verb::Check { config, live, rules } => check::check(&config.file, live, rules.as_deref()),
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
-        Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
+        Verb::Import { from } => import::import(from),
         Verb::List { json, connections: true, only, socket } => {
             list::connections(&socket.path, json, only)
         }
