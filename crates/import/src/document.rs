@@ -73,6 +73,33 @@ pub(crate) struct Hook {
     pub(crate) notes: Notes,
 }
 
+/// Where `scripts/hooks/mail` is to be copied.
+const MAIL: &str = "/usr/local/lib/xlvs/mail";
+
+impl Hook {
+    /// A mail for each of these events; `place` is where the addresses stand.
+    pub(crate) fn mail(
+        to: &[String],
+        from: Option<&str>,
+        on: Vec<&'static str>,
+        place: &Place,
+    ) -> Self {
+        let mut notes = Notes::default();
+        let text = format!(
+            "mails: copy scripts/hooks/mail of xlvs to {MAIL}; it sends by this box's sendmail or \
+             mail, not by an SMTP server"
+        );
+        notes.say(place, text);
+        let from = from.into_iter().flat_map(|from| ["-f".to_owned(), from.to_owned()]);
+        let argv = std::iter::once(MAIL.to_owned()).chain(from).chain(to.iter().cloned());
+        Self { argv: argv.collect(), on, user: None, at_start: false, notes }
+    }
+
+    fn is_mail(&self) -> bool {
+        self.argv.first().is_some_and(|program| program == MAIL)
+    }
+}
+
 /// Servers that several services share.
 pub(crate) struct Pool {
     pub(crate) name: String,
@@ -133,6 +160,23 @@ impl Document {
             number += 1;
         }
         name
+    }
+
+    /// A mail that all services have alike is the box's.
+    pub(crate) fn lift_mails(&mut self) {
+        let first = self.services.first().into_iter().flat_map(|service| &service.hooks);
+        let Some(mut lifted) = first.clone().find(|hook| hook.is_mail()).cloned() else { return };
+        let (argv, on) = (lifted.argv.clone(), lifted.on.clone());
+        let same = |hook: &Hook| hook.argv == argv && hook.on == on;
+        if !self.services.iter().all(|service| service.hooks.iter().any(same)) {
+            return;
+        }
+        for service in &mut self.services {
+            let (mails, rest) = std::mem::take(&mut service.hooks).into_iter().partition(same);
+            service.hooks = rest;
+            mails.into_iter().for_each(|mail: Hook| lifted.notes.append(mail.notes));
+        }
+        self.hooks.push(lifted);
     }
 
     /// The text and the notes.

@@ -41,7 +41,9 @@ pub fn import(name: &str, text: &str, names: &dyn Resolver, settings: &Settings)
             Ok(command) => command_of(command, line, &place, &mut rows, &mut document),
             Err(refusal) => {
                 let why = refusal.to_string();
-                let why = why.lines().next().unwrap_or("").trim();
+                // Its hint at its help is of no use here.
+                let why = why.lines().find(|line| !line.starts_with("Try "));
+                let why = why.unwrap_or("ipvsadm does not understand it").trim();
                 document.notes.lost(&place, format!("{}: {why}", line.trim()));
             }
         }
@@ -73,8 +75,14 @@ fn command_of(
             Some(row) => row.spec = spec,
             None => notes.lost(place, format!("{line}: there is no such service")),
         },
-        Command::DeleteService(service) => rows.retain(|row| row.spec.service != service),
-        Command::Flush => rows.clear(),
+        Command::DeleteService(service) => {
+            notes.say(place, format!("{line}: what was added before is taken away"));
+            rows.retain(|row| row.spec.service != service);
+        }
+        Command::Flush => {
+            notes.say(place, format!("{line}: what was added before is taken away"));
+            rows.clear();
+        }
         Command::AddServer(service, spec) | Command::EditServer(service, spec) => {
             let Some(row) = row(rows, &service) else {
                 return notes.lost(place, format!("{line}: there is no such service"));
@@ -83,7 +91,8 @@ fn command_of(
             row.servers.push((spec, place.clone()));
         }
         Command::DeleteServer(service, server) => {
-            row(rows, &service).into_iter()
+            row(rows, &service)
+                .into_iter()
                 .for_each(|row| row.servers.retain(|(s, _)| s.server() != server));
         }
         Command::Timeouts(times) => {

@@ -78,8 +78,8 @@ impl Notes {
         match self.0.iter_mut().find(same) {
             Some(known) => {
                 for place in note.places {
-                    if !known.places.contains(&place) {
-                        known.places.push(place);
+                    if let Err(at) = known.places.binary_search(&place) {
+                        known.places.insert(at, place);
                     }
                 }
             }

@@ -77,11 +77,21 @@ pub(crate) fn document(entries: &[Entry]) -> String {
     text
 }
 
-/// A line behind `#`; what would end the line is a blank.
-pub(crate) fn comment(text: &mut String, line: &str, indent: usize) {
-    let clean: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let blank = if clean.is_empty() { "" } else { " " };
-    let _ = writeln!(text, "{:indent$}#{blank}{}", "", clean.trim_end());
+/// A sentence behind `#`, in lines of about a hundred columns; what would end a line is a blank.
+pub(crate) fn comment(text: &mut String, sentence: &str, indent: usize) {
+    let mut line = String::new();
+    let clean: String = sentence.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let first = clean.len() - clean.trim_start().len();
+    for word in clean.split(' ') {
+        if !line.trim().is_empty() && indent + line.chars().count() + word.chars().count() > 98 {
+            let _ = writeln!(text, "{:indent$}#{}", "", line.trim_end());
+            line = " ".repeat(first + 3);
+            line.pop();
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    let _ = writeln!(text, "{:indent$}#{}", "", line.trim_end());
 }
 
 fn write_entry(text: &mut String, entry: &Entry, indent: usize) {

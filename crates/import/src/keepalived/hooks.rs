@@ -6,9 +6,6 @@ use crate::{
     note::{Notes, Place},
 };
 
-/// Where `scripts/hooks/mail` is to be copied.
-const MAIL: &str = "/usr/local/lib/xlvs/mail";
-
 /// The hooks of a virtual server that stands for so many services of LVS. Those for the stop are
 /// the box's.
 pub(super) fn of(
@@ -126,36 +123,12 @@ fn mail(server: &VirtualServer, global: &Global) -> Option<Hook> {
     if on.is_empty() {
         return None;
     }
-    let mut notes = Notes::default();
-    if let Some(place) = &global.mail_place {
-        let text = format!(
-            "mails: copy scripts/hooks/mail of xlvs to {MAIL}; it sends by this box's sendmail or \
-             mail, not by smtp_server"
-        );
-        notes.say(place, text);
-    }
+    let place = global.mail_place.as_ref()?;
+    let mut hook = Hook::mail(&global.mail, global.mail_from.as_deref(), on, place);
     let silent = checked.iter().find(|real| !global.alerts(real.smtp_alert, true));
-    if let (Some(real), true) = (silent, on.contains(&"server")) {
-        notes.lost(&real.place, "smtp_alert of some servers only: mails come for all of a service");
+    if let (Some(real), true) = (silent, hook.on.contains(&"server")) {
+        hook.notes
+            .lost(&real.place, "smtp_alert of some servers only: mails come for all of a service");
     }
-    let from = global.mail_from.iter().flat_map(|from| ["-f".to_owned(), from.clone()]);
-    let argv = std::iter::once(MAIL.to_owned()).chain(from).chain(global.mail.iter().cloned());
-    Some(Hook { argv: argv.collect(), on, user: None, at_start: false, notes })
-}
-
-/// A mail that all services have alike is the box's.
-pub(super) fn lift_mails(document: &mut Document) {
-    let is_mail = |hook: &&Hook| hook.argv.first().is_some_and(|program| program == MAIL);
-    let Some(first) = document.services.first() else { return };
-    let Some(first) = first.hooks.iter().find(is_mail).cloned() else { return };
-    let same = |hook: &Hook| hook.argv == first.argv && hook.on == first.on;
-    if !document.services.iter().all(|service| service.hooks.iter().any(same)) {
-        return;
-    }
-    let mut lifted = first.clone();
-    for service in &mut document.services {
-        service.hooks.iter().filter(|h| same(h)).for_each(|h| lifted.notes.append(h.notes.clone()));
-        service.hooks.retain(|hook| !same(hook));
-    }
-    document.hooks.push(lifted);
+    Some(hook)
 }

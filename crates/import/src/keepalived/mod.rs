@@ -71,7 +71,7 @@ pub fn import(
     }
     global::ssl(&root, &mut notes);
     global::process(&root, &mut notes);
-    hooks::lift_mails(&mut document);
+    document.lift_mails();
     document.timeouts = global.timeouts.clone();
     vrrp::add(&root, &mut document);
     let stripped = strip::strip(&source, &root, &mut notes);

@@ -62,7 +62,7 @@ pub(super) fn add(
             takes.first().map(|(takes, _)| shown(takes)).unwrap_or_default()
         }
     };
-    let health = health(&server, &members, checked, &mut notes);
+    let health = health(&server, &members, checked, !taken.marks.is_empty(), &mut notes);
     let shared = (takes.len() > 1).then(|| {
         let name = pool_name(document, &name);
         document.pools.push(Pool { name: name.clone(), servers: members.clone() });
@@ -237,12 +237,21 @@ fn one_packet(
 }
 
 /// What happens when servers fail.
-fn health(server: &VirtualServer, members: &[Server], checked: bool, notes: &mut Notes) -> Keys {
+fn health(
+    server: &VirtualServer,
+    members: &[Server],
+    checked: bool,
+    marked: bool,
+    notes: &mut Notes,
+) -> Keys {
     let mut keys = Keys::new();
     let inhibits = |real: &Real| real.inhibit.unwrap_or(server.inhibit);
-    let inhibit = server.servers.iter().any(inhibits);
+    let there = |real: &&Real| members.iter().any(|member| member.place == real.place);
+    let inhibit = server.servers.iter().filter(there).any(inhibits);
     if checked {
-        if let Some(other) = server.servers.iter().find(|real| inhibits(real) != inhibit) {
+        if let Some(other) =
+            server.servers.iter().filter(there).find(|real| inhibits(real) != inhibit)
+        {
             let text = "inhibit_on_failure of some servers only: a service has it for all";
             notes.lost(&other.place, text);
         }
@@ -251,7 +260,6 @@ fn health(server: &VirtualServer, members: &[Server], checked: bool, notes: &mut
             keys.push(("existing", Yaml::plain("keep")));
         }
     }
-    let there = |real: &&Real| members.iter().any(|member| member.place == real.place);
     let total: u64 = server.servers.iter().filter(there).map(|real| weight(server, real)).sum();
     let quorum = quorum(server, total, notes);
     if let Some(quorum) = quorum.filter(|quorum| *quorum > 0) {
@@ -261,7 +269,9 @@ fn health(server: &VirtualServer, members: &[Server], checked: bool, notes: &mut
     if hysteresis > 0 {
         keys.push(("hysteresis", Yaml::plain(hysteresis)));
     }
-    if let (Some(place), true) = (&server.ha_suspend, !checked) {
+    if let (Some(place), true) = (&server.ha_suspend, marked) {
+        notes.say(place, "ha_suspend with a fwmark: keepalived clears it");
+    } else if let (Some(place), true) = (&server.ha_suspend, !checked) {
         notes.say(place, "ha_suspend without checkers does nothing");
     }
     keys

@@ -76,6 +76,9 @@ pub(super) fn strip(source: &Source, root: &[Statement], notes: &mut Notes) -> S
         }
         lines.kept.insert(statement.place.clone());
         lines.kept.insert(statement.end().clone());
+        if keyword == "vrrp_sync_group" {
+            lines.sync_group(statement, notes);
+        }
         for inner in statement.statements() {
             lines.inner(keyword, inner, notes);
         }
@@ -124,7 +127,7 @@ impl Lines {
         if of == "global_defs" && global::is_lvs(statement) {
             return self.drop(statement);
         }
-        if of == "vrrp_instance" && keyword == "lvs_sync_daemon_interface" {
+        if of == "vrrp_instance" && keyword.starts_with("lvs_sync_daemon") {
             let text = format!("{}: there is no connection sync", statement.text());
             notes.lost(&statement.place, text);
             return self.drop(statement);
@@ -136,6 +139,28 @@ impl Lines {
         statement.places(&mut |place| {
             self.kept.insert(place.clone());
         });
+    }
+
+    /// keepalived 1.0 had the names of instances without `group { }` around them.
+    fn sync_group(&mut self, statement: &Statement, notes: &mut Notes) {
+        let is_name = |inner: &&Statement| inner.words.len() == 1 && inner.block.is_none();
+        let known = ["smtp_alert", "global_tracking", "sync_group_tracking_weight"];
+        let names = statement.statements().iter().filter(is_name);
+        let names: Vec<_> = names.filter(|name| !known.contains(&name.keyword())).collect();
+        for name in &names {
+            notes.say(
+                &name.place,
+                "names of a vrrp_sync_group stand in group { } since keepalived 1.1",
+            );
+            let mut line = format!("    {}", name.keyword());
+            if names.first().is_some_and(|first| first.place == name.place) {
+                line.insert_str(0, "  group {\n");
+            }
+            if names.last().is_some_and(|last| last.place == name.place) {
+                line.push_str("\n  }");
+            }
+            self.replaced.insert(name.place.clone(), line);
+        }
     }
 
     fn is_dropped(&self, place: &Place) -> bool {

@@ -148,6 +148,9 @@ impl VirtualServer {
                 value::alone(statement, notes);
                 notes.say(&statement.place, "hashed: all services are, in the kernel too");
             }
+            "nat_mask" => {
+                notes.say(&statement.place, "nat_mask: of keepalived 1.1, and nothing since");
+            }
             "persistence_timeout" => self.persistence = persistence(statement, notes),
             "persistence_granularity" => self.granularity = granularity(statement, notes),
             "persistence_engine" => {

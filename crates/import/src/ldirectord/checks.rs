@@ -173,6 +173,14 @@ fn negotiate(real: &Real, key: &Key, all: &Options, notes: &mut Notes) -> Option
         Some((service, place)) => (service.as_str(), place),
         None => (by_port, &real.place),
     };
+    if service != "pgsql" {
+        for (name, place) in all.login.iter().chain(&all.database) {
+            notes.lost(
+                place,
+                format!("login or database {name}: nobody logs in to ask by service = {service}"),
+            );
+        }
+    }
     let request = real.request.as_deref().or(all.request.as_deref());
     let receive = real.receive.as_deref().or(all.receive.as_ref().map(|(text, _)| text.as_str()));
     let kind = |kind: &str| vec![("type", Yaml::plain(kind))];
@@ -210,8 +218,10 @@ fn negotiate(real: &Real, key: &Key, all: &Options, notes: &mut Notes) -> Option
             let text = "service = pgsql: it is asked whether it answers, no query is made";
             notes.lost(place, text);
             let mut keys = kind("postgres");
-            keys.extend(all.login.as_ref().map(|user| ("user", Yaml::text(user.as_str()))));
-            keys.extend(all.database.as_ref().map(|name| ("database", Yaml::text(name.as_str()))));
+            keys.extend(all.login.as_ref().map(|(user, _)| ("user", Yaml::text(user.as_str()))));
+            keys.extend(
+                all.database.as_ref().map(|(name, _)| ("database", Yaml::text(name.as_str()))),
+            );
             keys
         }
         "simpletcp" => {

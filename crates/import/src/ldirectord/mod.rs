@@ -53,6 +53,7 @@ pub fn import(name: &str, text: &str, names: &dyn Resolver, settings: &Settings)
     ];
     document.head.extend(head);
     virtuals.iter().for_each(|virtual_| add(virtual_, &global, names, &mut document));
+    document.lift_mails();
     document.finish(settings)
 }
 
@@ -330,27 +331,10 @@ fn sorry(all: &Options, ipv6: bool, forward: &str, key: &Key, notes: &mut Notes)
     })
 }
 
-/// Where `scripts/hooks/mail` is to be copied.
-const MAIL: &str = "/usr/local/lib/xlvs/mail";
-
 fn hooks(all: &Options, sorry: bool) -> Vec<Hook> {
     let mut hooks = Vec::new();
     if let Some((to, place)) = &all.mail {
-        let mut notes = Notes::default();
-        let text = format!(
-            "mails: copy scripts/hooks/mail of xlvs to {MAIL}; it sends by this box's \
-                            sendmail or mail"
-        );
-        notes.say(place, text);
-        let from = all.mail_from.iter().flat_map(|from| ["-f".to_owned(), from.clone()]);
-        let argv = std::iter::once(MAIL.to_owned()).chain(from).chain(to.iter().cloned());
-        hooks.push(Hook {
-            argv: argv.collect(),
-            on: vec!["server"],
-            user: None,
-            at_start: false,
-            notes,
-        });
+        hooks.push(Hook::mail(to, all.mail_from.as_deref(), vec!["server"], place));
     }
     if let Some((command, place)) = &all.fallback_command {
         let events =
