@@ -131,6 +131,8 @@ pub(crate) enum Takes {
 /// A service.
 pub(crate) struct Service {
     pub(crate) name: String,
+    /// Where it is written.
+    pub(crate) place: Place,
     pub(crate) takes: Takes,
     /// `forward`, `scheduler` and all that is not named below, in the order of the file.
     pub(crate) keys: Keys,
@@ -181,7 +183,10 @@ impl Document {
 
     /// The text and the notes.
     pub(crate) fn finish(mut self, settings: &Settings) -> Imported {
+        self.drop_taken();
         self.drop_own();
+        self.drop_twins();
+        self.lower_quorums();
         let marks = self.marks(settings);
         let mut text = String::new();
         self.head.iter().for_each(|line| yaml::comment(&mut text, line, 0));
@@ -195,6 +200,34 @@ impl Document {
         self.notes.comments().iter().for_each(|line| yaml::comment(&mut text, line, 0));
         text.push_str(&yaml::document(&self.entries(settings, marks)));
         Imported { yaml: text, notes: all }
+    }
+
+    /// What another service takes already.
+    fn drop_taken(&mut self) {
+        let mut taken = BTreeSet::new();
+        let notes = &mut self.notes;
+        let mut once = |what: String, place: &Place| {
+            let new = taken.insert(what.clone());
+            if !new {
+                notes.lost(place, format!("{what}: another service takes it already"));
+            }
+            new
+        };
+        self.services.retain_mut(|service| {
+            let place = service.place.clone();
+            match &mut service.takes {
+                Takes::Listen(listen) => {
+                    listen.retain(|one| once(one.clone(), &place));
+                    !listen.is_empty()
+                }
+                Takes::Mark { mark, ipv6 } => once(format!("mark {mark}, IPv6 {ipv6}"), &place),
+            }
+        });
+        let used = |pool: &Pool| {
+            let of = |service: &Service| matches!(&service.servers, Servers::Pool(name) if *name == pool.name);
+            self.services.iter().any(of)
+        };
+        self.pools.retain(used);
     }
 
     /// A server that is a VIP here gets its packets from itself: xlvs refuses it.
@@ -228,6 +261,57 @@ impl Document {
                 servers.retain(&mut stays);
             }
             service.sorry = service.sorry.take().filter(&mut stays);
+        }
+    }
+
+    /// A server without a port is the same as one with the service's.
+    fn drop_twins(&mut self) {
+        let ports = |takes: &Takes| -> Vec<u16> {
+            let Takes::Listen(listen) = takes else { return vec![0] };
+            let port = |text: &String| {
+                let (endpoint, _) = text.rsplit_once('/')?;
+                endpoint.rsplit_once(':')?.1.parse().ok()
+            };
+            listen.iter().filter_map(port).collect()
+        };
+        for pool in &mut self.pools {
+            let of = |service: &&Service| matches!(&service.servers, Servers::Pool(name) if *name == pool.name);
+            let ports: Vec<u16> =
+                self.services.iter().filter(of).flat_map(|service| ports(&service.takes)).collect();
+            twins(&mut pool.servers, &ports, &mut self.notes);
+        }
+        for service in &mut self.services {
+            let ports = ports(&service.takes);
+            if let Servers::Here(servers) = &mut service.servers {
+                twins(servers, &ports, &mut self.notes);
+            }
+        }
+    }
+
+    /// A quorum that servers, after some are not there, cannot reach.
+    fn lower_quorums(&mut self) {
+        for service in &mut self.services {
+            let servers = match &service.servers {
+                Servers::Here(servers) => servers.as_slice(),
+                Servers::Pool(name) => {
+                    let pool = self.pools.iter().find(|pool| pool.name == *name);
+                    pool.map_or(&[][..], |pool| pool.servers.as_slice())
+                }
+            };
+            let total: u64 = servers.iter().map(|s| number(&s.keys, "weight").unwrap_or(1)).sum();
+            let Some(quorum) = number(&service.keys, "quorum").filter(|n| *n > total) else {
+                continue;
+            };
+            if let Some(server) = servers.first() {
+                let text = format!(
+                    "quorum {quorum} is more than the weights of the servers that are left"
+                );
+                service.notes.lost(&server.place, text);
+            }
+            service.keys.retain(|(key, _)| !matches!(*key, "quorum" | "hysteresis"));
+            if total > 0 {
+                service.keys.push(("quorum", Yaml::plain(total)));
+            }
         }
     }
 
@@ -308,6 +392,29 @@ impl Document {
         all.0.sort_by(|one, other| one.places.first().cmp(&other.places.first()));
         all.0
     }
+}
+
+fn number(keys: &Keys, name: &str) -> Option<u64> {
+    let value = keys.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
+    let Some(Yaml::Plain(text)) = value else { return None };
+    text.parse().ok()
+}
+
+/// Drops servers that are another one with one of these ports for theirs.
+fn twins(servers: &mut Vec<Server>, ports: &[u16], notes: &mut Notes) {
+    let mut seen = BTreeSet::new();
+    servers.retain(|server| {
+        let own = |port: &u16| (server.address, server.port.unwrap_or(*port));
+        let all: Vec<_> = ports.iter().map(own).collect();
+        if all.iter().any(|one| seen.contains(one)) {
+            notes.append(server.notes.clone());
+            let text = format!("server {} is there twice, with the service's port", server.address);
+            notes.lost(&server.place, text);
+            return false;
+        }
+        seen.extend(all);
+        true
+    });
 }
 
 /// Checks that all servers have are the service's.

@@ -166,6 +166,7 @@ fn add(row: Row, document: &mut Document) {
     }
     document.services.push(Service {
         name: document.service_name(&name),
+        place: place.clone(),
         takes,
         keys,
         checks: Vec::new(),

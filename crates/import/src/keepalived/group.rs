@@ -12,6 +12,8 @@ use crate::{
 pub(super) struct Group {
     pub(super) name: String,
     pub(super) place: Place,
+    /// As it is written.
+    pub(super) text: String,
     /// An address without a port takes all ports.
     pub(super) listens: Vec<(IpAddr, Option<u16>)>,
     /// With the family, if it is said.
@@ -34,6 +36,7 @@ fn group(statement: &Statement, notes: &mut Notes) -> Option<Group> {
     let mut group = Group {
         name: name.to_owned(),
         place: statement.place.clone(),
+        text: statement.text(),
         listens: Vec::new(),
         marks: Vec::new(),
     };

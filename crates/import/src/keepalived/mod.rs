@@ -64,10 +64,7 @@ pub fn import(
         service::add(virtual_server, &groups, &global, &mut document);
     }
     for group in groups.iter().filter(|group| !seen.contains(&group.name)) {
-        notes.say(
-            &group.place,
-            format!("virtual_server_group {}: no virtual_server uses it", group.name),
-        );
+        notes.say(&group.place, format!("no virtual_server uses it: {}", group.text));
     }
     global::ssl(&root, &mut notes);
     global::process(&root, &mut notes);

@@ -86,6 +86,7 @@ pub(super) fn add(
         }
         document.services.push(Service {
             name: document.service_name(&name),
+            place: server.place.clone(),
             takes,
             keys,
             checks: checks.clone(),

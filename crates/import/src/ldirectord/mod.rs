@@ -154,6 +154,7 @@ fn add(written: &Virtual, global: &Options, names: &dyn Resolver, document: &mut
     let hooks = hooks(&all, sorry.is_some());
     document.services.push(Service {
         name: document.service_name(&name),
+        place: head.place.clone(),
         takes,
         keys,
         checks: service_checks,
