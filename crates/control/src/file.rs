@@ -14,6 +14,7 @@ mod hook;
 mod limits;
 mod lvs;
 mod mark;
+mod metrics;
 mod persistence;
 mod program;
 mod scalar;
@@ -32,6 +33,7 @@ pub use health::Health;
 pub use hook::Hook;
 pub use lvs::{Lifecycle, Lvs};
 pub use mark::Mark;
+pub use metrics::Metrics;
 pub use persistence::Persistence;
 pub use scalar::Mask;
 pub use scheduler::Scheduler;
@@ -51,6 +53,13 @@ use crate::{
 /// It is none, with the remedy.
 pub fn duration(text: &str) -> Result<Duration, String> {
     scalar::duration(text).map_err(|wrong| format!("{}; {}", wrong.sentence, wrong.remedy))
+}
+
+/// A word, or a list of them, at the top of the file.
+pub fn words(value: &Marked, key: &str, faults: &mut Vec<Fault>) -> Vec<Put<String>> {
+    let items = Cursor::below(value, key).one_or_more(faults);
+    let word = |text: &str| Ok(text.to_owned());
+    items.iter().filter_map(|item| item.read(faults, word)).collect()
 }
 
 /// The file.
@@ -81,6 +90,8 @@ pub struct File {
     /// `stop_grace`. Zero unless given: a stop is immediate, since waiting only helps where
     /// managed VIPs are withdrawn first, and for how long depends on the network around.
     pub stop_grace: Duration,
+    /// `autoreload`.
+    pub autoreload: bool,
     /// `chunk_size`.
     pub chunk_size: u32,
     /// `vips`.
@@ -93,6 +104,8 @@ pub struct File {
     pub checks: Vec<(Put<String>, Check)>,
     /// `hooks`.
     pub hooks: Vec<Hook>,
+    /// `metrics`.
+    pub metrics: Metrics,
     /// `pools`.
     pub pools: Vec<Pool>,
     /// `marks`.
@@ -146,7 +159,7 @@ pub struct Pool {
 /// Decodes the tree. `None` if not even the top is a mapping; every fault is in `faults`.
 pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
     let Some(tree) = tree.filter(|tree| !tree.is_null()) else {
-        let spot = Spot { place: Place { line: 1, column: 1 }, path: String::new() };
+        let spot = Spot { place: Place { file: 0, line: 1, column: 1 }, path: String::new() };
         faults.push(spot.fault("the file is empty", "write version: 1, interfaces: and services:"));
         return None;
     };
@@ -186,6 +199,7 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             faults,
         ),
         stop_grace: stop_grace(&mut keys, faults),
+        autoreload: keys.take("autoreload").and_then(|at| at.truth(faults)).unwrap_or(false),
         chunk_size: chunk_size(&mut keys, faults),
         vips: list(keys.take("vips"), faults, vip),
         local_addresses: named(keys.take("local_addresses"), faults, local_group),
@@ -196,6 +210,7 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             (name, check::check(at, faults))
         }),
         hooks: list(keys.take("hooks"), faults, hook::hook),
+        metrics: metrics::metrics(&mut keys, faults),
         pools: named(keys.take("pools"), faults, |name, at, faults| Pool {
             name,
             servers: server::servers(at, faults),
@@ -207,6 +222,10 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             service::service,
         ),
     };
+    // Those are for `origin`, which has taken them; here they are known.
+    for key in ["include", "boxes"] {
+        keys.take(key);
+    }
     keys.finish(faults, |key| key.starts_with("x-"));
     Some(file)
 }

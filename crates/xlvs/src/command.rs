@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use control::file;
 
-use crate::list;
+use crate::{apply, connections, deny, export, server, service, stats};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 #[derive(Parser)]
@@ -26,6 +26,9 @@ pub(crate) enum Verb {
         /// /etc/sysconfig/ipvsadm (Red Hat), to the configuration: all of them or none.
         #[arg(long, value_name = "RULES")]
         rules: Option<PathBuf>,
+        /// Where is kept what operators order while it runs: drained servers, denied sources.
+        #[arg(long, value_name = "DIR", default_value = STATE)]
+        state: PathBuf,
         #[command(flatten)]
         socket: Socket,
     },
@@ -41,6 +44,16 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "RULES")]
         rules: Option<PathBuf>,
     },
+    /// Put a changed configuration into force while traffic flows: all of it, or nothing.
+    Apply(apply::Apply),
+    /// Short for `xlvs apply` of the daemon's own file, as SIGHUP does it.
+    Reload(apply::Reload),
+    /// Print what `xlvs apply` would change; exit code 0: nothing, 3: something, 1: it is refused.
+    Diff(apply::Diff),
+    /// Keep what `xlvs apply --confirm` put into force.
+    Confirm(apply::Plain),
+    /// Go back to the configuration before; again: to the one before that.
+    Rollback(apply::Plain),
     /// List services and servers of the xlvs that runs here, or its connections.
     List {
         /// Print everything that it tells, as JSON.
@@ -51,7 +64,7 @@ pub(crate) enum Verb {
         #[arg(long)]
         connections: bool,
         #[command(flatten)]
-        only: list::Only,
+        only: connections::Only,
         #[command(flatten)]
         socket: Socket,
     },
@@ -86,6 +99,52 @@ pub(crate) enum Verb {
         /// Print each as an object of JSON.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Drain servers, put them into maintenance, weigh them; list and show them.
+    Server {
+        #[command(subcommand)]
+        verb: server::ServerVerb,
+    },
+    /// Short for `xlvs server drain`: no new connections, those they have go on.
+    Drain(server::Drain),
+    /// Short for `xlvs server maint`: out as if they were down, and not asked.
+    Maint(server::Maint),
+    /// Short for `xlvs server ready`: drain and maintenance are over.
+    Ready(server::Ready),
+    /// Short for `xlvs server weight`: SERVER... WEIGHT, or SERVER... file.
+    Weight(server::Weight),
+    /// List and show services.
+    Service {
+        #[command(subcommand)]
+        verb: service::ServiceVerb,
+    },
+    /// Tell how servers and their checks are, and why.
+    Health(service::Which),
+    /// Deny sources for a while, in front of `access:` of the file.
+    Deny {
+        #[command(subcommand)]
+        verb: deny::DenyVerb,
+    },
+    /// List, count and end connections.
+    #[command(visible_alias = "connection")]
+    Conn {
+        #[command(subcommand)]
+        verb: connections::ConnVerb,
+    },
+    /// Print what passed each service and server, or passes a second.
+    Stats(stats::StatsArgs),
+    /// Print the running services as a file.
+    Export {
+        #[command(subcommand)]
+        verb: export::ExportVerb,
+    },
+    /// Print what Prometheus scrapes from the xlvs that runs here.
+    Metrics {
+        /// Only these groups: director, workers, interfaces, services, servers, checks, node_ipvs.
+        #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+        collect: Vec<String>,
         #[command(flatten)]
         socket: Socket,
     },
@@ -168,6 +227,9 @@ pub(crate) struct Config {
     /// The configuration.
     #[arg(value_name = "FILE", default_value = "/etc/xlvs/xlvs.yaml")]
     pub(crate) file: PathBuf,
+    /// Which of the file's boxes: this is; its host name if absent.
+    #[arg(long = "box", value_name = "NAME")]
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Args)]
@@ -179,3 +241,6 @@ pub(crate) struct Socket {
 
 /// Where the daemon's socket is, unless the operator says otherwise.
 pub(crate) const SOCKET: &str = "/run/xlvs/xlvs.sock";
+
+/// Where is kept what operators order, unless they say otherwise.
+const STATE: &str = "/var/lib/xlvs";
