@@ -68,6 +68,8 @@ pub(crate) enum Verb {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Watch it: rates, connections, health, workers, drops, each second; drain servers.
+    Top(crate::top::Top),
     /// Say whether the xlvs that runs here is well; the exit code is fit for a track_script of
     /// keepalived: 0 well, 3 no daemon, 4 no answer in time, 5 stopping, 6 a worker does not
     /// answer, 7 an interface does not forward, 8 a service below its quorum (--quorum), 1 it

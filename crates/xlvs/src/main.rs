@@ -21,6 +21,7 @@ mod server;
 mod service;
 mod stats;
 mod status;
+mod top;
 
 use std::{path::Path, process::ExitCode};
 
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Confirm(args) => apply::confirm(args),
         Verb::Rollback(args) => apply::rollback(args),
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
+        Verb::Top(args) => top::top(args),
         Verb::Import { from } => import::import(from),
         Verb::List { json, connections: true, only, socket } => {
             connections::connections(&socket.path, json, only)
