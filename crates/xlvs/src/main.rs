@@ -22,13 +22,14 @@ mod server;
 mod service;
 mod stats;
 mod status;
+mod top;
 
 use std::{path::Path, process::ExitCode};
 
 use clap::Parser;
 use control::{daemon::Options, origin::Origin, report::Wanted};
 
-use command::{Command, Config, From, SOCKET, Verb};
+use command::{Command, Config, SOCKET, Verb};
 use server::ServerVerb;
 
 fn main() -> ExitCode {
@@ -50,7 +51,8 @@ fn main() -> ExitCode {
         Verb::Confirm(args) => apply::confirm(args),
         Verb::Rollback(args) => apply::rollback(args),
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
-        Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
+        Verb::Top(args) => top::top(args),
+        Verb::Import { from } => import::import(from),
         Verb::List { json, connections: true, only, socket } => {
             connections::connections(&socket.path, json, only)
         }
