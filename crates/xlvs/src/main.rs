@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod capture;
 mod check;
 mod columns;
 mod command;
@@ -21,13 +22,14 @@ mod server;
 mod service;
 mod stats;
 mod status;
+mod top;
 
 use std::{path::Path, process::ExitCode};
 
 use clap::Parser;
 use control::{daemon::Options, origin::Origin, report::Wanted};
 
-use command::{Command, Config, From, SOCKET, Verb};
+use command::{Command, Config, SOCKET, Verb};
 use server::ServerVerb;
 
 fn main() -> ExitCode {
@@ -49,7 +51,8 @@ fn main() -> ExitCode {
         Verb::Confirm(args) => apply::confirm(args),
         Verb::Rollback(args) => apply::rollback(args),
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
-        Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
+        Verb::Top(args) => top::top(args),
+        Verb::Import { from } => import::import(from),
         Verb::List { json, connections: true, only, socket } => {
             connections::connections(&socket.path, json, only)
         }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Verb::Events { follow, after, json, socket } => {
             events::events(&socket.path, after, follow, json)
         }
+        Verb::Capture { packets, socket } => capture::capture(&socket.path, *packets),
         Verb::Server { verb } => server::run(verb),
         Verb::Drain(drain) => server::run(ServerVerb::Drain(drain)),
         Verb::Maint(maint) => server::run(ServerVerb::Maint(maint)),

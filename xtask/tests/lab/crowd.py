@@ -9,7 +9,8 @@ import signal
 import socket
 import sys
 
-resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
+_, MOST = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (MOST, MOST))
 
 
 def serve(port):

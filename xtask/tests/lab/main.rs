@@ -8,9 +8,11 @@
 mod access;
 mod bird;
 mod caches;
+mod capture;
 mod changes;
 mod checks;
 mod churn;
+mod connection_log;
 mod expiry;
 mod failing;
 mod faults;
@@ -38,6 +40,7 @@ mod steady;
 mod stopping;
 mod tcp;
 mod through;
+mod verbs;
 mod vips;
 mod vrrp;
 

@@ -54,6 +54,7 @@ use tokio::sync::mpsc;
 use crate::{
     api,
     compile::ServerKey,
+    connection_log::{LogError, Logger},
     event::Chronicle,
     fault::Faults,
     front::{self, RulesError},
@@ -135,6 +136,9 @@ pub enum StartError {
     /// A managed VIP.
     #[error("{0}")]
     Vip(#[from] AddressError),
+    /// The connection log.
+    #[error("{0}")]
+    ConnectionLog(#[from] LogError),
     /// A thread could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
@@ -241,6 +245,8 @@ struct Daemon {
     /// What happened lately.
     chronicle: Arc<Chronicle>,
     hooks: Hooks,
+    /// Writes the connection log, if there is one.
+    logger: Option<Logger>,
 }
 
 async fn start(
@@ -252,6 +258,8 @@ async fn start(
     let memory = memory::Memory::beside(endpoint.path());
     registry.board.recall(memory.read());
     let services = registry.compile(&Services::default());
+    // What was ordered in an earlier run is no news.
+    drop(registry.board.rested());
     let hooks = Hooks::start(&registry.model.hooks).map_err(StartError::Thread)?;
     let model = &registry.model;
     let tap = Arc::new(open_tap(model)?);
@@ -284,6 +292,9 @@ async fn start(
 
     let (mut ports, pools) = ports::Ports::open(model, &tap)?;
     let crew = workers::Crew::start(model, &director, &publisher, (&tap, probes), pools)?;
+    // Before the first packet.
+    let log = |wanted| Logger::start(wanted, &director, publisher.pointer(), crew.clock);
+    let logger = model.connection_log.as_ref().map(log).transpose()?;
     let matched = ports.fill(&publisher)?;
     ports.attach_all(&crew)?;
 
@@ -315,6 +326,7 @@ async fn start(
         outlook: Arc::default(),
         chronicle: Arc::default(),
         hooks,
+        logger,
     };
     daemon.ask_servers();
     daemon.show();
@@ -370,6 +382,9 @@ impl Daemon {
     fn stop(mut self) {
         self.ports.detach_all();
         self.crew.stop();
+        if let Some(logger) = self.logger {
+            logger.finish();
+        }
         self.hooks.finish(HOOKS_TIME);
         log::info!("stopped");
     }
