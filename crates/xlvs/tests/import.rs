@@ -69,7 +69,7 @@ fn other_programs_files_become_files_that_are_taken() {
     std::fs::create_dir_all(folder.join("conf.d")).unwrap();
     std::fs::write(
         folder.join("marks"),
-        SAVE.replace("0xb", "0xb").replace("-m recent --set ", ""),
+        SAVE.replace("-m recent --set ", ""),
     )
     .unwrap();
     for case in case::all() {
