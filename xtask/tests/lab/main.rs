@@ -34,6 +34,7 @@ mod realserver;
 mod refusals;
 mod steady;
 mod stopping;
+mod supervised;
 mod tcp;
 mod through;
 mod vips;

@@ -14,14 +14,17 @@ mod matched;
 mod memory;
 mod pins;
 mod ports;
+pub(crate) mod privileges;
 mod probes;
 mod publish;
 mod signals;
+mod supervisor;
 mod tell;
 mod watch;
 mod workers;
 
 pub(crate) use pins::PINS;
+use privileges::Task;
 
 use std::{
     io,
@@ -132,6 +135,8 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`]; then nothing stays attached.
 pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
+    // Before the file is read: at a reload it is read with no more than control keeps.
+    privileges::limit(Task::Start);
     let model = load::load(&options.file, Some(&live::surroundings()?))?;
     log::info!("{}: {} services", options.file.display(), model.services.len());
     let mut registry = Registry::new(model);
@@ -147,6 +152,7 @@ pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
     }
     let endpoint = api::Endpoint::bind(&options.socket)?;
     look_at_the_box(&registry.model)?;
+    privileges::bound(&registry.model);
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -193,6 +199,8 @@ struct Daemon {
     /// What happened lately.
     chronicle: Arc<Chronicle>,
     hooks: Hooks,
+    /// systemd.
+    supervisor: supervisor::Supervisor,
 }
 
 async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), StartError> {
@@ -200,15 +208,18 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
     let memory = memory::Memory::beside(endpoint.path());
     registry.board.recall(memory.read());
     let services = registry.compile(&Services::default());
-    let hooks = Hooks::start(&registry.model.hooks).map_err(StartError::Thread)?;
     let model = &registry.model;
     let tap = Arc::new(open_tap(model)?);
     let (resolve, resolve_requests) = crossbeam_channel::bounded(256);
     let director = Arc::new(director(model, resolve)?);
     director.prepare(&services);
     let probes = probes::open(&model.probe_sources, &director)?;
+    // The namespace stands: what comes now needs no more than control keeps.
+    privileges::limit(Task::Control);
+    let hooks = Hooks::start(&model.hooks).map_err(StartError::Thread)?;
     let way = probes.as_ref().map(probes::Probes::way);
-    let (health, found) = Runner::start(Net::new(way)).map_err(StartError::Thread)?;
+    let limit = || privileges::limit(Task::Health);
+    let (health, found) = Runner::start(Net::new(way), limit).map_err(StartError::Thread)?;
 
     let settings = topology::Settings {
         interfaces: model.interfaces.iter().map(|interface| interface.name.clone()).collect(),
@@ -234,6 +245,7 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
     let crew = workers::Crew::start(model, &director, &publisher, (&tap, probes), pools)?;
     let matched = ports.fill(&publisher)?;
     ports.attach_all(&crew)?;
+    let supervisor = supervisor::Supervisor::start(crew.handles())?;
 
     let (ask, asked) = mpsc::channel(1024);
     let mut daemon = Daemon {
@@ -255,6 +267,7 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
         outlook: Arc::default(),
         chronicle: Arc::default(),
         hooks,
+        supervisor,
     };
     daemon.ask_servers();
     daemon.show();
