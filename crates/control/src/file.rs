@@ -14,6 +14,7 @@ mod hook;
 mod limits;
 mod lvs;
 mod mark;
+mod metrics;
 mod persistence;
 mod program;
 mod scalar;
@@ -32,6 +33,7 @@ pub use health::Health;
 pub use hook::Hook;
 pub use lvs::{Lifecycle, Lvs};
 pub use mark::Mark;
+pub use metrics::Metrics;
 pub use persistence::Persistence;
 pub use scalar::Mask;
 pub use scheduler::Scheduler;
@@ -51,6 +53,13 @@ use crate::{
 /// It is none, with the remedy.
 pub fn duration(text: &str) -> Result<Duration, String> {
     scalar::duration(text).map_err(|wrong| format!("{}; {}", wrong.sentence, wrong.remedy))
+}
+
+/// A word, or a list of them, at the top of the file.
+pub fn words(value: &Marked, key: &str, faults: &mut Vec<Fault>) -> Vec<Put<String>> {
+    let items = Cursor::below(value, key).one_or_more(faults);
+    let word = |text: &str| Ok(text.to_owned());
+    items.iter().filter_map(|item| item.read(faults, word)).collect()
 }
 
 /// The file.
@@ -93,6 +102,8 @@ pub struct File {
     pub checks: Vec<(Put<String>, Check)>,
     /// `hooks`.
     pub hooks: Vec<Hook>,
+    /// `metrics`.
+    pub metrics: Metrics,
     /// `pools`.
     pub pools: Vec<Pool>,
     /// `marks`.
@@ -146,7 +157,7 @@ pub struct Pool {
 /// Decodes the tree. `None` if not even the top is a mapping; every fault is in `faults`.
 pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
     let Some(tree) = tree.filter(|tree| !tree.is_null()) else {
-        let spot = Spot { place: Place { line: 1, column: 1 }, path: String::new() };
+        let spot = Spot { place: Place { file: 0, line: 1, column: 1 }, path: String::new() };
         faults.push(spot.fault("the file is empty", "write version: 1, interfaces: and services:"));
         return None;
     };
@@ -196,6 +207,7 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             (name, check::check(at, faults))
         }),
         hooks: list(keys.take("hooks"), faults, hook::hook),
+        metrics: metrics::metrics(&mut keys, faults),
         pools: named(keys.take("pools"), faults, |name, at, faults| Pool {
             name,
             servers: server::servers(at, faults),
@@ -207,6 +219,10 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             service::service,
         ),
     };
+    // Those are for `origin`, which has taken them; here they are known.
+    for key in ["include", "boxes"] {
+        keys.take(key);
+    }
     keys.finish(faults, |key| key.starts_with("x-"));
     Some(file)
 }

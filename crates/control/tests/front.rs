@@ -10,3 +10,5 @@ mod registry;
 mod rules;
 #[path = "front/stage.rs"]
 mod stage;
+#[path = "front/totals.rs"]
+mod totals;

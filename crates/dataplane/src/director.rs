@@ -272,9 +272,11 @@ impl Director {
         let joined = admission.joined(wanted);
         for candidate in &admission.candidates {
             let record = self.server(candidate.id);
-            let weighted = candidate.weight > 0 && !candidate.drained;
+            let known = services.servers.get(candidate.id as usize).and_then(Option::as_ref);
+            let sends_away = candidate.drained && !known.is_some_and(|server| server.keeps_clients);
+            let weighted = candidate.weight > 0 && !sends_away;
             record.set_standing(Standing { up: candidate.up, weighted });
-            if let Some(Some(server)) = services.servers.get(candidate.id as usize) {
+            if let Some(server) = known {
                 record.limit(server.upper, server.lower, services.settings.compat_lvs);
             }
             match service.policy.on_join {
@@ -292,14 +294,15 @@ impl Director {
 
     /// Counts a connection that was made in `state`.
     pub fn opened(&self, server: ServerId, state: u8) {
-        self.server(server).opens(active(state));
-        self.half_open.0.fetch_add(half_open(state), Ordering::Relaxed);
+        self.opens(server, state);
+        self.server(server).made();
     }
 
-    /// Takes [`Director::opened`] back: the table refused the connection.
-    pub fn not_opened(&self, server: ServerId, state: u8) {
-        self.server(server).did_not_open();
-        self.closed(server, state);
+    /// Counts a connection that is being made in `state`, until it is [`ServerRecord::made`] or
+    /// [`Director::ended`].
+    pub(crate) fn opens(&self, server: ServerId, state: u8) {
+        self.server(server).opens(active(state));
+        self.half_open.0.fetch_add(half_open(state), Ordering::Relaxed);
     }
 
     /// Counts a connection's change of state.

@@ -28,6 +28,7 @@ pub mod gone;
 pub mod icmp;
 pub mod ids;
 pub mod io;
+pub mod kill;
 pub mod limiter;
 pub mod lookup;
 pub mod mark;

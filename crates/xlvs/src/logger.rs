@@ -33,7 +33,8 @@ struct DaemonLog {
 
 impl DaemonLog {
     fn write(&self, record: &Record<'_>) {
-        let kept = self.journal.as_ref().is_some_and(|journal| journal.journal_send(record).is_ok());
+        let kept =
+            self.journal.as_ref().is_some_and(|journal| journal.journal_send(record).is_ok());
         // A journald that is gone loses nothing: stderr still has a reader, or none ever had.
         if !kept {
             self.lines.log(record);
@@ -62,7 +63,9 @@ impl Log for DaemonLog {
                 let module = record.module_path();
                 self.write(
                     &Record::builder()
-                        .args(format_args!("the last line came {times} times more since it was told"))
+                        .args(format_args!(
+                            "the last line came {times} times more since it was told"
+                        ))
                         .level(record.level())
                         .target(record.target())
                         .module_path(module)

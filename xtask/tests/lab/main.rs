@@ -26,6 +26,7 @@ mod limits;
 mod listing;
 mod live;
 mod load;
+mod metrics;
 mod modes;
 mod persistence;
 mod policies;

@@ -12,6 +12,8 @@ mod health;
 mod hints;
 mod matched;
 mod memory;
+mod notes;
+mod orders;
 mod pins;
 mod ports;
 pub(crate) mod privileges;
@@ -30,8 +32,8 @@ use std::{
     io,
     net::IpAddr,
     path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant, SystemTime},
 };
 
 use ::health::{
@@ -46,12 +48,13 @@ use dataplane::{
     snapshot::Services,
     topology::PortId,
 };
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use ipvsadm::Resolver;
 use tokio::sync::mpsc;
 
 use crate::{
     api,
+    compile::ServerKey,
     event::Chronicle,
     fault::Faults,
     front::{self, RulesError},
@@ -61,10 +64,10 @@ use crate::{
         sysctl::{self, SysctlError},
     },
     live::{self, LiveError, Severity},
-    load,
+    load, metrics,
     model::{Model, Vip},
     registry::Registry,
-    report::Outlook,
+    report::{Outlook, Reloads},
     topology::{self, Mirror, MirrorError, Request},
 };
 
@@ -77,6 +80,8 @@ pub struct Options {
     pub rules: Option<PathBuf>,
     /// Where the API listens.
     pub socket: PathBuf,
+    /// Where is kept what operators ordered.
+    pub state: PathBuf,
 }
 
 /// Why the daemon did not start, or could not go on; each sentence names the place and the remedy.
@@ -100,6 +105,9 @@ pub enum StartError {
     /// The API socket.
     #[error("{0}")]
     Api(#[from] api::ApiError),
+    /// An address for scrapers.
+    #[error("{0}")]
+    Metrics(#[from] metrics::ListenError),
     /// The TAP for packets that go back to the kernel.
     #[error(
         "cannot make the TAP device for punted packets: {0}; load the tun driver (modprobe tun) and grant CAP_NET_ADMIN"
@@ -151,13 +159,33 @@ pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
         log::info!("{}: {more} services more", rules.display());
     }
     let endpoint = api::Endpoint::bind(&options.socket)?;
+    let notes = notes::Notes::within(&options.state, &options.socket);
+    recall(&mut registry, &notes);
+    let metrics = metrics::Bound::bind(&registry.model.metrics.listen)?;
     look_at_the_box(&registry.model)?;
     privileges::bound(&registry.model);
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::Runtime)?
-        .block_on(start(registry, endpoint))
+        .block_on(start(registry, endpoint, (metrics, notes)))
+}
+
+/// What operators ordered in an earlier run holds again, but for what the file says otherwise by now.
+fn recall(registry: &mut Registry, notes: &notes::Notes) {
+    let noted = notes.read();
+    registry.overrides = noted.servers;
+    registry.denials = noted.denied;
+    registry.denials.expire(SystemTime::now());
+    let settled = registry.overrides.settle(&registry.model, &registry.model);
+    for one in &settled {
+        log::info!("{one}");
+    }
+    if !settled.is_empty()
+        && let Err(warning) = notes.write(&registry.overrides, &registry.denials)
+    {
+        log::error!("{warning}");
+    }
 }
 
 /// Refuses a box on which xlvs cannot run, before anything is touched.
@@ -177,6 +205,7 @@ struct Daemon {
     /// What the mirror of the kernel is asked.
     ask: mpsc::Sender<Request>,
     started: Instant,
+    started_at: SystemTime,
     director: Arc<Director>,
     publisher: publish::Publisher,
     crew: workers::Crew,
@@ -188,12 +217,22 @@ struct Daemon {
     /// What it finds, until it is published.
     found: mpsc::UnboundedReceiver<Event>,
     memory: memory::Memory,
+    /// Where is kept what operators ordered.
+    notes: notes::Notes,
+    /// Why servers' administrative states changed, until that is told.
+    reasons: HashMap<ServerKey, String>,
     /// Managed VIPs that are taken away for want of servers.
     withdrawn: HashSet<IpAddr>,
     /// What the checks knew when they were asked last.
     checked: Arc<ArcSwap<Report>>,
     /// It was told to stop.
     stopping: bool,
+    /// What became of changed configurations.
+    reloads: Reloads,
+    /// `metrics.node_ipvs`, for who answers scrapers.
+    node_ipvs: Arc<AtomicBool>,
+    /// `metrics.listen`, once it is served.
+    listeners: Option<metrics::Listeners>,
     /// What listings tell of what was decided.
     outlook: Arc<ArcSwap<Outlook>>,
     /// What happened lately.
@@ -203,7 +242,11 @@ struct Daemon {
     supervisor: supervisor::Supervisor,
 }
 
-async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), StartError> {
+async fn start(
+    mut registry: Registry,
+    endpoint: api::Endpoint,
+    (metrics, notes): (metrics::Bound, notes::Notes),
+) -> Result<(), StartError> {
     let signals = signals::Signals::listen().map_err(StartError::Runtime)?;
     let memory = memory::Memory::beside(endpoint.path());
     registry.board.recall(memory.read());
@@ -248,10 +291,12 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
     let supervisor = supervisor::Supervisor::start(crew.handles())?;
 
     let (ask, asked) = mpsc::channel(1024);
+    let node_ipvs = model.metrics.node_ipvs;
     let mut daemon = Daemon {
         registry,
         ask: ask.clone(),
         started: Instant::now(),
+        started_at: SystemTime::now(),
         director,
         publisher,
         crew,
@@ -261,9 +306,14 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
         health,
         found,
         memory,
+        notes,
+        reasons: HashMap::new(),
         withdrawn: HashSet::new(),
         checked: Arc::default(),
         stopping: false,
+        reloads: Reloads::begin(SystemTime::now()),
+        node_ipvs: Arc::new(node_ipvs.into()),
+        listeners: None,
         outlook: Arc::default(),
         chronicle: Arc::default(),
         hooks,
@@ -275,7 +325,7 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
     let added = daemon.add_vips().await;
     bridge(resolve_requests, ask)?;
     let result = match added {
-        Ok(()) => daemon.watch(mirror, asked, endpoint, signals).await,
+        Ok(()) => daemon.watch(mirror, asked, (endpoint, metrics), signals).await,
         Err(error) => {
             daemon.ports.give_up();
             Err(error)

@@ -21,6 +21,8 @@ use super::{Daemon, StartError, signals::Signals};
 use crate::{
     api,
     errand::Desk,
+    killer::Killer,
+    metrics,
     registry::Hints,
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
@@ -39,7 +41,7 @@ impl Daemon {
         &mut self,
         mirror: Mirror,
         asked: mpsc::Receiver<Request>,
-        endpoint: api::Endpoint,
+        (endpoint, scraped): (api::Endpoint, metrics::Bound),
         mut signals: Signals,
     ) -> Result<(), StartError> {
         let _ = self.ask.send(self.servers()).await;
@@ -48,7 +50,15 @@ impl Daemon {
             changed.send_replace(Arc::new(topology));
         }));
         let (desk, mut errands) = Desk::open();
+        let scrape = api::metrics(self.exporter());
+        self.listeners = Some(metrics::Listeners::new(scrape.clone(), scraped));
         let router = api::router(self.source())
+            .merge(api::servers::servers(desk.clone()))
+            .merge(api::deny::deny(desk.clone()))
+            .merge(api::stats::stats(desk.clone()))
+            .merge(api::export::export(desk.clone()))
+            .merge(api::connections::connections(desk.clone(), self.killer()))
+            .merge(scrape)
             .merge(api::commands(desk))
             .merge(api::events(Arc::clone(&self.chronicle)));
         let api = tokio::spawn(endpoint.serve(router));
@@ -93,11 +103,13 @@ impl Daemon {
                     self.release().await;
                     self.look_at_checks().await;
                     self.heed_traffic().await;
+                    self.end_orders().await;
                     self.tell_supervisor();
                 }
             }
         };
         api.abort();
+        drop(self.listeners.take());
         if !mirror.is_finished() {
             let _ = self.ask.send(Request::Stop).await;
             let _ = mirror.await;
@@ -168,12 +180,28 @@ impl Daemon {
         Request::Servers { servers, vips: snapshot.services.vips.iter().copied().collect() }
     }
 
+    /// Who ends connections.
+    fn killer(&self) -> Killer {
+        Killer::new(self.publisher.pointer(), self.crew.handles().to_vec())
+    }
+
+    /// What answers scrapers.
+    fn exporter(&self) -> api::Exporter {
+        api::Exporter {
+            source: self.source(),
+            collector: Arc::default(),
+            node_ipvs: Arc::clone(&self.node_ipvs),
+        }
+    }
+
     /// Where the API's answers come from: everything that can be listed, as it is then.
     fn source(&self) -> api::Source {
         let director = Arc::clone(&self.director);
         let snapshots = self.publisher.pointer();
         let (handles, stats) = (self.crew.handles().to_vec(), self.crew.stats());
-        let (started, cores) = (self.started, self.crew.cores.clone());
+        let (started, started_at, clock) = (self.started, self.started_at, self.crew.clock);
+        let (cores, chronicle) = (self.crew.cores.clone(), Arc::clone(&self.chronicle));
+        let odometer = Arc::clone(&self.registry.odometer);
         let interfaces = self.ports.facts();
         let hooks = self.hooks.counter();
         let (checked, outlook) = (Arc::clone(&self.checked), Arc::clone(&self.outlook));
@@ -181,6 +209,8 @@ impl Daemon {
             let (rings, alive) = rings(&snapshots.load(), &handles);
             let facts = Facts {
                 started,
+                started_at,
+                now: clock.tick(),
                 interfaces: interfaces.lock().unwrap_or_else(PoisonError::into_inner).clone(),
                 cores: cores.clone(),
                 rings,
@@ -188,8 +218,19 @@ impl Daemon {
                 health: checked.load_full(),
                 outlook: outlook.load_full(),
                 hooks: hooks(),
+                events: chronicle.counts(),
+                odometer: Arc::clone(&odometer),
             };
-            report::build(&director, &snapshots.load(), &stats, &facts)
+            // An id may get another owner between a look at who has it and at what it counted.
+            let mut snapshot = snapshots.load_full();
+            for _ in 0..LOOKS {
+                let report = report::build(&director, &snapshot, &stats, &facts);
+                let looked = std::mem::replace(&mut snapshot, snapshots.load_full());
+                if looked.generation == snapshot.generation {
+                    return report;
+                }
+            }
+            report::build(&director, &snapshot, &stats, &facts)
         })
     }
 }
@@ -216,6 +257,9 @@ fn rings(snapshot: &Snapshot, handles: &[Handle]) -> (Vec<Ring>, Vec<bool>) {
     rings.sort_by(|a, b| (&a.interface, a.queue).cmp(&(&b.interface, b.queue)));
     (rings, alive)
 }
+
+/// How often a report is made anew because it was overtaken by a publication.
+const LOOKS: usize = 3;
 
 /// How long a worker may take to answer: it looks once a breath.
 const ANSWER_TIME: Duration = Duration::from_millis(400);

@@ -156,6 +156,7 @@ mod tests {
             protocol: Some("tcp".to_owned()),
             mark: None,
             server: Some("[fd00::11]:8080".parse().expect("an address")),
+            source: None,
         };
         let event = Event::new(Kind::Server, subject, "up", "down");
         let reason = "web: {new} HTTP 503".to_owned();
