@@ -3,17 +3,48 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
 use control::file;
 
-use crate::{connections, deny, export, server, service, stats};
+mod groups;
+
+use crate::{connections, deny, export, report, server, service, stats};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
+///
+/// xlvs run forwards, as one YAML file says, until it is told to stop. All other verbs talk to the
+/// xlvs that runs here, over its unix socket, or need none.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "xlvs", version, after_help = EXAMPLES)]
 pub(crate) struct Command {
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+const EXAMPLES: &str = "Examples:
+  xlvs check --live                       is the file right, and does this box suit it?
+  xlvs run                                forward; a service manager usually does this
+  xlvs list                               services, servers, connections, drops
+  xlvs drain web/10.0.2.11:80             no new connections for this server
+  xlvs status && echo well                for scripts: the exit code tells
+  xlvs report --output for-support.tar.gz everything that helps to help, without secrets
+
+`xlvs VERB --help` says more of a verb; man xlvs-VERB says the same.";
+
+/// The whole tree, with its verbs in groups.
+pub(crate) fn tree() -> clap::Command {
+    let tree = Command::command();
+    let verbs = groups::list(&tree);
+    tree.help_template(format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{verbs}Options:\n{{options}}{{after-help}}"
+    ))
+}
+
+/// What the command line says; ends the process if that is nothing.
+pub(crate) fn parse() -> Command {
+    let matches = tree().get_matches();
+    Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
 #[derive(Subcommand)]
@@ -143,6 +174,21 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         from: From,
     },
+    /// Collect what helps to help with this xlvs: versions, the box, its network, the
+    /// configuration, state, counters, events, log; without secrets. Works without a daemon, too.
+    Report(report::ReportArgs),
+    /// Print what completes the words of xlvs in a shell.
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// Which.
+        shell: Shell,
+    },
+    /// Write man pages into a directory, for packages.
+    #[command(hide = true)]
+    Generate {
+        #[command(subcommand)]
+        what: Generate,
+    },
     /// As ipvsadm 1.31, on the xlvs that runs here; also by links named ipvsadm, ipvsadm-save
     /// and ipvsadm-restore. XLVS_SOCKET names another socket.
     #[command(disable_help_flag = true)]
@@ -163,6 +209,21 @@ pub(crate) enum From {
         file: Option<PathBuf>,
     },
 }
+
+#[derive(Subcommand)]
+pub(crate) enum Generate {
+    /// One page for each verb, and xlvs.yaml(5).
+    Man {
+        /// Where to.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+const COMPLETIONS: &str = "Examples:
+  xlvs completions bash >/etc/bash_completion.d/xlvs
+  xlvs completions zsh >/usr/local/share/zsh/site-functions/_xlvs
+  xlvs completions fish >/etc/fish/completions/xlvs.fish";
 
 #[derive(Args)]
 pub(crate) struct Config {

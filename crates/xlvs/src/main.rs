@@ -6,6 +6,7 @@
 mod check;
 mod columns;
 mod command;
+mod completions;
 mod connections;
 mod daemon;
 mod deny;
@@ -15,7 +16,9 @@ mod import;
 mod ipvsadm;
 mod list;
 mod logger;
+mod manual;
 mod metrics;
+mod report;
 mod server;
 mod service;
 mod stats;
@@ -23,17 +26,16 @@ mod status;
 
 use std::{path::Path, process::ExitCode};
 
-use clap::Parser;
 use control::{daemon::Options, report::Wanted};
 
-use command::{Command, From, SOCKET, Verb};
+use command::{From, Generate, SOCKET, Verb};
 use server::ServerVerb;
 
 fn main() -> ExitCode {
     if let Some((program, words)) = ipvsadm::called(std::env::args_os()) {
         return ipvsadm::run(program, &words, SOCKET.into());
     }
-    match Command::parse().verb {
+    match command::parse().verb {
         Verb::Run { config, rules, state, socket } => {
             run(&Options { file: config.file, rules, socket: socket.path, state })
         }
@@ -62,6 +64,9 @@ fn main() -> ExitCode {
         Verb::Stats(args) => stats::run(args),
         Verb::Export { verb } => export::run(verb),
         Verb::Metrics { collect, socket } => metrics::metrics(&socket.path, &collect),
+        Verb::Report(args) => report::report(&args),
+        Verb::Completions { shell } => completions::print(shell),
+        Verb::Generate { what: Generate::Man { directory } } => manual::generate(&directory),
         Verb::Status { quorum, interfaces, timeout, json, socket } => {
             let wanted = Wanted { interfaces, quorums: quorum };
             status::status(&socket.path, &wanted, timeout, json)
