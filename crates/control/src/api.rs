@@ -5,6 +5,7 @@
 //! [`Answer`]. [`events`] streams what happens, [`metrics()`] is for Prometheus. Who may open the socket is who may ask: owner and group.
 
 mod client;
+pub mod config;
 pub mod connections;
 pub mod deny;
 mod events;

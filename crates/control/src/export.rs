@@ -133,6 +133,7 @@ fn top(model: &Model) -> node::Map {
     top.put_some("when_down", drop.then(|| word("drop")));
     let grace = model.stop_grace;
     top.put_some("stop_grace", (!grace.is_zero()).then(|| node::time(grace)));
+    top.put_some("autoreload", model.autoreload.then(|| word(true)));
     top.put_some("vips", list(model.vips.iter().map(vip)).if_any());
     let groups = model.local_groups.iter().filter_map(|group| {
         let ports = group.addresses.first()?.ports.clone();

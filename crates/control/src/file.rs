@@ -90,6 +90,8 @@ pub struct File {
     /// `stop_grace`. Zero unless given: a stop is immediate, since waiting only helps where
     /// managed VIPs are withdrawn first, and for how long depends on the network around.
     pub stop_grace: Duration,
+    /// `autoreload`.
+    pub autoreload: bool,
     /// `chunk_size`.
     pub chunk_size: u32,
     /// `vips`.
@@ -197,6 +199,7 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             faults,
         ),
         stop_grace: stop_grace(&mut keys, faults),
+        autoreload: keys.take("autoreload").and_then(|at| at.truth(faults)).unwrap_or(false),
         chunk_size: chunk_size(&mut keys, faults),
         vips: list(keys.take("vips"), faults, vip),
         local_addresses: named(keys.take("local_addresses"), faults, local_group),

@@ -39,6 +39,8 @@ pub struct Model {
     pub when_down: WhenDown,
     /// How long traffic is still forwarded after managed VIPs were withdrawn on SIGTERM.
     pub stop_grace: Duration,
+    /// The file is applied whenever it changes.
+    pub autoreload: bool,
     /// Octets of one UMEM chunk: 2048 or 4096.
     pub chunk_size: u32,
     /// Who may open connections to any service.

@@ -86,6 +86,15 @@ impl Origin {
         }
     }
 
+    /// The files that [`Origin::texts`] would read, as far as they can be told.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let tree =
+            read(&self.path).ok().and_then(|text| marked::parse(&text.text, &mut Vec::new()));
+        let patterns = tree.map(|tree| patterns(&tree, &mut Vec::new())).unwrap_or_default();
+        let found = patterns.iter().filter_map(|(pattern, _)| found(&self.path, pattern).ok());
+        [self.path.clone()].into_iter().chain(found.flatten()).collect()
+    }
+
     /// Reads and checks it from the disk. `around` adds the checks against this box.
     ///
     /// # Errors

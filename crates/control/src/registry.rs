@@ -118,6 +118,33 @@ impl Registry {
         Room { services, servers, limits: self.model.limits.clone() }
     }
 
+    /// Whether a model has room within `limits:`, beside what was removed and still has connections.
+    ///
+    /// # Errors
+    /// It has not, in words for the operator.
+    pub fn fits(&self, model: &Model) -> Result<(), String> {
+        let (mut services, mut servers) = self.ids.keys();
+        for service in &model.services {
+            services.insert(service.key);
+            servers.extend(service.servers.iter().map(|server| ServerKey::of(service.key, server)));
+            servers.extend(service.health.sorry.iter().map(|s| ServerKey::of(service.key, s)));
+        }
+        let limits = &self.model.limits;
+        let counts = [
+            ("services", services.len(), limits.services),
+            ("servers", servers.len(), limits.servers),
+        ];
+        for (what, count, limit) in counts {
+            if count > limit as usize {
+                return Err(format!(
+                    "{count} {what} with those that were removed and are still remembered, more than \
+                     limits.{what} ({limit}); raise it and restart, or wait until their connections are over"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Slow start: gives the servers that have joined lately their share at `now`, in seconds.
     /// `before` is what the workers read now; nothing joins what was never published. To be
     /// called on everything that is published.

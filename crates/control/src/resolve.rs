@@ -37,6 +37,7 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
         compat: file.compat,
         when_down: file.when_down,
         stop_grace: file.stop_grace,
+        autoreload: file.autoreload,
         chunk_size: file.chunk_size,
         access: file.access.clone(),
         defence: file.lvs.defence,

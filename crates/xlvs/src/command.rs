@@ -9,7 +9,7 @@ use control::file;
 
 mod groups;
 
-use crate::{connections, deny, export, report, server, service, stats};
+use crate::{apply, connections, deny, export, report, server, service, stats};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 ///
@@ -75,6 +75,16 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "RULES")]
         rules: Option<PathBuf>,
     },
+    /// Put a changed configuration into force while traffic flows: all of it, or nothing.
+    Apply(apply::Apply),
+    /// Short for `xlvs apply` of the daemon's own file, as SIGHUP does it.
+    Reload(apply::Reload),
+    /// Print what `xlvs apply` would change; exit code 0: nothing, 3: something, 1: it is refused.
+    Diff(apply::Diff),
+    /// Keep what `xlvs apply --confirm` put into force.
+    Confirm(apply::Plain),
+    /// Go back to the configuration before; again: to the one before that.
+    Rollback(apply::Plain),
     /// List services and servers of the xlvs that runs here, or its connections.
     List {
         /// Print everything that it tells, as JSON.
@@ -230,6 +240,9 @@ pub(crate) struct Config {
     /// The configuration.
     #[arg(value_name = "FILE", default_value = "/etc/xlvs/xlvs.yaml")]
     pub(crate) file: PathBuf,
+    /// Which of the file's boxes: this is; its host name if absent.
+    #[arg(long = "box", value_name = "NAME")]
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Args)]

@@ -7,6 +7,8 @@
 //! Then [`watch`] follows the kernel and the operator until the end, which is the same
 //! backwards.
 
+mod apply;
+mod autoreload;
 mod change;
 mod health;
 mod hints;
@@ -64,8 +66,9 @@ use crate::{
         sysctl::{self, SysctlError},
     },
     live::{self, LiveError, Severity},
-    load, metrics,
+    metrics,
     model::{Model, Vip},
+    origin::Origin,
     registry::Registry,
     report::{Outlook, Reloads},
     topology::{self, Mirror, MirrorError, Request},
@@ -76,6 +79,8 @@ use crate::{
 pub struct Options {
     /// The configuration file.
     pub file: PathBuf,
+    /// The box's name in `boxes:`, in place of its host name.
+    pub name: Option<String>,
     /// Rules that `ipvsadm-save` wrote, to be done on top of the configuration.
     pub rules: Option<PathBuf>,
     /// Where the API listens.
@@ -145,8 +150,10 @@ pub enum StartError {
 pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
     // Before the file is read: at a reload it is read with no more than control keeps.
     privileges::limit(Task::Start);
-    let model = load::load(&options.file, Some(&live::surroundings()?))?;
+    let origin = Origin { path: options.file.clone(), name: options.name.clone() };
+    let model = origin.load(Some(&live::surroundings()?))?;
     log::info!("{}: {} services", options.file.display(), model.services.len());
+    let configured = apply::Configured::new(origin, Arc::new(model.clone()));
     let mut registry = Registry::new(model);
     if let Some(rules) = &options.rules {
         let before = registry.model.services.len();
@@ -168,7 +175,7 @@ pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
         .enable_all()
         .build()
         .map_err(StartError::Runtime)?
-        .block_on(start(registry, endpoint, (metrics, notes)))
+        .block_on(start(registry, endpoint, (metrics, notes, configured)))
 }
 
 /// What operators ordered in an earlier run holds again, but for what the file says otherwise by now.
@@ -227,6 +234,8 @@ struct Daemon {
     checked: Arc<ArcSwap<Report>>,
     /// It was told to stop.
     stopping: bool,
+    /// The configuration, and the way back.
+    configured: apply::Configured,
     /// What became of changed configurations.
     reloads: Reloads,
     /// `metrics.node_ipvs`, for who answers scrapers.
@@ -245,7 +254,7 @@ struct Daemon {
 async fn start(
     mut registry: Registry,
     endpoint: api::Endpoint,
-    (metrics, notes): (metrics::Bound, notes::Notes),
+    (metrics, notes, configured): (metrics::Bound, notes::Notes, apply::Configured),
 ) -> Result<(), StartError> {
     let signals = signals::Signals::listen().map_err(StartError::Runtime)?;
     let memory = memory::Memory::beside(endpoint.path());
@@ -311,6 +320,7 @@ async fn start(
         withdrawn: HashSet::new(),
         checked: Arc::default(),
         stopping: false,
+        configured,
         reloads: Reloads::begin(SystemTime::now()),
         node_ipvs: Arc::new(node_ipvs.into()),
         listeners: None,
@@ -328,7 +338,7 @@ async fn start(
         Ok(()) => daemon.watch(mirror, asked, (endpoint, metrics), signals).await,
         Err(error) => {
             daemon.ports.give_up();
-            Err(error)
+            Err(error.into())
         }
     };
     daemon.withdraw_vips().await;
@@ -338,23 +348,27 @@ async fn start(
 
 impl Daemon {
     /// Adds managed VIPs, but those whose services are known to be below their quorum.
-    async fn add_vips(&mut self) -> Result<(), StartError> {
-        let services = Arc::clone(&self.publisher.current().services);
-        let vips: Vec<_> =
-            self.registry.model.vips.iter().filter(|vip| vip.managed).cloned().collect();
-        for vip in vips {
-            let wanted = managed(&vip);
-            if self.registry.board.withdraws(&self.registry.model, &services, &vip) {
-                self.vips.clear(&wanted).await?;
-                let reason = "its services are below quorum".to_owned();
-                self.tell_vip(vip.address, ["unknown", "withdrawn"], reason);
-                self.withdrawn.insert(vip.address);
-                continue;
-            }
-            self.vips.add(&wanted).await?;
-            let reason = format!("on {}", wanted.interface);
-            self.tell_vip(wanted.address, ["unknown", "announced"], reason);
+    async fn add_vips(&mut self) -> Result<(), AddressError> {
+        let vips = self.registry.model.vips.clone();
+        for vip in vips.iter().filter(|vip| vip.managed) {
+            self.add_vip(vip).await?;
         }
+        Ok(())
+    }
+
+    async fn add_vip(&mut self, vip: &Vip) -> Result<(), AddressError> {
+        let services = Arc::clone(&self.publisher.current().services);
+        let wanted = managed(vip);
+        if self.registry.board.withdraws(&self.registry.model, &services, vip) {
+            self.vips.clear(&wanted).await?;
+            let reason = "its services are below quorum".to_owned();
+            self.tell_vip(vip.address, ["unknown", "withdrawn"], reason);
+            self.withdrawn.insert(vip.address);
+            return Ok(());
+        }
+        self.vips.add(&wanted).await?;
+        let reason = format!("on {}", wanted.interface);
+        self.tell_vip(wanted.address, ["unknown", "announced"], reason);
         Ok(())
     }
 

@@ -16,7 +16,7 @@
 use std::io;
 
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
+    CapabilitySet, CapabilitySets, capability_is_in_ambient_set, capability_is_in_bounding_set,
     remove_capability_from_bounding_set, set_capabilities,
 };
 
@@ -67,8 +67,9 @@ impl Task {
     }
 }
 
-/// The calling thread gives up what the task does not need. Programs that it runs inherit nothing
-/// from it; those that run as root have what the [bounding set](bound) lets them have.
+/// The calling thread gives up what the task does not need. Programs that run as root have what
+/// the [bounding set](bound) lets them have. Others inherit nothing; but where an unprivileged user
+/// was given ambient capabilities, control leaves `NET_ADMIN` to nft, which it asks for rules.
 pub(crate) fn limit(task: Task) {
     if let Err(error) = limited(task) {
         log::warn!("capabilities that are not needed could not be given up: {error}");
@@ -78,13 +79,15 @@ pub(crate) fn limit(task: Task) {
 fn limited(task: Task) -> io::Result<()> {
     let held = rustix::thread::capabilities(None)?;
     let needs = task.needs();
-    clear_ambient_capability_set()?;
+    let admin = CapabilitySet::NET_ADMIN;
+    let lends = matches!(task, Task::Start | Task::Control) && capability_is_in_ambient_set(admin)?;
+    // What is not inheritable is not ambient either.
     set_capabilities(
         None,
         CapabilitySets {
             effective: held.effective.intersection(needs),
             permitted: held.permitted.intersection(needs),
-            inheritable: CapabilitySet::empty(),
+            inheritable: if lends { admin } else { CapabilitySet::empty() },
         },
     )?;
     Ok(())

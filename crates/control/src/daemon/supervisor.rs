@@ -56,7 +56,6 @@ impl Supervisor {
     }
 
     /// A reload begins; [`ready`](Self::ready) ends it.
-    #[expect(dead_code, reason = "what applies a file says it")]
     pub(super) fn reloading(&self) {
         let now = NotifyState::monotonic_usec_now();
         match now {

@@ -17,7 +17,11 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{Daemon, StartError, signals::Signals};
+use super::{
+    Daemon, StartError, apply, autoreload,
+    signals::{Signals, Wish},
+    statics,
+};
 use crate::{
     api,
     errand::Desk,
@@ -59,11 +63,14 @@ impl Daemon {
             .merge(api::export::export(desk.clone()))
             .merge(api::connections::connections(desk.clone(), self.killer()))
             .merge(scrape)
-            .merge(api::commands(desk))
+            .merge(api::config::config(desk.clone(), self.configured.origin.clone()))
+            .merge(api::commands(desk.clone()))
             .merge(api::events(Arc::clone(&self.chronicle)));
         let api = tokio::spawn(endpoint.serve(router));
         let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
+        let mut look = interval(autoreload::LOOK);
+        let mut watcher = autoreload::Watcher::new(self.configured.origin.clone());
         let mut ramp = interval(RAMP);
         ramp.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.tell_director("starting", "forwarding", String::new());
@@ -72,9 +79,10 @@ impl Daemon {
         let result = loop {
             tokio::select! {
                 biased;
-                () = signals.end() => match end {
-                    None => end = Some(self.withdraw().await),
-                    Some(_) => break Ok(()),
+                wish = signals.next() => match (wish, end) {
+                    (Wish::Reload, _) => self.reload(&desk),
+                    (Wish::End, None) => end = Some(self.withdraw().await),
+                    (Wish::End, Some(_)) => break Ok(()),
                 },
                 () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
                     break Ok(());
@@ -94,6 +102,12 @@ impl Daemon {
                 }
                 Some(errand) = errands.recv() => self.run(errand).await,
                 Some(event) = self.found.recv() => self.hear(event).await,
+                () = apply::at(self.configured.trial()) => self.revert().await,
+                _ = look.tick(), if self.registry.model.autoreload && end.is_none() => {
+                    if watcher.changed() {
+                        self.reload(&desk);
+                    }
+                }
                 _ = measure.tick() => self.measure(),
                 _ = ramp.tick(), if self.registry.ramps() => self.publish().await,
                 _ = upkeep.tick() => {
@@ -169,6 +183,7 @@ impl Daemon {
     /// Whom the kernel is to keep resolved.
     pub(super) fn servers(&self) -> Request {
         let snapshot = self.publisher.current();
+        let statics = statics(&snapshot.services);
         let servers: Vec<IpAddr> = snapshot
             .services
             .servers
@@ -177,7 +192,8 @@ impl Daemon {
             .filter(|server| server.mac.is_none())
             .map(|server| server.address)
             .collect();
-        Request::Servers { servers, vips: snapshot.services.vips.iter().copied().collect() }
+        let vips = snapshot.services.vips.iter().copied().collect();
+        Request::Servers { servers, statics, vips }
     }
 
     /// Who ends connections.
