@@ -254,3 +254,38 @@ fn an_unprivileged_user_with_ambient_capabilities_runs_it() {
     has_the_least(&lab, &director, false);
     director.stop().unwrap();
 }
+
+/// Where stderr is the journal's, events have fields there; `RUST_LOG` holds.
+#[test]
+fn the_journal_gets_fields() {
+    let lab = stage("nat", 1);
+    let home = lab.file("journal");
+    fs::create_dir(&home).unwrap();
+    let journal = UnixDatagram::bind(home.join("socket")).unwrap();
+    journal.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let pretend = format!(
+        "mkdir -p /run/systemd/journal && mount --bind {} /run/systemd/journal && \
+         export RUST_LOG=info JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) && exec \"$@\"",
+        home.display()
+    );
+    let director =
+        Director::start_wrapped(&lab, &["sh", "-c", &pretend, "sh"], &yaml(&lab)).unwrap();
+    director.until("web", &["up", "up"]).unwrap();
+    let mut entries = Vec::new();
+    let mut entry = [0; 8192];
+    while let Ok(length) = journal.recv(&mut entry) {
+        entries.push(String::from_utf8_lossy(&entry[..length]).into_owned());
+    }
+    let first = server(&lab, 1, 0);
+    let up = entries.iter().find(|entry| {
+        entry.contains("EVENT=server.up\n") && entry.contains(&format!("SERVER={first}:80\n"))
+    });
+    let up = up.unwrap_or_else(|| panic!("{entries:#?}"));
+    for field in
+        ["SERVICE=web\n", "TO=up\n", "PRIORITY=", "MESSAGE=server web ", "SYSLOG_IDENTIFIER=xlvs\n"]
+    {
+        assert!(up.contains(field), "{field:?} in {up}");
+    }
+    assert!(!director.process().words().contains("server web"), "on stderr, too");
+    director.stop().unwrap();
+}

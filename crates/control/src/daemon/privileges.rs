@@ -78,7 +78,13 @@ pub(crate) fn limit(task: Task) {
 
 fn limited(task: Task) -> io::Result<()> {
     let held = rustix::thread::capabilities(None)?;
-    let needs = task.needs();
+    let needs = match task {
+        // Where SYS_ADMIN was granted in its stead.
+        Task::Control if !held.permitted.contains(CapabilitySet::BPF) => {
+            task.needs().union(CapabilitySet::SYS_ADMIN)
+        }
+        _ => task.needs(),
+    };
     let admin = CapabilitySet::NET_ADMIN;
     let lends = matches!(task, Task::Start | Task::Control) && capability_is_in_ambient_set(admin)?;
     // What is not inheritable is not ambient either.

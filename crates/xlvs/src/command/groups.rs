@@ -7,7 +7,10 @@ use clap::Command;
 /// Each group with its verbs. One that no group has stands under the last title.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Run it", &["run", "check", "diff", "apply", "reload", "confirm", "rollback"]),
-    ("See how it is", &["status", "list", "top", "health", "service", "conn", "stats", "events", "metrics"]),
+    (
+        "See how it is",
+        &["status", "list", "top", "health", "service", "conn", "stats", "events", "metrics"],
+    ),
     ("Change it while it runs", &["server", "drain", "maint", "ready", "weight", "deny"]),
     ("Understand what it does", &["explain", "verify", "probe", "capture", "report"]),
     ("Come from elsewhere, go elsewhere", &["import", "export", "ipvsadm"]),
@@ -22,8 +25,10 @@ pub(super) fn list(tree: &Command) -> String {
     let width = verbs.iter().map(|verb| verb.get_name().len()).max().unwrap_or(0);
     let mut text = String::new();
     for (title, names) in GROUPS {
-        let mut members: Vec<&&Command> =
-            names.iter().filter_map(|name| verbs.iter().find(|verb| verb.get_name() == *name)).collect();
+        let mut members: Vec<&&Command> = names
+            .iter()
+            .filter_map(|name| verbs.iter().find(|verb| verb.get_name() == *name))
+            .collect();
         if title == REST {
             members.extend(verbs.iter().filter(|verb| !is_grouped(verb)));
         }
