@@ -11,8 +11,17 @@ use std::io::Read;
 
 /// What the configuration and its surroundings hide, each in the way of its place.
 const PLANTED: [&str; 12] = [
-    "planted-mysql", "planted-anchor", "planted-header", "planted-basic", "planted-query",
-    "planted-send", "planted-word", "planted-hook", "planted-comment", "planted \\\"quoted", "planted-folded",
+    "planted-mysql",
+    "planted-anchor",
+    "planted-header",
+    "planted-basic",
+    "planted-query",
+    "planted-send",
+    "planted-word",
+    "planted-hook",
+    "planted-comment",
+    "planted \\\"quoted",
+    "planted-folded",
     "planted-include",
 ];
 
@@ -102,5 +111,9 @@ fn a_file_that_is_no_yaml_stays_at_home() {
     let (output, parts) = report(&home, &file);
     assert!(output.status.success(), "{output:?}");
     assert!(parts.values().all(|text| !text.contains("planted")), "{parts:#?}");
-    assert!(parts["contents.txt"].contains("is no YAML; faults in lines"), "{}", parts["contents.txt"]);
+    assert!(
+        parts["contents.txt"].contains("is no YAML; faults in lines"),
+        "{}",
+        parts["contents.txt"]
+    );
 }

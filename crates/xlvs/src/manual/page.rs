@@ -16,6 +16,7 @@ pub(super) fn page(verb: &Command, path: &[&str]) -> io::Result<String> {
     let man = Man::new(verb.clone().display_name(&name).bin_name(path.join(" ")))
         .title(name.to_uppercase())
         .section(SECTION)
+        .source(concat!("xlvs ", env!("CARGO_PKG_VERSION")))
         .manual("xlvs");
     let mut text = Vec::new();
     man.render_title(&mut text)?;
@@ -83,7 +84,7 @@ fn whole(page: &mut Roff) {
                 ("/run/xlvs/xlvs.sock", "the API, mode 0660; every verb asks it"),
                 ("/var/lib/xlvs", "what operators ordered while it ran"),
                 ("/sys/fs/bpf/xlvs", "pinned XDP links, with when_down: drop only"),
-                ("/usr/lib/xlvs", "realserver(8) for real servers in DR and TUN, hooks"),
+                ("/usr/lib/xlvs", "realserver, to be copied to real servers of DR and TUN; hooks"),
             ],
         ),
         (
@@ -111,7 +112,7 @@ fn whole(page: &mut Roff) {
                 ("0", "all is well, or it was done"),
                 ("1", "a fault, a refusal, or no daemon to ask"),
                 ("2", "the command line is wrong"),
-                ("3 to 8", "of xlvs status only: see xlvs-status(8)"),
+                ("3 to 8", "of single verbs: xlvs-status(8), xlvs-diff(8)"),
             ],
         ),
     ];

@@ -25,7 +25,8 @@ fn tree(path: &std::path::Path) -> Result<Marked, String> {
     let mut faults = Vec::new();
     let tree = marked::parse(&text, &mut faults);
     // A file that cannot be read as YAML cannot be told from its secrets.
-    let lines: Vec<String> = faults.iter().map(|fault| fault.place.line.to_string()).collect();
+    let places = faults.iter().filter_map(|fault| fault.place);
+    let lines: Vec<String> = places.map(|place| place.line.to_string()).collect();
     tree.ok_or_else(|| format!("is no YAML; faults in lines {}", lines.join(", ")))
 }
 

@@ -28,7 +28,7 @@ pub(super) fn collect(archive: &mut Archive, socket: &Path) {
         archive.add(part, text.map_err(|error| error.to_string()));
     }
     let mut events = String::new();
-    let told = follow(socket, "/v1/events?after=0", |line: &str| {
+    let told = follow(socket, "/v1/events?after=0", &mut |line: &str| {
         events.push_str(line);
         events.push('\n');
         true
