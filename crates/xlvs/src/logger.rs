@@ -2,12 +2,14 @@
 //! with priorities and fields; there `journalctl SERVICE=web` finds what happened to a service.
 //! The same line again and again is told now and then only.
 
+mod journal;
 mod repeats;
 
 use env_logger::{Builder, Env, Logger, TimestampPrecision};
 use log::{Log, Metadata, Record};
-use systemd_journal_logger::{JournalLog, connected_to_journal};
+use systemd_journal_logger::connected_to_journal;
 
+use journal::Journal;
 use repeats::{Repeats, Told};
 
 /// Starts it, at level info unless `RUST_LOG` says otherwise.
@@ -17,8 +19,7 @@ pub(crate) fn start() {
         .format_target(false)
         .build();
     log::set_max_level(lines.filter());
-    let journal = if connected_to_journal() { JournalLog::new().ok() } else { None };
-    let journal = journal.map(|journal| journal.with_syslog_identifier("xlvs".to_owned()));
+    let journal = if connected_to_journal() { Journal::start().ok() } else { None };
     let log = DaemonLog { lines, journal, repeats: Repeats::default() };
     // Nobody else starts one.
     let _ = log::set_boxed_logger(Box::new(log));
@@ -27,17 +28,15 @@ pub(crate) fn start() {
 struct DaemonLog {
     /// Says what is wanted, and writes it to stderr.
     lines: Logger,
-    journal: Option<JournalLog>,
+    journal: Option<Journal>,
     repeats: Repeats,
 }
 
 impl DaemonLog {
     fn write(&self, record: &Record<'_>) {
-        let kept =
-            self.journal.as_ref().is_some_and(|journal| journal.journal_send(record).is_ok());
-        // A journald that is gone loses nothing: stderr still has a reader, or none ever had.
-        if !kept {
-            self.lines.log(record);
+        match &self.journal {
+            Some(journal) => journal.hand(record),
+            None => self.lines.log(record),
         }
     }
 }
@@ -76,6 +75,9 @@ impl Log for DaemonLog {
     }
 
     fn flush(&self) {
-        self.lines.flush();
+        match &self.journal {
+            Some(journal) => journal.flush(),
+            None => self.lines.flush(),
+        }
     }
 }

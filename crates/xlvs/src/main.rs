@@ -86,7 +86,9 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> ExitCode {
     logger::start();
-    match control::daemon::run(options, &ipvsadm::System) {
+    let ended = control::daemon::run(options, &ipvsadm::System);
+    log::logger().flush();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure(&error),
     }

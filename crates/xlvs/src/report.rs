@@ -91,6 +91,8 @@ fn write(archive: Archive, to: Option<&Path>, name: &str) -> Result<String, Stri
 /// Those of the box.
 fn interfaces() -> Vec<String> {
     let entries = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    // Beside them there may be settings of bonding.
+    let entries = entries.filter(|entry| entry.path().is_dir());
     let mut names: Vec<String> =
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();

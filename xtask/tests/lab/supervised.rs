@@ -271,6 +271,9 @@ fn the_journal_gets_fields() {
     let director =
         Director::start_wrapped(&lab, &["sh", "-c", &pretend, "sh"], &yaml(&lab)).unwrap();
     director.until("web", &["up", "up"]).unwrap();
+    let log =
+        threads(director.process().pid()).into_iter().find(|thread| thread.name == "xlvs-log");
+    assert_eq!(log.unwrap().capabilities, [0; 4]);
     let mut entries = Vec::new();
     let mut entry = [0; 8192];
     while let Ok(length) = journal.recv(&mut entry) {

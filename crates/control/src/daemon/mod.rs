@@ -143,6 +143,11 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
+/// For a thread beside the daemon's own: it will need no capabilities.
+pub fn give_up_capabilities() {
+    privileges::limit(Task::Packets);
+}
+
 /// Runs the director until SIGTERM or SIGINT. `names` are those that rules may use.
 ///
 /// # Errors
