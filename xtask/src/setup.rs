@@ -37,6 +37,7 @@ const LAB: &[&str] = &[
     "kmod",
     "curl",
     "tcpdump",
+    "tshark",
     "python3",
     "python3-scapy",
     "socat",

@@ -4,6 +4,7 @@
 //! [`Status`](crate::report::Status). `POST /v1/ipvsadm` takes an [`Ask`] and answers with an
 //! [`Answer`]. [`events`] streams what happens, [`metrics()`] is for Prometheus. Who may open the socket is who may ask: owner and group.
 
+mod captures;
 mod client;
 pub mod config;
 pub mod connections;
@@ -32,7 +33,8 @@ use axum::{
     routing::{get, post},
 };
 
-pub use client::{FetchError, delete, fetch, fetch_within, follow, send, send_within};
+pub use captures::captures;
+pub use client::{FetchError, delete, fetch, fetch_within, follow, send, send_within, stream};
 pub use events::events;
 pub use metrics::{Exporter, metrics};
 pub use refusal::Refusal;

@@ -54,8 +54,8 @@ pub struct Applied {
 /// How long a change may wait for its confirmation.
 pub const LONGEST_TRIAL: Duration = Duration::from_secs(24 * 3600);
 
-/// What holds for as long as the daemon runs: memory, sockets and programs are made of it.
-const FIXED: [&str; 8] = [
+/// What holds for as long as the daemon runs: memory, sockets, programs and the log are made of it.
+const FIXED: [&str; 9] = [
     "interfaces",
     "workers",
     "zero_copy",
@@ -64,6 +64,7 @@ const FIXED: [&str; 8] = [
     "compat",
     "when_down",
     "probe_sources",
+    "connection_log",
 ];
 
 /// What of a new file takes a restart.

@@ -147,6 +147,7 @@ fn top(model: &Model) -> node::Map {
     top.put_some("probe_sources", sources.if_any());
     top.put_some("checks", check::definitions(model).if_any());
     top.put_some("hooks", hooks(model, None).if_any());
+    top.put_some("connection_log", model.connection_log.as_ref().map(connection_log));
     top.put_some("marks", list(model.marks.iter().map(|rule| mark(model, rule))).if_any());
     top
 }
@@ -308,6 +309,15 @@ fn hook(hook: &Hook) -> Node {
     of.put("user", word(&hook.user));
     of.put("timeout", node::time(hook.timeout));
     of.put_some("at_start", hook.at_start.then(|| word(true)));
+    of.into()
+}
+
+fn connection_log(log: &crate::model::ConnectionLog) -> Node {
+    let mut of = map();
+    of.put("file", word(log.file.display()));
+    of.put("rate", word(log.rate));
+    of.put("size", word(log.size));
+    of.put_some("services", log.services.as_ref().map(|names| list(names.iter().map(word))));
     of.into()
 }
 

@@ -8,6 +8,7 @@
 
 mod access;
 mod check;
+mod connection_log;
 mod cursor;
 mod health;
 mod hook;
@@ -26,9 +27,13 @@ mod timeouts;
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
 pub use check::{Check, Named, Terms};
+pub use connection_log::ConnectionLog;
 use cursor::{Cursor, Keys};
 pub use cursor::{Put, Spot};
-use dataplane::policy::{Access, OnJoin};
+use dataplane::{
+    policy::{Access, OnJoin},
+    prefix::Prefix,
+};
 pub use health::Health;
 pub use hook::Hook;
 pub use lvs::{Lifecycle, Lvs};
@@ -53,6 +58,22 @@ use crate::{
 /// It is none, with the remedy.
 pub fn duration(text: &str) -> Result<Duration, String> {
     scalar::duration(text).map_err(|wrong| format!("{}; {}", wrong.sentence, wrong.remedy))
+}
+
+/// Reads a network as the file has it: `192.0.2.0/24`.
+///
+/// # Errors
+/// It is none, with the remedy.
+pub fn prefix(text: &str) -> Result<Prefix, String> {
+    scalar::prefix(text).map_err(|wrong| format!("{}; {}", wrong.sentence, wrong.remedy))
+}
+
+/// Reads a server's address as the file has it, with or without a port.
+///
+/// # Errors
+/// It is none, with the remedy.
+pub fn server(text: &str) -> Result<(IpAddr, Option<u16>), String> {
+    scalar::server(text).map_err(|wrong| format!("{}; {}", wrong.sentence, wrong.remedy))
 }
 
 /// A word, or a list of them, at the top of the file.
@@ -104,6 +125,8 @@ pub struct File {
     pub checks: Vec<(Put<String>, Check)>,
     /// `hooks`.
     pub hooks: Vec<Hook>,
+    /// `connection_log`.
+    pub connection_log: Option<ConnectionLog>,
     /// `metrics`.
     pub metrics: Metrics,
     /// `pools`.
@@ -210,6 +233,9 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             (name, check::check(at, faults))
         }),
         hooks: list(keys.take("hooks"), faults, hook::hook),
+        connection_log: keys
+            .take("connection_log")
+            .and_then(|at| connection_log::connection_log(&at, faults)),
         metrics: metrics::metrics(&mut keys, faults),
         pools: named(keys.take("pools"), faults, |name, at, faults| Pool {
             name,

@@ -11,7 +11,9 @@
 
 pub mod api;
 pub mod apply;
+pub mod capture;
 pub mod compile;
+pub mod connection_log;
 pub mod daemon;
 pub mod diff;
 pub mod errand;

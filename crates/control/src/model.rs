@@ -4,6 +4,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -69,6 +70,8 @@ pub struct Model {
     pub marks: Vec<MarkRule>,
     /// What is run when something happens: those of the box, then those of services.
     pub hooks: Vec<Hook>,
+    /// Where connections are logged, if they are.
+    pub connection_log: Option<ConnectionLog>,
     /// What Prometheus may scrape.
     pub metrics: Metrics,
     /// One for each element of a `listen:` list and for each `mark:`, in file order.
@@ -122,6 +125,19 @@ impl Model {
         let wanted = own.unwrap_or(self.on_join);
         if no_help(wanted, kind).is_none() { wanted } else { OnJoin::Nothing }
     }
+}
+
+/// The `connection_log:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionLog {
+    /// Where it is written.
+    pub file: PathBuf,
+    /// Lines a second, at most.
+    pub rate: u32,
+    /// Octets at which the file is set aside.
+    pub size: u64,
+    /// Names of the services that are logged; `None`: all.
+    pub services: Option<Vec<String>>,
 }
 
 /// Why what a joining server meets does not help it with this scheduler, if so.

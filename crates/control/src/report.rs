@@ -16,7 +16,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::hooks;
+use crate::{connection_log, hooks};
 
 pub use admin::{Admin, Overridden, Override, admins};
 pub use build::{Facts, InterfaceFacts, Outlook, build};
@@ -64,6 +64,9 @@ pub struct Report {
     pub probes: Probes,
     /// How hooks go.
     pub hooks: hooks::Counts,
+    /// How the connection log goes, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_log: Option<connection_log::Counts>,
 }
 
 /// A served interface.
@@ -241,13 +244,14 @@ pub enum ServerState {
 
 impl ServerState {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Up,
         Self::Down,
         Self::Waiting,
         Self::Suspect,
         Self::Standby,
         Self::Drained,
+        Self::Maint,
         Self::Removed,
     ];
 

@@ -2,6 +2,7 @@
 //! everything that cannot be true together becomes a fault.
 
 mod check;
+mod connection_log;
 mod health;
 mod hook;
 mod local;
@@ -54,6 +55,7 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
         vips: vips(file, faults),
         marks: mark::rules(file, faults),
         hooks: hook::all(file, faults),
+        connection_log: connection_log::of(file, faults),
         metrics: metrics(file, faults),
         probe_sources: file.probe_sources.iter().map(|put| put.value).collect(),
         services: Vec::new(),

@@ -4,6 +4,8 @@
 mod connections;
 #[path = "front/edits.rs"]
 mod edits;
+#[path = "front/orders.rs"]
+mod orders;
 #[path = "front/registry.rs"]
 mod registry;
 #[path = "front/rules.rs"]

@@ -101,6 +101,7 @@ fn facts() -> Facts {
         health: Arc::default(),
         outlook: Arc::default(),
         hooks: Default::default(),
+        connection_log: None,
         started: Instant::now(),
         started_at: UNIX_EPOCH + Duration::from_millis(1_500),
         now: Now::default(),

@@ -211,6 +211,7 @@ impl<'a> Breath<'a> {
                         self.stats.opened.add(1);
                         let moved = server.forward == Forward::Nat && tried > 0;
                         self.stats.moved_ports.add(moved.into());
+                        self.log_begin(&connection, place);
                     }
                     return table.get(place).ok_or(Drop::TableFull);
                 }

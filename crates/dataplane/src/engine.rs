@@ -6,7 +6,8 @@ use crossbeam_channel::{Receiver, Sender};
 use xsk::{Port, PortStats, Waker, wait};
 
 use crate::{
-    clock::Clock, kill::Kill, rings::Rings, stats::Stats, topology::PortId, worker::Worker,
+    capture::Tap, clock::Clock, kill::Kill, rings::Rings, stats::Stats, topology::PortId,
+    worker::Worker,
 };
 
 /// The kernel's statistics of a worker's sockets: interface, queue, counters.
@@ -20,6 +21,9 @@ pub enum Order {
     Detach(PortId, Sender<()>),
     /// Send the kernel's statistics of every socket.
     Report(Sender<SocketStats>),
+    /// Copy packets into this tap, or stop doing so; the one before comes back, so that the
+    /// worker frees nothing.
+    Capture(Option<Box<Tap>>, Sender<Option<Box<Tap>>>),
     /// End connections.
     Kill(Arc<Kill>),
     /// Return.
@@ -135,6 +139,9 @@ impl Engine {
                     let stats =
                         |(id, port): (PortId, &Port)| Some((id, port.queue(), port.stats().ok()?));
                     let _ = to.send(self.rings.sockets().filter_map(stats).collect());
+                }
+                Order::Capture(tap, back) => {
+                    let _ = back.try_send(self.worker.capture(tap));
                 }
                 Order::Kill(kill) => self.worker.kill(kill),
                 Order::Stop => return false,

@@ -9,7 +9,7 @@ use control::file;
 
 mod groups;
 
-use crate::{apply, connections, deny, export, report, server, service, stats};
+use crate::{apply, capture, connections, deny, export, report, server, service, stats};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 ///
@@ -102,6 +102,8 @@ pub(crate) enum Verb {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Watch it: rates, connections, health, workers, drops, each second; drain servers.
+    Top(crate::top::Top),
     /// Say whether the xlvs that runs here is well; the exit code tells, too.
     #[command(after_help = STATUS)]
     Status {
@@ -132,6 +134,14 @@ pub(crate) enum Verb {
         /// Print each as an object of JSON.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Show packets as they came in and as they left, and what became of them. tcpdump sees none
+    /// of them: XDP takes them before.
+    Capture {
+        #[command(flatten)]
+        packets: Box<capture::Packets>,
         #[command(flatten)]
         socket: Socket,
     },
@@ -224,6 +234,54 @@ pub(crate) enum From {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
+    /// Print the file of xlvs that does what the LVS part of a keepalived.conf does; what has no
+    /// equal is named in comments and on standard error.
+    Keepalived {
+        /// keepalived.conf.
+        #[arg(value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
+        file: PathBuf,
+        /// Where to write what is left of it for keepalived, which moves the VIPs; else it
+        /// follows in comments.
+        #[arg(long, value_name = "FILE")]
+        vrrp_out: Option<PathBuf>,
+        /// What @ lines are compared with; the name of this host up to its first dot unless
+        /// given.
+        #[arg(long, value_name = "ID")]
+        config_id: Option<String>,
+        #[command(flatten)]
+        around: Around,
+    },
+    /// Print the file of xlvs that does what ipvsadm-save has written; what has no equal is named
+    /// in comments and on standard error.
+    Ipvsadm {
+        /// Output of ipvsadm-save or ipvsadm -S; else standard input.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        around: Around,
+    },
+    /// Print the file of xlvs that does what an ldirectord.cf does; what has no equal is named in
+    /// comments and on standard error.
+    Ldirectord {
+        /// ldirectord.cf.
+        #[arg(value_name = "FILE", default_value = "/etc/ha.d/ldirectord.cf")]
+        file: PathBuf,
+        #[command(flatten)]
+        around: Around,
+    },
+}
+
+/// What the files of other programs do not tell.
+#[derive(Args)]
+pub(crate) struct Around {
+    /// An interface to serve; may be repeated. Without it the result has none, and is refused
+    /// until it has.
+    #[arg(long = "interface", value_name = "NAME")]
+    pub(crate) interfaces: Vec<String>,
+    /// Rules of netfilter that give packets marks, as for `import iptables`; they are written
+    /// under marks: if a service needs one.
+    #[arg(long, value_name = "RULES")]
+    pub(crate) marks: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

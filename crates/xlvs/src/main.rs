@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod capture;
 mod check;
 mod columns;
 mod command;
@@ -24,12 +25,13 @@ mod server;
 mod service;
 mod stats;
 mod status;
+mod top;
 
 use std::{path::Path, process::ExitCode};
 
 use control::{daemon::Options, origin::Origin, report::Wanted};
 
-use command::{Config, From, Generate, SOCKET, Verb};
+use command::{Config, Generate, SOCKET, Verb};
 use server::ServerVerb;
 
 fn main() -> ExitCode {
@@ -51,7 +53,8 @@ fn main() -> ExitCode {
         Verb::Confirm(args) => apply::confirm(args),
         Verb::Rollback(args) => apply::rollback(args),
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
-        Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
+        Verb::Top(args) => top::top(args),
+        Verb::Import { from } => import::import(from),
         Verb::List { json, connections: true, only, socket } => {
             connections::connections(&socket.path, json, only)
         }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Verb::Events { follow, after, json, socket } => {
             events::events(&socket.path, after, follow, json)
         }
+        Verb::Capture { packets, socket } => capture::capture(&socket.path, *packets),
         Verb::Server { verb } => server::run(verb),
         Verb::Drain(drain) => server::run(ServerVerb::Drain(drain)),
         Verb::Maint(maint) => server::run(ServerVerb::Maint(maint)),

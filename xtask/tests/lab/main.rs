@@ -8,9 +8,11 @@
 mod access;
 mod bird;
 mod caches;
+mod capture;
 mod changes;
 mod checks;
 mod churn;
+mod connection_log;
 mod expiry;
 mod failing;
 mod faults;
@@ -33,11 +35,13 @@ mod policies;
 mod rates;
 mod realserver;
 mod refusals;
+mod reload;
 mod steady;
 mod stopping;
 mod supervised;
 mod tcp;
 mod through;
+mod verbs;
 mod vips;
 mod vrrp;
 

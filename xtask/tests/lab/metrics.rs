@@ -164,7 +164,7 @@ impl<'lab> Outside<'lab> {
 fn yaml(lab: &Lab) -> String {
     let text = Config { managed: true, ..Config::default() }.yaml(lab.topology());
     let text = text.replace("{name: web", "{checks: [page], name: web");
-    format!("{text}{KEYS}checks: {{page: {{type: http, port: 80, path: /who, interval: 300ms}}}}\n")
+    format!("{text}{KEYS}checks: {{page: {{type: http, port: 80, path: /who, interval: 1s}}}}\n")
 }
 
 /// What the director answers over TCP.
@@ -232,8 +232,39 @@ fn prometheus_has_the_numbers_that_others_count() {
     judges::promtool(&scrape(&lab, "text/plain"));
     judges::promtool(&shell::output(&mut director.command(&["metrics"])).unwrap());
     judges::python(&scrape(&lab, OPENMETRICS), "prometheus_client.openmetrics.parser");
+    reloads(&lab, &director, &prometheus);
     director.settled_ledgers().unwrap();
     director.stop().unwrap();
+}
+
+/// A server, a service and node_exporter's families go and come back; then a broken file.
+fn reloads(lab: &Lab, director: &Director<'_>, prometheus: &Prometheus) {
+    let [vip, _] = lab.topology().vips;
+    let whole = yaml(lab);
+    let last = format!(", {{address: \"{}\"}}]", server(lab, 3, 0));
+    let less: Vec<&str> = whole.lines().filter(|line| !line.contains("name: dns4")).collect();
+    let less = less.join("\n").replace(&last, "]").replace("node_ipvs: true", "node_ipvs: false");
+    assert!(less.len() + 100 < whole.len(), "{less}");
+    for (text, code) in [(&less, 0), (&whole, 0), (&"services: 5\n".to_owned(), 1)] {
+        let file = lab.file("other.yaml");
+        std::fs::write(&file, text).unwrap();
+        let mut apply = director.command(&["apply", &file.display().to_string()]);
+        let said = apply.output().unwrap();
+        assert_eq!(said.status.code(), Some(code), "{said:?}");
+        prometheus.looks();
+        lab.client().fetch(vip, 12).unwrap();
+    }
+    prometheus.looks();
+    for (series, count) in [
+        ("xlvs_config_reloads_total{result=\"success\"}", 2.0),
+        ("xlvs_config_reloads_total{result=\"failure\"}", 1.0),
+        ("xlvs_config_last_reload_successful", 0.0),
+        ("sum(xlvs_service_connections_total)", 186.0),
+        ("node_ipvs_connections_total", 186.0),
+    ] {
+        assert_eq!(prometheus.number(series), Some(count), "{series}");
+    }
+    nothing_went_back(prometheus);
 }
 
 /// What dashboards for node_exporter's IPVS collector ask.
@@ -309,6 +340,20 @@ fn alerts(prometheus: &Prometheus) {
     }
 }
 
+/// No counter was ever less than it had been.
+fn nothing_went_back(prometheus: &Prometheus) {
+    let counts = |name: &String| {
+        ["_total", "_sum", "_count", "_bucket"].iter().any(|end| name.ends_with(end))
+    };
+    let own = |name: &String| name.starts_with("xlvs_") || name.starts_with("node_ipvs_");
+    let counters: Vec<String> = prometheus.names().into_iter().filter(counts).filter(own).collect();
+    assert!(counters.len() > 40, "{counters:?}");
+    for name in &counters {
+        let back = prometheus.query(&format!("resets({name}[10m]) > 0"));
+        assert!(back.is_empty(), "{name}: {back:?}");
+    }
+}
+
 #[test]
 fn no_counter_goes_back_whatever_ipvsadm_does() {
     let lab = stage("nat", 1);
@@ -350,16 +395,7 @@ fn no_counter_goes_back_whatever_ipvsadm_does() {
         println!("{what}: {:?} connections", prometheus.number("xlvs_connections_total"));
     }
     prometheus.looks();
-    let counts = |name: &String| {
-        ["_total", "_sum", "_count", "_bucket"].iter().any(|end| name.ends_with(end))
-    };
-    let own = |name: &String| name.starts_with("xlvs_") || name.starts_with("node_ipvs_");
-    let counters: Vec<String> = prometheus.names().into_iter().filter(counts).filter(own).collect();
-    assert!(counters.len() > 50, "{counters:?}");
-    for name in &counters {
-        let back = prometheus.query(&format!("resets({name}[10m]) > 0"));
-        assert!(back.is_empty(), "{name}: {back:?}");
-    }
+    nothing_went_back(&prometheus);
     let all = 12.0 * 2.0 * 7.0;
     assert_eq!(prometheus.number("xlvs_connections_total"), Some(all));
     assert_eq!(prometheus.number("sum(xlvs_service_connections_total)"), Some(all));

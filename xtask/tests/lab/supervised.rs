@@ -149,6 +149,7 @@ fn allowed(name: &str) -> Option<u64> {
         ("xlvs-probes-", 0),
         ("xlvs-probes", NET_RAW),
         ("xlvs-health", NET_RAW | NET_ADMIN | KILL_SETGID_SETUID),
+        ("xlvs-connlog", 0),
         ("xlvs-hooks", KILL_SETGID_SETUID),
         ("xlvs", CONTROL),
         ("tokio-r", CONTROL),

@@ -258,6 +258,7 @@ impl Daemon {
         }
         let plural = if count == 1 { "" } else { "s" };
         self.tell_config(state, format!("{what}: {count} change{plural}"));
+        self.show();
     }
 
     fn tell_config(&self, state: &'static str, reason: String) {

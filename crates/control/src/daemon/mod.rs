@@ -57,6 +57,7 @@ use tokio::sync::mpsc;
 use crate::{
     api,
     compile::ServerKey,
+    connection_log::{LogError, Logger},
     event::Chronicle,
     fault::Faults,
     front::{self, RulesError},
@@ -138,6 +139,9 @@ pub enum StartError {
     /// A managed VIP.
     #[error("{0}")]
     Vip(#[from] AddressError),
+    /// The connection log.
+    #[error("{0}")]
+    ConnectionLog(#[from] LogError),
     /// A thread could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
@@ -254,6 +258,8 @@ struct Daemon {
     hooks: Hooks,
     /// systemd.
     supervisor: supervisor::Supervisor,
+    /// Writes the connection log, if there is one.
+    logger: Option<Logger>,
 }
 
 async fn start(
@@ -265,6 +271,8 @@ async fn start(
     let memory = memory::Memory::beside(endpoint.path());
     registry.board.recall(memory.read());
     let services = registry.compile(&Services::default());
+    // What was ordered in an earlier run is no news.
+    drop(registry.board.rested());
     let model = &registry.model;
     let tap = Arc::new(open_tap(model)?);
     let (resolve, resolve_requests) = crossbeam_channel::bounded(256);
@@ -300,6 +308,9 @@ async fn start(
 
     let (mut ports, pools) = ports::Ports::open(model, &tap)?;
     let crew = workers::Crew::start(model, &director, &publisher, (&tap, probes), pools)?;
+    // Before the first packet.
+    let log = |wanted| Logger::start(wanted, &director, publisher.pointer(), crew.clock);
+    let logger = model.connection_log.as_ref().map(log).transpose()?;
     let matched = ports.fill(&publisher)?;
     ports.attach_all(&crew)?;
     let supervisor = supervisor::Supervisor::start(crew.handles())?;
@@ -333,6 +344,7 @@ async fn start(
         chronicle: Arc::default(),
         hooks,
         supervisor,
+        logger,
     };
     daemon.ask_servers();
     daemon.show();
@@ -388,6 +400,9 @@ impl Daemon {
     fn stop(mut self) {
         self.ports.detach_all();
         self.crew.stop();
+        if let Some(logger) = self.logger {
+            logger.finish();
+        }
         self.hooks.finish(HOOKS_TIME);
         log::info!("stopped");
     }

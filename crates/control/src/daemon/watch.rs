@@ -24,6 +24,8 @@ use super::{
 };
 use crate::{
     api,
+    capture::Captures,
+    connection_log::Logger,
     errand::Desk,
     killer::Killer,
     metrics,
@@ -65,7 +67,8 @@ impl Daemon {
             .merge(scrape)
             .merge(api::config::config(desk.clone(), self.configured.origin.clone()))
             .merge(api::commands(desk.clone()))
-            .merge(api::events(Arc::clone(&self.chronicle)));
+            .merge(api::events(Arc::clone(&self.chronicle)))
+            .merge(api::captures(self.captures()));
         let api = tokio::spawn(endpoint.serve(router));
         let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
@@ -196,6 +199,12 @@ impl Daemon {
         Request::Servers { servers, statics, vips }
     }
 
+    /// Where captures are begun.
+    fn captures(&self) -> Captures {
+        let room = self.registry.model.chunk_size as usize;
+        Captures::new(self.crew.handles().to_vec(), self.publisher.pointer(), room)
+    }
+
     /// Who ends connections.
     fn killer(&self) -> Killer {
         Killer::new(self.publisher.pointer(), self.crew.handles().to_vec())
@@ -220,6 +229,7 @@ impl Daemon {
         let odometer = Arc::clone(&self.registry.odometer);
         let interfaces = self.ports.facts();
         let hooks = self.hooks.counter();
+        let logged = self.logger.as_ref().map(Logger::counter);
         let (checked, outlook) = (Arc::clone(&self.checked), Arc::clone(&self.outlook));
         Arc::new(move || {
             let (rings, alive) = rings(&snapshots.load(), &handles);
@@ -234,6 +244,7 @@ impl Daemon {
                 health: checked.load_full(),
                 outlook: outlook.load_full(),
                 hooks: hooks(),
+                connection_log: logged.as_ref().map(|logged| logged()),
                 events: chronicle.counts(),
                 odometer: Arc::clone(&odometer),
             };

@@ -49,6 +49,8 @@ pub struct Facts {
     pub outlook: Arc<Outlook>,
     /// What became of hooks.
     pub hooks: crate::hooks::Counts,
+    /// How the connection log goes.
+    pub connection_log: Option<crate::connection_log::Counts>,
     /// Events by kind.
     pub events: BTreeMap<String, u64>,
     /// From where servers and services count. Not older than the snapshot.
@@ -112,6 +114,7 @@ pub fn build(
         rings: facts.rings.clone(),
         probes: super::health::probes(&facts.health),
         hooks: facts.hooks,
+        connection_log: facts.connection_log,
     }
 }
 

@@ -31,6 +31,7 @@ fn look(stage: &Stage) -> Report {
         health: Arc::default(),
         outlook: Arc::default(),
         hooks: Default::default(),
+        connection_log: None,
         events: Default::default(),
         odometer: Arc::clone(&stage.registry.odometer),
     };

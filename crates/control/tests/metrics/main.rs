@@ -6,7 +6,7 @@ mod judges;
 mod lint;
 mod report;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Command};
 
 use control::metrics::{Collector, Format, Group, Kind, NODE_IPVS, Wanted, families};
 
@@ -183,6 +183,29 @@ fn what_begins_anew_in_the_report_goes_on_for_who_scrapes() {
     assert_eq!(look(&report), (27, 9), "asking changes nothing");
     check(&mut report, 2);
     assert_eq!(look(&report), (27, 11));
+}
+
+/// Each rule fires where it should, none at a director that is well, and each says what to do.
+#[test]
+fn alert_rules_fire_where_they_should() {
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/prometheus/alerts");
+    for words in [["check", "rules", ".yml"], ["test", "rules", ".test.yml"]] {
+        let [verb, what, end] = words;
+        let mut promtool = Command::new("promtool");
+        let said = promtool.args([verb, what, &format!("{rules}{end}")]).output();
+        let said = said.unwrap_or_else(|error| panic!("promtool: {error}; run cargo xtask setup"));
+        assert!(said.status.success(), "{verb}: {said:?}");
+    }
+    let text = std::fs::read_to_string(format!("{rules}.yml")).unwrap();
+    let tests = std::fs::read_to_string(format!("{rules}.test.yml")).unwrap();
+    let alerts: Vec<&str> =
+        text.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    for part in ["summary: ", "remedy: ", "severity: "] {
+        assert_eq!(text.matches(part).count(), alerts.len(), "{part}");
+    }
+    for alert in alerts {
+        assert!(tests.contains(&format!("alertname=\"{alert}\"")), "{alert}: no test");
+    }
 }
 
 /// README has a row for each family.

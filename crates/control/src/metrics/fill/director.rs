@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use health::outcome::Kind;
+
 use super::seconds;
 use crate::{
     metrics::{families as f, family::Family, page::Page},
@@ -96,7 +98,11 @@ fn hooks(page: &mut Page<'_>, report: &Report) {
 fn probes(page: &mut Page<'_>, report: &Report) {
     let probes = &report.probes;
     page.family(&f::PROBES).count(&[], probes.done);
-    by(page, &f::PROBE_FAILURES, &probes.failed);
+    let mut failures = page.family(&f::PROBE_FAILURES);
+    for kind in Kind::ALL {
+        let count = probes.failed.get(kind.name()).copied().unwrap_or_default();
+        failures.count(&[kind.name()], count);
+    }
     page.family(&f::PROBES_LATE).count(&[], probes.late);
     page.family(&f::PROBES_IN_FLIGHT).add(&[], probes.in_flight);
     page.family(&f::PROBE_LATENESS).summary(
