@@ -44,17 +44,13 @@ pub fn build(options: &Options) -> Outcome<PathBuf> {
     let mut pack = Command::new(tool);
     pack.current_dir(shell::repository());
     pack.args(["--package", "xlvs", "--no-build", "--profile", profile, "--quiet"]);
-    pack.arg("--output").arg(target.join("packaging/xlvs.deb"));
+    let package = target.join("packaging/xlvs.deb");
+    pack.arg("--output").arg(&package);
     if options.dev {
         pack.arg("--fast");
     }
-    // It calls cargo for facts about the workspace.
-    let words = shell::output(&mut pack)?;
-    let packed = words.lines().last().map(|line| PathBuf::from(line.trim()));
-    match packed.filter(|path| path.is_file()) {
-        Some(path) => Ok(path),
-        None => Ok(target.join("packaging/xlvs.deb")),
-    }
+    shell::output(&mut pack)?;
+    Ok(package)
 }
 
 /// What the binary writes for the package, and the change log.

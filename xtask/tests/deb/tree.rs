@@ -73,9 +73,18 @@ impl Tree {
         find.arg(&self.0).args(["-xdev", "-printf", "%P\n"]);
         let all = shell::output(&mut find).unwrap();
         let ours = |name: &&str| {
-            !["var/lib/apt/", "var/lib/dpkg/", "var/cache/", "var/log/", "proc/", "dev/"]
-                .iter()
-                .any(|place| name.starts_with(place))
+            ![
+                "var/lib/apt/",
+                "var/lib/dpkg/",
+                "var/cache/",
+                "var/log/",
+                "proc/",
+                "dev/",
+                "run/adduser",
+                "run/systemd/",
+            ]
+            .iter()
+            .any(|place| name.starts_with(place))
         };
         all.lines().filter(ours).map(ToOwned::to_owned).collect()
     }

@@ -132,6 +132,6 @@ fn see_also(page: &mut Roff, path: &[&str]) {
     for length in 1..path.len() {
         pages.extend([bold(path[..length].join("-")), roman(format!("({SECTION}), "))]);
     }
-    pages.extend([bold("xlvs.yaml"), roman("(5), "), italic("/usr/share/doc/xlvs/README.md.gz")]);
+    pages.extend([bold("xlvs.yaml"), roman("(5), "), italic("/usr/share/doc/xlvs/README.md")]);
     page.text(pages);
 }
