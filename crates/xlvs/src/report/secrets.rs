@@ -95,7 +95,7 @@ fn without_credentials(line: &str) -> String {
     let lower = line.to_ascii_lowercase();
     for word in ["authorization:", "authorization=", "bearer ", "password=", "token="] {
         if let Some(at) = lower.find(word) {
-            return format!("{}{MASK}", &line[..at + word.len()]);
+            return format!("{} {MASK}", line[..at + word.len()].trim_end());
         }
     }
     let Some((scheme, rest)) = line.split_once("://") else { return line.to_owned() };
@@ -182,7 +182,7 @@ api: {tokens: [{name: ops, token_sha256: of-a-list}]}
     #[test]
     fn credentials_are_masked_wherever_they_stand() {
         let cases = [
-            ("GET / Authorization: Bearer abc.def", "GET / Authorization:(masked)\n"),
+            ("GET / Authorization: Bearer abc.def", "GET / Authorization: (masked)\n"),
             ("see http://user:pw@10.0.0.1/x", "see http://(masked)@10.0.0.1/x\n"),
             ("http://10.0.0.1/a@b", "http://10.0.0.1/a@b\n"),
             (
