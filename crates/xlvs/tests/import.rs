@@ -67,11 +67,7 @@ mod case;
 fn other_programs_files_become_files_that_are_taken() {
     let folder = std::env::temp_dir().join(format!("xlvs-import-{}", std::process::id()));
     std::fs::create_dir_all(folder.join("conf.d")).unwrap();
-    std::fs::write(
-        folder.join("marks"),
-        SAVE.replace("-m recent --set ", ""),
-    )
-    .unwrap();
+    std::fs::write(folder.join("marks"), SAVE.replace("-m recent --set ", "")).unwrap();
     for case in case::all() {
         // One fault is what it shows; marks of IPv6 need ip6tables' rules.
         if ["unknown", "group"].contains(&case.name.as_str()) {
