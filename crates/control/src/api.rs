@@ -6,6 +6,7 @@
 
 mod client;
 mod events;
+mod explain;
 
 use std::{
     fs, io,
@@ -26,6 +27,7 @@ use axum::{
 
 pub use client::{FetchError, fetch, fetch_within, follow, send};
 pub use events::events;
+pub use explain::explain;
 
 use crate::{
     errand::{Closed, Desk, Errand},

@@ -14,6 +14,7 @@ pub mod compile;
 pub mod daemon;
 pub mod errand;
 pub mod event;
+pub mod explain;
 pub mod fault;
 pub mod file;
 pub mod front;

@@ -21,6 +21,7 @@ use super::{Daemon, StartError, signals::Signals};
 use crate::{
     api,
     errand::Desk,
+    explain::Explainer,
     registry::Hints,
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
@@ -50,7 +51,8 @@ impl Daemon {
         let (desk, mut errands) = Desk::open();
         let router = api::router(self.source())
             .merge(api::commands(desk))
-            .merge(api::events(Arc::clone(&self.chronicle)));
+            .merge(api::events(Arc::clone(&self.chronicle)))
+            .merge(api::explain(self.explainer()));
         let api = tokio::spawn(endpoint.serve(router));
         let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
@@ -149,6 +151,15 @@ impl Daemon {
             .map(|server| server.address)
             .collect();
         Request::Servers { servers, vips: snapshot.services.vips.iter().copied().collect() }
+    }
+
+    /// Who says what would happen to packets.
+    fn explainer(&self) -> Explainer {
+        Explainer {
+            director: Arc::clone(&self.director),
+            snapshots: self.publisher.pointer(),
+            clock: self.crew.clock,
+        }
     }
 
     /// Where the API's answers come from: everything that can be listed, as it is then.

@@ -55,7 +55,7 @@ pub(crate) fn limits(random: &mut Random) -> Limits {
         templates_v4: random.pick(&[2, 64]),
         templates_v6: random.pick(&[2, 64]),
         sources: 16,
-        half_open: random.pick(&[3, u32::MAX, u32::MAX]),
+        half_open: random.pick(&[2, u32::MAX, u32::MAX]),
         fragments: random.pick(&[8, 256]),
         held_frames: random.pick(&[1, 16, 64]),
         icmp_rate: random.pick(&[1, 1000, u32::MAX]),
@@ -206,7 +206,7 @@ fn access(random: &mut Random, percent: usize) -> Access {
     Access {
         allow: if random.chance(20) { list(random) } else { vec![] },
         deny: list(random),
-        new_connections: random.chance(percent).then(|| random.pick(&[1, 2, 50])),
+        new_connections: random.chance(percent).then(|| random.pick(&[1, 2, 2, 50])),
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn packets(
     director: &Director,
     services: &Services,
 ) -> Vec<(PortId, Vec<u8>)> {
-    let known = connection(random, director);
+    let known = connection(random, director, services);
     let (port, ip) = match (random.below(10), known) {
         (0..=3, Some(known)) => of_connection(random, known),
         (4, Some(known)) => error_about(random, known),
@@ -76,7 +76,7 @@ fn client(random: &mut Random, v6: bool) -> End {
 fn new(random: &mut Random, services: &Services) -> (PortId, Ip) {
     let mut v6 = random.chance(40);
     let mut protocol = random.pick(&[TCP, TCP, UDP, SCTP]);
-    let keys: Vec<&ServiceKey> = services.by_key.keys().collect();
+    let keys: Vec<&ServiceKey> = services.services.iter().flatten().map(|s| &s.key).collect();
     let at_service = (!keys.is_empty() && random.chance(80)).then(|| random.pick(&keys));
     let endpoint = at_service.and_then(ServiceKey::endpoint);
     if let Some(key) = at_service {
@@ -139,19 +139,25 @@ struct Known {
     server: End,
     protocol: u8,
     forward: Forward,
+    /// The server itself, where the connection does not tell.
+    tunnel: IpAddr,
 }
 
-fn connection(random: &mut Random, director: &Director) -> Option<Known> {
-    fn all<A: Address>(table: &Table<A>, list: &mut Vec<Known>) {
-        table.for_each(&mut |Found { connection, .. }: Found<A>| list.push(known(&connection)));
+fn connection(random: &mut Random, director: &Director, services: &Services) -> Option<Known> {
+    fn all<A: Address>(table: &Table<A>, services: &Services, list: &mut Vec<Known>) {
+        table.for_each(&mut |Found { connection, .. }: Found<A>| {
+            let server = services.server(connection.server_id);
+            let tunnel = server.map_or(connection.server.ip(), |server| server.address);
+            list.push(known(&connection, tunnel));
+        });
     }
     let mut list = Vec::new();
-    all(&director.v4, &mut list);
-    all(&director.v6, &mut list);
+    all(&director.v4, services, &mut list);
+    all(&director.v6, services, &mut list);
     (!list.is_empty()).then(|| random.pick(&list))
 }
 
-fn known<A: Address>(c: &Connection<A>) -> Known {
+fn known<A: Address>(c: &Connection<A>, tunnel: IpAddr) -> Known {
     Known {
         client: (c.client.ip(), c.cport),
         vip: (c.vip.ip(), c.vport),
@@ -159,6 +165,7 @@ fn known<A: Address>(c: &Connection<A>) -> Known {
         server: (c.server.ip(), c.rport),
         protocol: number(c.protocol),
         forward: c.forward,
+        tunnel,
     }
 }
 
@@ -181,12 +188,13 @@ fn of_connection(random: &mut Random, known: Known) -> (PortId, Ip) {
 
 /// About a packet to the client, from a router there, or about one to the server.
 fn error_about(random: &mut Random, known: Known) -> (PortId, Ip) {
-    let v6 = known.client.0.is_ipv6();
     let to_client = random.chance(50) || !known.forward.two_way();
     let (quoted, port) = match to_client {
+        true if known.forward == Forward::Tun => (in_tunnel(random, known), 1),
         true => (packet(random, (known.vip, known.client), known.protocol, ACK), 0),
         false => (packet(random, (known.local, known.server), known.protocol, ACK), 1),
     };
+    let v6 = quoted.src.is_ipv6();
     let kinds: [(u8, u8); 3] = if v6 { [(1, 4), (2, 0), (3, 0)] } else { [(3, 3), (3, 4), (11, 0)] };
     let (kind, code) = random.pick(&kinds);
     let mut message = vec![kind, code, 0, 0, 0, 0, 4, 210];
@@ -200,6 +208,13 @@ fn error_about(random: &mut Random, known: Known) -> (PortId, Ip) {
     };
     message[2..4].copy_from_slice(&checksum.to_be_bytes());
     (port, Ip::new(router.0, router.1, protocol, message))
+}
+
+/// What a router on the way to a server quotes of IP in IP (RFC 2003, RFC 2473).
+fn in_tunnel(random: &mut Random, known: Known) -> Ip {
+    let inner = packet(random, (known.client, known.vip), known.protocol, ACK);
+    let (v6, protocol) = (known.tunnel.is_ipv6(), if inner.src.is_ipv6() { 41 } else { 4 });
+    Ip::new(at(v6, Net::Own, 1), known.tunnel, protocol, inner.octets())
 }
 
 fn packet(random: &mut Random, (from, to): (End, End), protocol: u8, flags: u8) -> Ip {
