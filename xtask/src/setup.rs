@@ -9,6 +9,9 @@ use std::process::{Command, Stdio};
 
 use crate::failure::{Outcome, fail};
 use crate::shell;
+use backports::Backports;
+
+mod backports;
 
 /// What compiling the workspace takes.
 const BUILD: &[&str] = &[
@@ -48,6 +51,9 @@ const LAB: &[&str] = &[
     "keepalived",
     "bird2",
 ];
+
+/// What building a Debian package and installing it in a tree of its own takes.
+const PACKAGING: &[&str] = &["debootstrap"];
 
 /// What has the place of other packages (a machine has one mail server, and MariaDB or MySQL). Those
 /// stay; then the lab's `kinds` cannot run.
@@ -100,7 +106,7 @@ pub fn run() -> Outcome {
 }
 
 fn needed() -> impl Iterator<Item = &'static str> {
-    BUILD.iter().chain(LAB).chain(GUEST).chain(RIVALS).copied()
+    BUILD.iter().chain(LAB).chain(GUEST).chain(PACKAGING).chain(RIVALS).copied()
 }
 
 fn missing() -> Vec<&'static str> {
@@ -128,8 +134,14 @@ fn install(packages: &[&str]) -> Outcome {
         apt(&[&["install", "--no-install-recommends", "--no-remove"], packages].concat())
     };
     apt(&["update"])?;
-    let (rivals, others): (Vec<&str>, Vec<&str>) =
+    let (rivals, mut others): (Vec<&str>, Vec<&str>) =
         packages.iter().partition(|package| RIVALS.contains(package));
+    if let Some(suite) = Backports::needed(&others)? {
+        apt(&[&suite.source(), ["update"].as_slice()].concat())?;
+        let words = ["install", "--no-install-recommends", "--no-remove", suite.package];
+        apt(&[&suite.preferred(), words.as_slice()].concat())?;
+        others.retain(|package| *package != suite.package);
+    }
     if !others.is_empty() {
         add(&others)?;
     }

@@ -5,8 +5,14 @@
 //! [`Answer`]. [`events`] streams what happens. Who may open the socket is who may ask: owner and group.
 
 mod client;
+pub mod connections;
+pub mod deny;
 mod events;
-mod explain;
+pub mod explain;
+pub mod export;
+mod refusal;
+pub mod servers;
+pub mod stats;
 
 use std::{
     fs, io,
@@ -25,9 +31,9 @@ use axum::{
     routing::{get, post},
 };
 
-pub use client::{FetchError, fetch, fetch_within, follow, send};
+pub use client::{FetchError, delete, fetch, fetch_within, follow, send, send_within};
 pub use events::events;
-pub use explain::explain;
+pub use refusal::Refusal;
 
 use crate::{
     errand::{Closed, Desk, Errand},

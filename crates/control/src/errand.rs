@@ -3,7 +3,14 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::front::{Answer, Ask};
+use crate::{
+    api::export::ExportQuery,
+    compile::ServerKey,
+    front::{Answer, Ask},
+    order::{DenyOrder, Refused, ServerOrder, ServerOutcome},
+    registry::Denial,
+    stats::Stats,
+};
 
 /// The way back of an answer.
 pub type Back<T> = oneshot::Sender<T>;
@@ -13,6 +20,31 @@ pub type Back<T> = oneshot::Sender<T>;
 pub enum Errand {
     /// What the ipvsadm front asks for.
     Ipvsadm(Ask, Back<Answer>),
+    /// Server states and weights.
+    Servers(ServerOrder, Back<Result<ServerOutcome, Refused>>),
+    /// Which servers are named, of every service if true.
+    Find(Vec<String>, bool, Back<Result<Vec<ServerKey>, Refused>>),
+    /// Deny a source: the entries, and what the operator should know.
+    Deny(DenyOrder, Back<Result<(Vec<Denial>, Vec<String>), Refused>>),
+    /// Deny a source no more: the entries that were there.
+    Allow {
+        /// The network.
+        source: String,
+        /// The service's name; `None`: all entries of the source.
+        service: Option<String>,
+        /// Who wants it.
+        who: String,
+        /// The way back.
+        back: Back<Result<Vec<Denial>, Refused>>,
+    },
+    /// Who is denied.
+    Denials(Back<Vec<Denial>>),
+    /// The running state as a file.
+    Export(ExportQuery, Back<String>),
+    /// What passed, and how fast.
+    Stats(Back<Stats>),
+    /// Set the counts of a service, by its name, or of all to zero: which ones.
+    Zero(Option<String>, Back<Result<Vec<String>, Refused>>),
 }
 
 /// Nobody takes errands any more: the daemon ends.

@@ -54,6 +54,8 @@ pub struct Model {
     pub lblcr_expiration: u32,
     /// All of `local_addresses:`, for FullNAT servers that come while it runs.
     pub local_addresses: Vec<LocalAddress>,
+    /// The same by the groups of the file.
+    pub local_groups: Vec<LocalGroup>,
     /// The `vips:` list.
     pub vips: Vec<Vip>,
     /// Where probes through services come from.
@@ -67,6 +69,11 @@ pub struct Model {
 }
 
 impl Model {
+    /// The service with this key.
+    pub fn service(&self, key: &ServiceKey) -> Option<&Service> {
+        self.services.iter().find(|service| service.key == *key)
+    }
+
     /// The largest MTU (octets, without the Ethernet header) whose frames fit a chunk.
     pub const fn largest_mtu(&self) -> u32 {
         self.chunk_size - CHUNK_RESERVE
@@ -295,6 +302,15 @@ pub struct Vip {
     pub withdraw_any: bool,
 }
 
+/// One entry of `local_addresses:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalGroup {
+    /// Its name.
+    pub name: String,
+    /// Its addresses, all with the same ports.
+    pub addresses: Vec<LocalAddress>,
+}
+
 /// A program of the operator's that is run when something happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
@@ -385,6 +401,50 @@ pub enum OnDown {
     Remove,
 }
 
+/// What an operator wants of a server, whatever its checks say: its administrative state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AdminState {
+    /// It serves.
+    #[default]
+    Ready,
+    /// No new connections; what it has goes on.
+    Drain,
+    /// As `Drain`, but clients with a persistence template still come (BIG-IP's "disabled").
+    DrainPersistent,
+    /// As if it were down, and nobody asks it.
+    Maint,
+}
+
+impl AdminState {
+    /// All of them, by their words.
+    pub const WORDS: [(&str, Self); 4] = [
+        (Self::Ready.name(), Self::Ready),
+        (Self::Drain.name(), Self::Drain),
+        (Self::DrainPersistent.name(), Self::DrainPersistent),
+        (Self::Maint.name(), Self::Maint),
+    ];
+
+    /// The word of the file and of the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::DrainPersistent => "drain_persistent",
+            Self::Maint => "maint",
+        }
+    }
+
+    /// The state of a word.
+    pub fn from_name(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(name, _)| *name == word).map(|(_, state)| *state)
+    }
+
+    /// Its connections go on, and it gets no new ones, or only those of known clients.
+    pub const fn drains(self) -> bool {
+        matches!(self, Self::Drain | Self::DrainPersistent)
+    }
+}
+
 /// One real server of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -415,6 +475,9 @@ pub struct Server {
     pub edition: u32,
     /// Lower tiers are in use when those above have not the quorum; 0 is the highest.
     pub tier: u32,
+    /// What the file wants of it; an operator may want something else for a while
+    /// ([`crate::registry::Overrides`]).
+    pub state: AdminState,
     /// What is asked of it.
     pub checks: Vec<Check>,
 }

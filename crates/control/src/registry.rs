@@ -2,13 +2,17 @@
 //! traffic counts. The file fills it; commands change it while traffic flows.
 
 mod board;
+mod denials;
 mod hints;
+pub mod naming;
+mod overrides;
 mod slow_start;
 mod stand;
 
 use std::sync::Arc;
 
 use dataplane::{
+    access::Gates,
     director::Director,
     forward::ServiceKey,
     snapshot::{Server, ServerId, Services},
@@ -21,9 +25,12 @@ use crate::{
     model::{Limits, Model},
     traffic::{Ledger, Traffic},
 };
-use board::seated;
+pub(crate) use board::seated;
 pub use board::{Board, Known};
+pub use dataplane::prefix::Prefix;
+pub use denials::{Denial, Denials, Full as NoRoomToDeny, source};
 pub use hints::{Failures, Hint, Hints, Suspects};
+pub use overrides::{Fate, Field, Full, Override, Overrides, Said, Settled, Sign, Wish};
 use slow_start::SlowStart;
 pub use stand::{Stand, Turn};
 
@@ -41,6 +48,10 @@ pub struct Registry {
     /// Removed servers without connections, and since when, in seconds.
     trash: HashMap<ServerId, u32>,
     joined: SlowStart,
+    /// What operators want of single servers for a while.
+    pub overrides: Overrides,
+    /// Whom operators deny for a while.
+    pub denials: Denials,
     /// What health knows.
     pub board: Board,
     /// What traffic tells.
@@ -80,6 +91,8 @@ impl Registry {
             ids: Ids::default(),
             trash: HashMap::new(),
             joined: SlowStart::default(),
+            overrides: Overrides::default(),
+            denials: Denials::default(),
             board: Board::default(),
             hints: Hints::default(),
             turns: Vec::new(),
@@ -118,19 +131,13 @@ impl Registry {
         std::mem::take(&mut self.turns)
     }
 
-    /// What the workers are to read: the model, what the operator says of servers that were there
-    /// `before`, and what health makes of them all.
+    /// What the workers are to read: the model, what operators want for a while, and what health
+    /// makes of them all. `before` is what they read now.
     pub fn compile(&mut self, before: &Services) -> Services {
         let mut services = compile(&self.model, &mut self.ids);
-        for (id, server) in services.servers.iter_mut().enumerate() {
-            let (Some(server), Some(Some(old))) = (server, before.servers.get(id)) else {
-                continue;
-            };
-            if same(server, old) {
-                server.drained = old.drained;
-            }
-        }
-        self.turns.extend(self.board.overlay(&self.model, &mut services));
+        services.denied = self.denials.compiled(&services);
+        services.gates = Gates::new(&services);
+        self.turns.extend(self.board.overlay(&self.model, &self.overrides, &mut services));
         services.follow(before);
         self.ledger.keep(&services);
         services

@@ -3,6 +3,7 @@
 //! Built on demand from what is there anyway: [`build`] reads the workers' counters and the
 //! director's records, and stores nothing. Numbers of one report may be a moment apart.
 
+mod admin;
 mod build;
 mod health;
 mod status;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hooks;
 
+pub use admin::{Admin, Overridden, Override, admins};
 pub use build::{Facts, InterfaceFacts, Outlook, build};
 pub use status::{Ill, IllKind, Port, Quorum, Share, Status, Wanted};
 
@@ -115,6 +117,9 @@ impl From<xsk::XdpMode> for XdpMode {
 pub struct Service {
     /// The operator's name for it; the elements of one `listen:` list share it.
     pub name: String,
+    /// What clients connect to, such as `203.0.113.10:80/tcp`, `mark 10` or `mark 10 IPv6`.
+    #[serde(default)]
+    pub key: String,
     /// `tcp`, `udp`, `sctp`, or `mark`.
     pub protocol: String,
     /// The VIP; none in a mark service.
@@ -171,11 +176,17 @@ pub struct Server {
     pub port: u16,
     /// The forwarding method: `nat`, `fullnat`, `dr` or `tun`.
     pub forward: String,
-    /// The configured weight.
+    /// The weight in force: the file's, that of its checks, or an operator's.
     pub weight: u32,
     /// Whether it gets new connections, and why not.
     pub state: ServerState,
-    /// What its checks say; none without checks.
+    /// What operators want for a while in place of the file's values.
+    #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Override>,
+    /// Persistence templates that send clients to it.
+    #[serde(default)]
+    pub templates: u32,
+    /// What its checks say; none without checks, and in maintenance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
     /// Connections and traffic.
@@ -207,6 +218,8 @@ pub enum ServerState {
     Standby,
     /// The operator drains it: it keeps what it has.
     Drained,
+    /// The operator has it in maintenance: as if it were down.
+    Maint,
     /// It left the file; its last connections are not over.
     Removed,
 }
@@ -221,6 +234,7 @@ impl ServerState {
             Self::Suspect => "suspect",
             Self::Standby => "standby",
             Self::Drained => "drained",
+            Self::Maint => "maint",
             Self::Removed => "removed",
         }
     }

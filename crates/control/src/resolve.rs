@@ -49,6 +49,7 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
         lblc_expiration: file.lvs.lblc_expiration.unwrap_or(Plan::new(Kind::Lblc).expiration),
         lblcr_expiration: file.lvs.lblcr_expiration.unwrap_or(Plan::new(Kind::Lblcr).expiration),
         local_addresses: local::all(file),
+        local_groups: file.local_addresses.iter().map(local::group).collect(),
         vips: vips(file, faults),
         marks: mark::rules(file, faults),
         hooks: hook::all(file, faults),

@@ -19,6 +19,8 @@ use crate::{
 /// An [`Access`] in the form that it is asked in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gate {
+    /// Denied for a while.
+    denied: PrefixSet,
     allow: PrefixSet,
     deny: PrefixSet,
     per_second: Option<u32>,
@@ -36,6 +38,7 @@ impl Gate {
     /// The gate that these rules make.
     pub fn new(access: &Access) -> Self {
         Self {
+            denied: PrefixSet::default(),
             allow: PrefixSet::new(&access.allow),
             deny: PrefixSet::new(&access.deny),
             per_second: access.new_connections,
@@ -44,6 +47,9 @@ impl Gate {
 
     /// Why a source may not connect at all.
     fn refuses(&self, source: IpAddr) -> Option<Drop> {
+        if self.denied.contains(source) {
+            return Some(Drop::DeniedForNow);
+        }
         if self.deny.contains(source) {
             return Some(Drop::SourceDenied);
         }
@@ -57,11 +63,18 @@ impl Gates {
     pub fn new(services: &Services) -> Self {
         let policies = || services.services.iter().map(|s| s.as_ref().map(|s| &s.policy.access));
         let closed = policies().flatten().any(|access| *access != Access::default());
+        let closed = closed || services.denied.iter().any(|denial| denial.service.is_some());
         let gate = |access: Option<&Access>| access.map(Gate::new).unwrap_or_default();
-        Self {
-            all: Gate::new(&services.settings.access),
-            services: if closed { policies().map(gate).collect() } else { Vec::new() },
+        let denied = |service| {
+            let of = services.denied.iter().filter(|denial| denial.service == service);
+            PrefixSet::new(&of.map(|denial| denial.source).collect::<Vec<_>>())
+        };
+        let mut own: Vec<Gate> = if closed { policies().map(gate).collect() } else { Vec::new() };
+        for (gate, id) in own.iter_mut().zip(0..) {
+            gate.denied = denied(Some(id));
         }
+        let all = Gate { denied: denied(None), ..Gate::new(&services.settings.access) };
+        Self { all, services: own }
     }
 }
 

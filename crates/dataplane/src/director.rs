@@ -304,9 +304,11 @@ impl Director {
         let joined = admission.joined(wanted);
         for candidate in &admission.candidates {
             let record = self.server(candidate.id);
-            let weighted = candidate.weight > 0 && !candidate.drained;
+            let known = services.servers.get(candidate.id as usize).and_then(Option::as_ref);
+            let sends_away = candidate.drained && !known.is_some_and(|server| server.keeps_clients);
+            let weighted = candidate.weight > 0 && !sends_away;
             record.set_standing(Standing { up: candidate.up, weighted });
-            if let Some(Some(server)) = services.servers.get(candidate.id as usize) {
+            if let Some(server) = known {
                 record.limit(server.upper, server.lower, services.settings.compat_lvs);
             }
             match service.policy.on_join {

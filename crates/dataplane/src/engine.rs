@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crossbeam_channel::{Receiver, Sender};
 use xsk::{Port, PortStats, Waker, wait};
 
-use crate::{clock::Clock, rings::Rings, stats::Stats, topology::PortId, worker::Worker};
+use crate::{clock::Clock, kill::Kill, rings::Rings, stats::Stats, topology::PortId, worker::Worker};
 
 /// What control tells a worker; looked at once a breath.
 pub enum Order {
@@ -15,6 +15,8 @@ pub enum Order {
     Detach(PortId, Sender<()>),
     /// Send the kernel's statistics of every socket: interface, queue, counters.
     Report(Sender<Vec<(PortId, u32, PortStats)>>),
+    /// End connections.
+    Kill(Arc<Kill>),
     /// Return.
     Stop,
 }
@@ -115,6 +117,7 @@ impl Engine {
                         |(id, port): (PortId, &Port)| Some((id, port.queue(), port.stats().ok()?));
                     let _ = to.send(self.rings.sockets().filter_map(stats).collect());
                 }
+                Order::Kill(kill) => self.worker.kill(kill),
                 Order::Stop => return false,
             }
         }

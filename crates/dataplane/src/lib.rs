@@ -29,6 +29,7 @@ pub mod icmp;
 pub mod ids;
 pub mod io;
 pub mod limiter;
+pub mod kill;
 pub mod lookup;
 pub mod mark;
 pub mod memory;

@@ -27,7 +27,7 @@ pub struct ServerRecord {
 pub(crate) struct Standing {
     /// It is in the list, and up.
     pub(crate) up: bool,
-    /// It has a weight and is not drained.
+    /// It has a weight and is not drained, or is drained of new clients only.
     pub(crate) weighted: bool,
 }
 

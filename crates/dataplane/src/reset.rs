@@ -21,7 +21,7 @@ use crate::{
     packet::Packet,
     rewrite::address_frame,
     route::find_hop,
-    table::{ConnectionRef, Expired, Found, Way},
+    table::{Connection, ConnectionRef, Expired, Found, Way},
     tcp,
     topology::{Hop, Mac, NO_HOP, PortId},
     verdict::{Answer, Drop, Verdict},
@@ -101,8 +101,19 @@ impl Breath<'_> {
         answer(way)
     }
 
-    /// From now on the connection's packets are answered.
-    fn begin_reset<A: Family>(&self, mut found: Found<A>) {
+    /// Ends a connection without a packet of it: from now on its packets are answered, and where
+    /// both ends' pass here, both are asked for their numbers. False if another one was faster.
+    #[cold]
+    pub(crate) fn reset_both<A: Family, I: Io>(&mut self, io: &mut I, found: &Found<A>) -> bool {
+        let begun = self.begin_reset(*found);
+        if begun && found.connection.forward.two_way() {
+            self.ask_both(io, &found.connection);
+        }
+        begun
+    }
+
+    /// From now on the connection's packets are answered; true if this is what made it so.
+    fn begin_reset<A: Family>(&self, mut found: Found<A>) -> bool {
         let server = found.connection.server_id;
         let timeout = self.timeouts(server).tcp[tcp::State::Close as usize];
         let table = A::table(self.director);
@@ -110,12 +121,14 @@ impl Breath<'_> {
             match table.transition(&found, tcp::RESETTING, timeout, self.now.seconds()) {
                 Ok(()) => {
                     self.director.changed(server, found.meta.state(), tcp::RESETTING);
-                    return self.unsettle(found);
+                    self.unsettle(found);
+                    return true;
                 }
                 Err(seen) if seen.generation() == found.meta.generation() => found.meta = seen,
-                Err(_) => return,
+                Err(_) => return false,
             }
         }
+        false
     }
 
     /// Forgets the connection's hops, so that every packet of it looks at its state. Whoever reads
@@ -160,13 +173,21 @@ impl Breath<'_> {
         if table.insert(&connection, tcp::RESETTING, timeout, self.now.seconds()).is_err() {
             return false;
         }
-        if *probes > 0 && self.director.limiter.allow_reset(self.now) {
+        if *probes > 0 && self.ask_both(io, &connection) {
             *probes -= 1;
+        }
+        true
+    }
+
+    /// Asks both ends of a connection for their numbers; false if the limit does not let us.
+    fn ask_both<A: Family, I: Io>(&mut self, io: &mut I, connection: &Connection<A>) -> bool {
+        let allowed = self.director.limiter.allow_reset(self.now);
+        if allowed {
             let to_client = Some(connection.forward_key().reversed());
             let to_server = connection.reverse_key().map(Tuple::reversed);
             [to_client, to_server].into_iter().flatten().for_each(|tuple| self.probe(io, tuple));
         }
-        true
+        allowed
     }
 
     fn probe<A: Family, I: Io>(&mut self, io: &mut I, tuple: Tuple<A>) {

@@ -13,6 +13,7 @@ use crate::{
     lookup::Rules,
     mark::MarkRule,
     policy::{Access, Defence, Gone, Lifecycle, Policy},
+    prefix::Prefix,
     route::source_towards,
     topology::{Mac, Topology},
     tunnel::{Ends, Path},
@@ -97,8 +98,19 @@ pub struct Services {
     pub settings: Settings,
     /// Which rules a lookup has to try.
     pub rules: Rules,
+    /// Sources that the operator denies for a while.
+    pub denied: Vec<Denial>,
     /// Who may open connections.
     pub gates: Gates,
+}
+
+/// A source that may open no connection, whatever `access:` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Which.
+    pub source: Prefix,
+    /// To which service; `None`: to none at all.
+    pub service: Option<ServiceId>,
 }
 
 /// Box-wide settings of the datapath.
@@ -245,6 +257,7 @@ impl Server {
             standby: false,
             absent: false,
             drained: false,
+            keeps_clients: false,
             removed: false,
         }
     }
@@ -339,6 +352,8 @@ pub struct Server {
     pub absent: bool,
     /// Drained: keeps its connections, gets no new ones.
     pub drained: bool,
+    /// Drained, but clients whose template names it still come.
+    pub keeps_clients: bool,
     /// Gone from the file, kept until its last connection ends.
     pub removed: bool,
 }

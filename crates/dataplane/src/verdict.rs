@@ -127,6 +127,9 @@ reasons! {
         /// The table of persistence templates is full (`limits.templates`, `limits.templates_ipv6`).
         TemplateTableFull = "template_table_full"
             => "Raise limits.templates or limits.templates_ipv6, or shorten persistence.timeout.",
+        /// An operator denies the source for a while (`xlvs deny`).
+        DeniedForNow = "denied_for_now"
+            => "xlvs deny list says until when and who denied it; xlvs deny del ends it.",
         /// The source is denied by the box or the service (`access: deny`).
         SourceDenied = "source_denied"
             => "Take the source out of access.deny, of the box and of the service.",

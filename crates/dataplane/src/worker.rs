@@ -15,6 +15,7 @@ use crate::{
     forward::{V4, V6},
     ids::Ids,
     io::{Frame, Io},
+    kill::{Hunt, Kill},
     packet::{Fragment, Packet, Parsed, parse},
     patrol::Patrol,
     purge::Purge,
@@ -49,6 +50,9 @@ struct Hands<F> {
     stage: Vec<Staged>,
     waiting: WaitingRoom<F>,
     sweep: Sweep,
+    /// Which worker it is, and of how many.
+    place: (usize, usize),
+    hunt: Option<Hunt>,
 }
 
 /// A packet of the burst between the stages.
@@ -91,6 +95,8 @@ impl<F: Frame> Worker<F> {
             burst: Vec::with_capacity(BURST),
             stage: Vec::with_capacity(BURST),
             waiting: WaitingRoom::new(held),
+            place: (worker, workers),
+            hunt: None,
             sweep: Sweep {
                 v4: SweepCursor::new(worker, workers),
                 v6: SweepCursor::new(worker, workers),
@@ -113,12 +119,19 @@ impl<F: Frame> Worker<F> {
         &self.hands.stats
     }
 
+    /// Ends connections, a part of them with each breath. One order at a time: another one takes
+    /// the place of one that is under way.
+    pub fn kill(&mut self, kill: Arc<Kill>) {
+        self.hands.hunt = Some(Hunt::new(kill, self.hands.place));
+    }
+
     /// Frames held now.
     pub fn held(&self) -> usize {
         self.hands.waiting.len()
     }
 
-    /// One breath: returns how many frames were received or looked at again.
+    /// One breath: returns how many frames were received or looked at again; also not 0 while a
+    /// [kill](Self::kill) is under way.
     pub fn breathe<I: Io<Frame = F>>(&mut self, io: &mut I, now: Now) -> usize {
         self.hands.breathe(io, self.snapshot.load(), now)
     }
@@ -132,6 +145,7 @@ impl<F: Frame> Hands<F> {
             moved += self.burst.len();
             self.pipeline(io, port, snapshot, now);
         }
+        moved += self.hunt(io, snapshot, now);
         self.upkeep(io, snapshot, now, moved);
         io.flush();
         moved
@@ -228,6 +242,23 @@ impl<F: Frame> Hands<F> {
             }
         }
         looked
+    }
+
+    /// Goes on with what an operator ends.
+    fn hunt<I: Io<Frame = F>>(&mut self, io: &mut I, snapshot: &Snapshot, now: Now) -> usize {
+        let Some(hunt) = &mut self.hunt else { return 0 };
+        let mut breath = Breath {
+            director: &self.director,
+            snapshot,
+            stats: &self.stats,
+            now,
+            ids: &mut self.ids,
+            arrived: 0,
+        };
+        if hunt.walk(&mut breath, io) {
+            self.hunt = None;
+        }
+        1
     }
 
     /// What does not depend on packets: expiry, counters.

@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use control::file;
 
-use crate::list;
+use crate::{connections, deny, export, server, service, stats};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 #[derive(Parser)]
@@ -26,6 +26,9 @@ pub(crate) enum Verb {
         /// /etc/sysconfig/ipvsadm (Red Hat), to the configuration: all of them or none.
         #[arg(long, value_name = "RULES")]
         rules: Option<PathBuf>,
+        /// Where is kept what operators order while it runs: drained servers, denied sources.
+        #[arg(long, value_name = "DIR", default_value = STATE)]
+        state: PathBuf,
         #[command(flatten)]
         socket: Socket,
     },
@@ -51,7 +54,7 @@ pub(crate) enum Verb {
         #[arg(long)]
         connections: bool,
         #[command(flatten)]
-        only: list::Only,
+        only: connections::Only,
         #[command(flatten)]
         socket: Socket,
     },
@@ -88,6 +91,44 @@ pub(crate) enum Verb {
         json: bool,
         #[command(flatten)]
         socket: Socket,
+    },
+    /// Drain servers, put them into maintenance, weigh them; list and show them.
+    Server {
+        #[command(subcommand)]
+        verb: server::ServerVerb,
+    },
+    /// Short for `xlvs server drain`: no new connections, those they have go on.
+    Drain(server::Drain),
+    /// Short for `xlvs server maint`: out as if they were down, and not asked.
+    Maint(server::Maint),
+    /// Short for `xlvs server ready`: drain and maintenance are over.
+    Ready(server::Ready),
+    /// Short for `xlvs server weight`: SERVER... WEIGHT, or SERVER... file.
+    Weight(server::Weight),
+    /// List and show services.
+    Service {
+        #[command(subcommand)]
+        verb: service::ServiceVerb,
+    },
+    /// Tell how servers and their checks are, and why.
+    Health(service::Which),
+    /// Deny sources for a while, in front of `access:` of the file.
+    Deny {
+        #[command(subcommand)]
+        verb: deny::DenyVerb,
+    },
+    /// List, count and end connections.
+    #[command(visible_alias = "connection")]
+    Conn {
+        #[command(subcommand)]
+        verb: connections::ConnVerb,
+    },
+    /// Print what passed each service and server, or passes a second.
+    Stats(stats::StatsArgs),
+    /// Print the running services as a file.
+    Export {
+        #[command(subcommand)]
+        verb: export::ExportVerb,
     },
     /// Translate what another program has configured.
     Import {
@@ -131,3 +172,6 @@ pub(crate) struct Socket {
 
 /// Where the daemon's socket is, unless the operator says otherwise.
 pub(crate) const SOCKET: &str = "/run/xlvs/xlvs.sock";
+
+/// Where is kept what operators order, unless they say otherwise.
+const STATE: &str = "/var/lib/xlvs";

@@ -4,12 +4,20 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod columns;
 mod command;
+mod connections;
+mod daemon;
+mod deny;
 mod events;
+mod export;
 mod import;
 mod ipvsadm;
 mod list;
 mod logger;
+mod server;
+mod service;
+mod stats;
 mod status;
 
 use std::{path::Path, process::ExitCode};
@@ -18,25 +26,40 @@ use clap::Parser;
 use control::{daemon::Options, report::Wanted};
 
 use command::{Command, From, SOCKET, Verb};
+use server::ServerVerb;
 
 fn main() -> ExitCode {
     if let Some((program, words)) = ipvsadm::called(std::env::args_os()) {
         return ipvsadm::run(program, &words, SOCKET.into());
     }
     match Command::parse().verb {
-        Verb::Run { config, rules, socket } => {
-            run(&Options { file: config.file, rules, socket: socket.path })
+        Verb::Run { config, rules, state, socket } => {
+            run(&Options { file: config.file, rules, socket: socket.path, state })
         }
         Verb::Check { config, live, rules } => check::check(&config.file, live, rules.as_deref()),
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
         Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
         Verb::List { json, connections: true, only, socket } => {
-            list::connections(&socket.path, json, only)
+            connections::connections(&socket.path, json, only)
         }
+        Verb::List { only, .. } if only.is_given() => connections::wrong_words(
+            "a filter without --connections; add that, or write xlvs conn list",
+        ),
         Verb::List { json, socket, .. } => list::list(&socket.path, json),
         Verb::Events { follow, after, json, socket } => {
             events::events(&socket.path, after, follow, json)
         }
+        Verb::Server { verb } => server::run(verb),
+        Verb::Drain(drain) => server::run(ServerVerb::Drain(drain)),
+        Verb::Maint(maint) => server::run(ServerVerb::Maint(maint)),
+        Verb::Ready(ready) => server::run(ServerVerb::Ready(ready)),
+        Verb::Weight(weight) => server::run(ServerVerb::Weight(weight)),
+        Verb::Service { verb } => service::run(verb),
+        Verb::Health(which) => service::health(which),
+        Verb::Deny { verb } => deny::run(verb),
+        Verb::Conn { verb } => connections::run(verb),
+        Verb::Stats(args) => stats::run(args),
+        Verb::Export { verb } => export::run(verb),
         Verb::Status { quorum, interfaces, timeout, json, socket } => {
             let wanted = Wanted { interfaces, quorums: quorum };
             status::status(&socket.path, &wanted, timeout, json)

@@ -12,7 +12,8 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 
-use crate::explain::{Explainer, Explanation, Question};
+use super::Refusal;
+use crate::explain::{Explainer, Explanation, Question, Unanswerable};
 
 /// Octets of the largest question: 1000 frames in hexadecimal digits.
 const LARGEST: usize = 8 << 20;
@@ -35,15 +36,19 @@ pub fn explain(explainer: Explainer) -> Router {
 async fn answer(
     State(booth): State<Booth>,
     Json(question): Json<Question>,
-) -> Result<Json<Vec<Explanation>>, (StatusCode, String)> {
-    let failed = |error: &dyn std::fmt::Display| {
-        (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-    };
-    let turn = booth.turn.acquire_owned().await.map_err(|error| failed(&error))?;
-    let explained = tokio::task::spawn_blocking(move || {
+) -> Result<Json<Vec<Explanation>>, Refusal> {
+    // Never closed.
+    let turn = booth.turn.acquire_owned().await.ok();
+    let explain = move || {
         let _turn = turn;
         booth.explainer.explain(&question)
-    });
-    let explained = explained.await.map_err(|error| failed(&error))?;
-    explained.map(Json).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
+    };
+    let explained = tokio::task::spawn_blocking(explain).await;
+    let failed = |error: &dyn std::fmt::Display| {
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    };
+    explained.map_err(|error| failed(&error))?.map(Json).map_err(|error| match error {
+        Unanswerable::Memory(_) => failed(&error),
+        Unanswerable::Packets(_) | Unanswerable::Packet(..) => Refusal::invalid(error.to_string()),
+    })
 }

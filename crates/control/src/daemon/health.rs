@@ -4,7 +4,7 @@ use ::health::event::Event;
 use dataplane::topology::Topology;
 
 use super::{Daemon, managed};
-use crate::report::Outlook;
+use crate::report::{self, Outlook};
 
 impl Daemon {
     /// Takes what was found, and whatever else was found meanwhile, and publishes it once.
@@ -72,6 +72,7 @@ impl Daemon {
             stopping: self.stopping,
             withdrawn: self.withdrawn.iter().copied().collect(),
             standings: self.registry.board.standings(&self.registry.model, services),
+            admins: report::admins(&self.registry.model, &self.registry.overrides, services),
         }));
     }
 

@@ -12,6 +12,8 @@ mod health;
 mod hints;
 mod matched;
 mod memory;
+mod notes;
+mod orders;
 mod pins;
 mod ports;
 mod probes;
@@ -28,7 +30,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use ::health::{
@@ -43,12 +45,13 @@ use dataplane::{
     snapshot::Services,
     topology::PortId,
 };
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use ipvsadm::Resolver;
 use tokio::sync::mpsc;
 
 use crate::{
     api,
+    compile::ServerKey,
     event::Chronicle,
     fault::Faults,
     front::{self, RulesError},
@@ -74,6 +77,8 @@ pub struct Options {
     pub rules: Option<PathBuf>,
     /// Where the API listens.
     pub socket: PathBuf,
+    /// Where is kept what operators ordered.
+    pub state: PathBuf,
 }
 
 /// Why the daemon did not start, or could not go on; each sentence names the place and the remedy.
@@ -146,12 +151,31 @@ pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
         log::info!("{}: {more} services more", rules.display());
     }
     let endpoint = api::Endpoint::bind(&options.socket)?;
+    let notes = notes::Notes::within(&options.state, &options.socket);
+    recall(&mut registry, &notes);
     look_at_the_box(&registry.model)?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::Runtime)?
-        .block_on(start(registry, endpoint))
+        .block_on(start(registry, endpoint, notes))
+}
+
+/// What operators ordered in an earlier run holds again, but for what the file says otherwise by now.
+fn recall(registry: &mut Registry, notes: &notes::Notes) {
+    let noted = notes.read();
+    registry.overrides = noted.servers;
+    registry.denials = noted.denied;
+    registry.denials.expire(SystemTime::now());
+    let settled = registry.overrides.settle(&registry.model, &registry.model);
+    for one in &settled {
+        log::info!("{one}");
+    }
+    if !settled.is_empty()
+        && let Err(warning) = notes.write(&registry.overrides, &registry.denials)
+    {
+        log::error!("{warning}");
+    }
 }
 
 /// Refuses a box on which xlvs cannot run, before anything is touched.
@@ -182,6 +206,10 @@ struct Daemon {
     /// What it finds, until it is published.
     found: mpsc::UnboundedReceiver<Event>,
     memory: memory::Memory,
+    /// Where is kept what operators ordered.
+    notes: notes::Notes,
+    /// Why servers' administrative states changed, until that is told.
+    reasons: HashMap<ServerKey, String>,
     /// Managed VIPs that are taken away for want of servers.
     withdrawn: HashSet<IpAddr>,
     /// What the checks knew when they were asked last.
@@ -195,7 +223,11 @@ struct Daemon {
     hooks: Hooks,
 }
 
-async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), StartError> {
+async fn start(
+    mut registry: Registry,
+    endpoint: api::Endpoint,
+    notes: notes::Notes,
+) -> Result<(), StartError> {
     let signals = signals::Signals::listen().map_err(StartError::Runtime)?;
     let memory = memory::Memory::beside(endpoint.path());
     registry.board.recall(memory.read());
@@ -249,6 +281,8 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
         health,
         found,
         memory,
+        notes,
+        reasons: HashMap::new(),
         withdrawn: HashSet::new(),
         checked: Arc::default(),
         stopping: false,

@@ -22,6 +22,7 @@ use crate::{
     api,
     errand::Desk,
     explain::Explainer,
+    killer::Killer,
     registry::Hints,
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
@@ -50,9 +51,14 @@ impl Daemon {
         }));
         let (desk, mut errands) = Desk::open();
         let router = api::router(self.source())
+            .merge(api::servers::servers(desk.clone()))
+            .merge(api::deny::deny(desk.clone()))
+            .merge(api::stats::stats(desk.clone()))
+            .merge(api::export::export(desk.clone()))
+            .merge(api::connections::connections(desk.clone(), self.killer()))
             .merge(api::commands(desk))
             .merge(api::events(Arc::clone(&self.chronicle)))
-            .merge(api::explain(self.explainer()));
+            .merge(api::explain::explain(self.explainer()));
         let api = tokio::spawn(endpoint.serve(router));
         let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
@@ -94,6 +100,7 @@ impl Daemon {
                     self.release().await;
                     self.look_at_checks().await;
                     self.heed_traffic().await;
+                    self.end_orders().await;
                 }
             }
         };
@@ -160,6 +167,11 @@ impl Daemon {
             snapshots: self.publisher.pointer(),
             clock: self.crew.clock,
         }
+    }
+
+    /// Who ends connections.
+    fn killer(&self) -> Killer {
+        Killer::new(self.publisher.pointer(), self.crew.handles().to_vec())
     }
 
     /// Where the API's answers come from: everything that can be listed, as it is then.

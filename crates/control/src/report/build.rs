@@ -10,8 +10,10 @@ use dataplane::{
 };
 use hashbrown::HashMap;
 
+use crate::model::AdminState;
+
 use super::{
-    Counts, Fill, Interface, Ledger, Report, Ring, Server, ServerState, Service, Standing, Table,
+    Admin, Counts, Fill, Interface, Ledger, Report, Ring, Server, ServerState, Service, Standing, Table,
     Tables, Totals, Worker, XdpMode,
 };
 
@@ -45,6 +47,8 @@ pub struct Outlook {
     pub withdrawn: Vec<IpAddr>,
     /// How services stand to their quorums.
     pub standings: HashMap<snapshot::ServiceId, Standing>,
+    /// Which servers operators want otherwise, by [`super::admins`].
+    pub admins: HashMap<ServerId, Admin>,
 }
 
 /// How an interface is served.
@@ -133,7 +137,9 @@ fn services(
             .filter_map(|&id| {
                 let server = services.servers.get(id as usize)?.as_ref()?;
                 let known = facts.health.servers.get(&id);
-                Some(self::server(server, counts(director, id, stats), known))
+                let admin = facts.outlook.admins.get(&id);
+                let row = self::server(server, counts(director, id, stats), (known, admin));
+                Some(Server { templates: director.server(id).persistent(), ..row })
             })
             .filter(|row| row.state != ServerState::Removed || row.counts.live())
             .collect();
@@ -156,6 +162,7 @@ fn service(
     let endpoint = service.key.endpoint();
     Service {
         name: service.name.clone(),
+        key: service.key.to_string(),
         protocol: endpoint.map_or("mark", |endpoint| endpoint.protocol.name()).to_owned(),
         address: endpoint.map(|endpoint| endpoint.address),
         port: service.key.port(),
@@ -170,12 +177,14 @@ fn service(
 fn server(
     server: &snapshot::Server,
     counts: Counts,
-    known: Option<&health::runner::ServerReport>,
+    (known, admin): (Option<&health::runner::ServerReport>, Option<&Admin>),
 ) -> Server {
+    let rests = admin.is_some_and(|admin| admin.state == AdminState::Maint);
     let waits = known.is_some_and(|known| known.health == health::event::Health::Waiting);
     let fails = known.is_some_and(|known| known.health == health::event::Health::Down);
     let state = match server {
         snapshot::Server { removed: true, .. } => ServerState::Removed,
+        _ if rests => ServerState::Maint,
         snapshot::Server { drained: true, .. } => ServerState::Drained,
         _ if waits => ServerState::Waiting,
         snapshot::Server { up: false, .. } => ServerState::Down,
@@ -190,6 +199,8 @@ fn server(
         forward: server.forward.name().to_owned(),
         weight: server.weight,
         state,
+        overridden: admin.and_then(|admin| admin.overridden.clone()),
+        templates: 0,
         health: known.map(super::health::of),
         counts,
     }

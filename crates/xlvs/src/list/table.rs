@@ -117,8 +117,11 @@ fn services(text: &mut String, services: &[Service], colours: bool) {
     }
 }
 
-/// Why a server with checks is not simply up.
+/// Why a server is not simply up: what an operator said, what its checks say.
 fn reason(server: &Server) -> Option<String> {
+    if let Some(why) = crate::server::why(server) {
+        return Some(format!("       {why}"));
+    }
     let health = server.health.as_ref()?;
     let paused = if health.paused { ", checks pause" } else { "" };
     let odd = health.state != "up" || server.state != ServerState::Up || health.paused;
@@ -134,7 +137,7 @@ fn row(server: &Server) -> Row {
     [
         format!("  -> {}", server.endpoint()),
         server.forward.clone(),
-        server.weight.to_string(),
+        crate::server::weight(server),
         server.state.name().to_owned(),
         active.to_string(),
         inactive.to_string(),
@@ -164,6 +167,7 @@ fn coloured(state: ServerState, row: String) -> String {
         ServerState::Up => return row,
         ServerState::Down => 31,
         ServerState::Drained
+        | ServerState::Maint
         | ServerState::Removed
         | ServerState::Suspect
         | ServerState::Waiting => 33,

@@ -1,51 +1,164 @@
-//! `xlvs list --connections`: asks for page after page, and prints each as it comes, so that a
-//! million connections need no room here and keep nobody waiting there.
+//! `xlvs conn list|count|kill`, and `xlvs list --connections`: a listing asks for page after page,
+//! and prints each as it comes, so that a million connections need no room here and keep nobody
+//! waiting there.
 
 use std::{
     io::{self, Write},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     path::Path,
     process::ExitCode,
+    time::Duration,
 };
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use control::{
-    api::send,
-    front::{Answer, Ask, Filter, Page, states},
+    api::{
+        connections::{Count, KillOrder},
+        send,
+    },
+    registry::Prefix,
+    front::{Answer, Ask, Filter, Page, reference, states},
+    registry::naming::service_key,
 };
 use ipvsadm::{Connection, NoNames, Protocol, ServiceRef, listing};
 
-use crate::{another_version, failure};
+use crate::{
+    another_version,
+    command::Socket,
+    daemon::{post_within, print_json},
+    failure,
+};
+
+/// What to do with connections.
+#[derive(Subcommand)]
+pub(crate) enum ConnVerb {
+    /// List connections and persistence templates, as they come: those that all filters let through.
+    #[command(visible_alias = "ls")]
+    List {
+        /// Print an array of JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        only: Only,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Count them.
+    Count {
+        /// Print an object of JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        only: Only,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// End them: TCP is reset, at both ends in NAT and FullNAT; what is no TCP is forgotten.
+    Kill {
+        /// Without a filter: all of them.
+        #[arg(long)]
+        all: bool,
+        /// Persistence templates that fit end, too: clients are scheduled anew.
+        #[arg(long)]
+        templates: bool,
+        /// Print an object of JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        only: Only,
+        #[command(flatten)]
+        socket: Socket,
+    },
+}
 
 /// Which connections; without a filter all.
 #[derive(Args)]
 pub(crate) struct Only {
-    /// Only those of this client.
-    #[arg(long, value_name = "ADDRESS", requires = "connections")]
-    client: Option<IpAddr>,
+    /// Only those of this client, or of this network.
+    #[arg(long, value_name = "NETWORK", value_parser = control::registry::source)]
+    client: Option<Prefix>,
     /// Only those to this VIP.
-    #[arg(long, value_name = "ADDRESS", requires = "connections")]
+    #[arg(long, value_name = "ADDRESS")]
     vip: Option<IpAddr>,
-    /// Only those that this service scheduled: ADDRESS:PORT/tcp (or /udp, /sctp), mark:NUMBER or
-    /// mark:NUMBER/ipv6.
-    #[arg(long, value_name = "SERVICE", requires = "connections", value_parser = service)]
-    service: Option<ServiceRef>,
+    /// Only those that this service scheduled: its name, ADDRESS:PORT/tcp (or /udp, /sctp),
+    /// mark:NUMBER or mark:NUMBER/ipv6.
+    #[arg(long, value_name = "SERVICE")]
+    service: Option<String>,
     /// Only those of this real server.
-    #[arg(long, value_name = "ADDRESS", requires = "connections")]
+    #[arg(long, value_name = "ADDRESS")]
     server: Option<IpAddr>,
     /// Only those of tcp, udp or sctp.
-    #[arg(long, value_name = "PROTOCOL", requires = "connections", value_parser = protocol)]
+    #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
     protocol: Option<Protocol>,
     /// Only those in this state, as ESTABLISHED.
-    #[arg(long, value_name = "STATE", requires = "connections", value_parser = state)]
+    #[arg(long, value_name = "STATE", value_parser = state)]
     state: Option<String>,
 }
 
 impl From<Only> for Filter {
     fn from(only: Only) -> Self {
         let Only { client, vip, service, server, protocol, state } = only;
-        Self { client, vip, server, service, protocol, state }
+        let (service, name) = wanted_service(service.as_deref());
+        Self { client, vip, server, service, name, protocol, state }
     }
+}
+
+impl Only {
+    /// A filter was given.
+    pub(crate) fn is_given(&self) -> bool {
+        let Self { client, vip, service, server, protocol, state } = self;
+        client.is_some()
+            || vip.is_some()
+            || service.is_some()
+            || server.is_some()
+            || protocol.is_some()
+            || state.is_some()
+    }
+}
+
+/// A service by what it takes, or by its name.
+pub(crate) fn wanted_service(text: Option<&str>) -> (Option<ServiceRef>, Option<String>) {
+    match text.map(|text| (service_key(text), text)) {
+        Some((Some(key), _)) => (Some(reference(&key)), None),
+        Some((None, name)) => (None, Some(name.to_owned())),
+        None => (None, None),
+    }
+}
+
+/// How long the workers may take to end connections.
+pub(crate) const KILL_TIME: Duration = Duration::from_secs(65);
+
+pub(crate) fn run(verb: ConnVerb) -> ExitCode {
+    let (text, count): (_, Result<Count, ExitCode>) = match verb {
+        ConnVerb::List { json, only, socket } => return connections(&socket.path, json, only),
+        ConnVerb::Count { json, only, socket } => {
+            let filter: Filter = only.into();
+            (!json, post_within(&socket.path, "/v1/connections/count", &filter, KILL_TIME))
+        }
+        ConnVerb::Kill { all, templates, json, only, socket } => {
+            if all == only.is_given() {
+                let what = if all { "--all beside a filter" } else { "no filter" };
+                let remedy = "give a filter such as --client, or --all to end every connection";
+                return wrong_words(&format!("{what}: {remedy}"));
+            }
+            let order = KillOrder { only: only.into(), all, templates };
+            (!json, post_within(&socket.path, "/v1/connections/kill", &order, KILL_TIME))
+        }
+    };
+    match count {
+        Ok(Count { connections, templates }) if text => {
+            let line = format!("connections {connections}, templates {templates}");
+            crate::print(&mut io::stdout(), &line)
+        }
+        Ok(count) => print_json(&count),
+        Err(ended) => ended,
+    }
+}
+
+/// The command line is wrong: exit code 2.
+pub(crate) fn wrong_words(text: &str) -> ExitCode {
+    eprintln!("error: {text}");
+    ExitCode::from(2)
 }
 
 fn protocol(text: &str) -> Result<Protocol, String> {
@@ -64,23 +177,6 @@ fn state(text: &str) -> Result<String, String> {
         return Ok(text);
     }
     Err(format!("no state; write one of {}", known.join(" ")))
-}
-
-fn service(text: &str) -> Result<ServiceRef, String> {
-    let wrong = || "write it as 203.0.113.10:80/tcp, [2001:db8::10]:80/tcp or mark:7".to_owned();
-    if let Some(mark) = text.strip_prefix("mark:") {
-        let (mark, ipv6) = match mark.split_once('/') {
-            Some((mark, "ipv6")) => (mark, true),
-            Some(_) => return Err(wrong()),
-            None => (mark, false),
-        };
-        let mark = mark.parse().ok().filter(|mark| *mark > 0).ok_or_else(wrong)?;
-        return Ok(ServiceRef::Mark { mark, ipv6 });
-    }
-    let (endpoint, over) = text.rsplit_once('/').ok_or_else(wrong)?;
-    let endpoint: SocketAddr = endpoint.parse().map_err(|_| wrong())?;
-    let (address, port) = (endpoint.ip(), endpoint.port());
-    Ok(ServiceRef::Endpoint { protocol: protocol(over)?, address, port })
 }
 
 /// Prints the connections of the daemon at `socket`: rows as `ipvsadm -Lnc` has them, or one JSON
@@ -163,7 +259,7 @@ fn write_json(
 mod tests {
     use ipvsadm::{Protocol, ServiceRef};
 
-    use super::{service, state, write_json};
+    use super::{state, wanted_service, write_json};
 
     #[test]
     fn services_are_written_as_in_the_file() {
@@ -183,7 +279,9 @@ mod tests {
             ("203.0.113.10/tcp", None),
             ("2001:db8::10:53/udp", None),
         ] {
-            assert_eq!(service(text).ok(), expected, "{text}");
+            let (key, name) = wanted_service(Some(text));
+            assert_eq!(key, expected, "{text}");
+            assert_eq!(name.is_some(), expected.is_none(), "{text}");
         }
         assert_eq!(state("syn_recv").as_deref(), Ok("SYN_RECV"));
         assert!(state("OPEN").unwrap_err().contains("ESTABLISHED"));
