@@ -79,8 +79,7 @@ fn head(model: &Model) -> String {
     let base = if lvs { Lifecycle::lvs() } else { Lifecycle::default() };
     let mut settings = lifecycle(&model.lifecycle, &base, &mut top);
     defence(&model.defence, &mut settings);
-    let expirations =
-        [(Kind::Lblc, model.lblc_expiration), (Kind::Lblcr, model.lblcr_expiration)];
+    let expirations = [(Kind::Lblc, model.lblc_expiration), (Kind::Lblcr, model.lblcr_expiration)];
     for (kind, seconds) in expirations {
         if seconds != Plan::new(kind).expiration {
             settings.put(&format!("{}_expiration", kind.name()), word(seconds));
@@ -155,7 +154,10 @@ fn limits(limits: &Limits) -> Option<Node> {
     let plain = limits.connections == Limits::CONNECTIONS;
     let mut of = map();
     for (key, now, usual) in all {
-        if now != usual || (!plain && derived.contains(&key)) || key == "templates_ipv6" && now != usual {
+        if now != usual
+            || (!plain && derived.contains(&key))
+            || key == "templates_ipv6" && now != usual
+        {
             of.put(key, word(now));
         }
     }

@@ -83,8 +83,7 @@ pub fn servers(registry: &mut Registry, order: &ServerOrder) -> Result<ServerOut
         return Err(Refused::Wrong(format!("{weight}: no weight; write 0 to {WEIGHT_MOST}")));
     }
     let named = find(&registry.model, &order.servers, order.all)?;
-    let changed =
-        registry.overrides.wish(&registry.model, &named, order.wish, &order.sign)?;
+    let changed = registry.overrides.wish(&registry.model, &named, order.wish, &order.sign)?;
     let warnings = warnings(&registry.model, &registry.overrides, &named, order.wish);
     Ok(ServerOutcome { servers: named, changed, warnings })
 }
@@ -181,7 +180,9 @@ pub fn deny(registry: &mut Registry, order: &DenyOrder) -> Result<Vec<Denial>, R
     }
     let until = order.lasts.map(|lasts| order.sign.when.checked_add(lasts));
     let until = match until {
-        Some(None) => return Err(Refused::Wrong("so long is for ever: leave --for out".to_owned())),
+        Some(None) => {
+            return Err(Refused::Wrong("so long is for ever: leave --for out".to_owned()));
+        }
         Some(until) => until,
         None => None,
     };

@@ -117,7 +117,9 @@ fn random_file(random: &mut Random) -> String {
         &["timeouts: {udp: 7s, tcp_close: 3s, sctp_closed: 9s}"],
         &["access: {deny: [192.0.2.0/24, \"2001:db8::/32\"], new_connections: 9}"],
         &["when_down: drop", "stop_grace: 1500ms"],
-        &["hooks: [{argv: [/bin/h, \"{event}\"], on: [drain.on, weight, deny], timeout: 3s, at_start: true}]"],
+        &[
+            "hooks: [{argv: [/bin/h, \"{event}\"], on: [drain.on, weight, deny], timeout: 3s, at_start: true}]",
+        ],
     ];
     for line in random.some(&top).lines() {
         text += &format!("{}\n", line.trim_start());
@@ -150,11 +152,23 @@ fn service(random: &mut Random, at: usize) -> String {
         text += &format!("    local_addresses: {local}\n");
     }
     let keys: [&[&str]; 8] = [
-        &["scheduler: rr", "scheduler: {name: mh, port: true, slots: 251}", "scheduler: {name: lblcr, expiration: 1h, destinations: 9}", "scheduler: sed"],
-        &["persistence: 6m", "persistence: {timeout: 9s, mask: 24}", "persistence: {mask: 255.255.0.0}"],
+        &[
+            "scheduler: rr",
+            "scheduler: {name: mh, port: true, slots: 251}",
+            "scheduler: {name: lblcr, expiration: 1h, destinations: 9}",
+            "scheduler: sed",
+        ],
+        &[
+            "persistence: 6m",
+            "persistence: {timeout: 9s, mask: 24}",
+            "persistence: {mask: 255.255.0.0}",
+        ],
         &["access: {allow: [10.0.0.0/8]}", "access: {new_connections: 3}"],
         &["timeouts: {tcp_established: 1d, sctp_init: 3s}"],
-        &["on_gone: hold", "lvs: {expire_nodest_conn: 0, sloppy_tcp: 1, conn_reuse_mode: 1, pmtu_disc: 0}"],
+        &[
+            "on_gone: hold",
+            "lvs: {expire_nodest_conn: 0, sloppy_tcp: 1, conn_reuse_mode: 1, pmtu_disc: 0}",
+        ],
         &["on_idle: silent", "on_idle: reset"],
         &["existing: keep", "existing: reschedule", "existing: reset"],
         &["hooks: [{argv: [/bin/s], on: server.down, user: root}]"],
@@ -164,9 +178,16 @@ fn service(random: &mut Random, at: usize) -> String {
         text += "    mss_clamp: 1200\n";
     }
     if forward == "tun" && random.below(2) == 0 {
-        text += &format!("    tunnel: {}\n", random.one(&["gre", "{type: gue, port: 6080, checksum: true}"]));
+        text += &format!(
+            "    tunnel: {}\n",
+            random.one(&["gre", "{type: gue, port: 6080, checksum: true}"])
+        );
     }
-    let plain_checks = if marked { "[e, j, g]" } else { "[a, {name: b, port: 8443, rise: 5}, e, f, h, i, k, n, o]" };
+    let plain_checks = if marked {
+        "[e, j, g]"
+    } else {
+        "[a, {name: b, port: 8443, rise: 5}, e, f, h, i, k, n, o]"
+    };
     if random.below(2) == 0 {
         text += &format!("    checks: {plain_checks}\n");
         let health: [&[&str]; 6] = [
@@ -253,13 +274,17 @@ fn what_commands_made_is_written_too() {
     assert_eq!(names, ["web", "web-2", "203.0.113.10:8080/tcp"], "{text}");
     let kept = |of: &Model| -> Vec<_> {
         let plain = plain(of);
-        let services = plain.services.into_iter().filter(|service| {
-            again.services.iter().any(|known| known.key == service.key)
-        });
+        let services = plain
+            .services
+            .into_iter()
+            .filter(|service| again.services.iter().any(|known| known.key == service.key));
         services.map(|service| (service.key, service.policy, service.servers)).collect()
     };
     assert_eq!(kept(&again), kept(&registry.model), "{text}");
-    assert!(text.contains("# This one cannot stand in a file: no rule gives an IPv4 packet the mark 9"), "{text}");
+    assert!(
+        text.contains("# This one cannot stand in a file: no rule gives an IPv4 packet the mark 9"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -271,10 +296,9 @@ fn overrides_are_comments_or_hold() {
         when: SystemTime::UNIX_EPOCH,
         why: "a new disk".to_owned(),
     };
-    for (server, wish) in [
-        ("web/10.0.2.11", Wish::State(AdminState::Drain)),
-        ("web/10.0.2.11", Wish::Weight(9)),
-    ] {
+    for (server, wish) in
+        [("web/10.0.2.11", Wish::State(AdminState::Drain)), ("web/10.0.2.11", Wish::Weight(9))]
+    {
         let servers_named = vec![server.to_owned()];
         let order = ServerOrder { servers: servers_named, all: false, wish, sign: sign.clone() };
         servers(&mut registry, &order).unwrap();

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use crossbeam_channel::{Receiver, Sender};
 use xsk::{Port, PortStats, Waker, wait};
 
-use crate::{clock::Clock, kill::Kill, rings::Rings, stats::Stats, topology::PortId, worker::Worker};
+use crate::{
+    clock::Clock, kill::Kill, rings::Rings, stats::Stats, topology::PortId, worker::Worker,
+};
 
 /// What control tells a worker; looked at once a breath.
 pub enum Order {

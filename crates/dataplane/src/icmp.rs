@@ -95,7 +95,11 @@ impl Breath<'_> {
     }
 
     /// The tunnel to one of our servers that a quoted packet is of.
-    pub(crate) fn quoted_tunnel<A: Family>(&self, quote: &Quote<A>, behind: &[u8]) -> Option<QuotedTunnel> {
+    pub(crate) fn quoted_tunnel<A: Family>(
+        &self,
+        quote: &Quote<A>,
+        behind: &[u8],
+    ) -> Option<QuotedTunnel> {
         let services = &self.snapshot.services;
         let servers = services.tunnel_servers.get(&quote.dst.ip())?;
         let tunnel = QuotedTunnel::read(quote.protocol, behind).filter(|_| !quote.later)?;

@@ -21,8 +21,7 @@ use crate::{
     prefix::Prefix,
     state::State,
     table::{Found, Keys, Meta},
-    tcp,
-    template,
+    tcp, template,
 };
 
 /// What a connection must be to end; what is `None` may be anything.

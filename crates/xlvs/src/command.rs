@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use control::file;
 
-use crate::{connections, deny, export, server, service, stats};
+use crate::{connections, deny, explain, export, server, service, stats};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 #[derive(Parser)]
@@ -123,6 +123,9 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: connections::ConnVerb,
     },
+    /// Say what would happen to a packet now, step by step: which service and server, how it is
+    /// rewritten, by which next hop it leaves; or why it is dropped and what to do about it.
+    Explain(explain::ExplainArgs),
     /// Print what passed each service and server, or passes a second.
     Stats(stats::StatsArgs),
     /// Print the running services as a file.

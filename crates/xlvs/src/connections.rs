@@ -16,8 +16,8 @@ use control::{
         connections::{Count, KillOrder},
         send,
     },
-    registry::Prefix,
     front::{Answer, Ask, Filter, Page, reference, states},
+    registry::Prefix,
     registry::naming::service_key,
 };
 use ipvsadm::{Connection, NoNames, Protocol, ServiceRef, listing};

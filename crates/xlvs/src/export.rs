@@ -38,9 +38,7 @@ pub(crate) fn run(verb: ExportVerb) -> ExitCode {
 
 fn print(socket: &Path, format: &str, effective: bool) -> ExitCode {
     match fetch(socket, &format!("/v1/export?format={format}&effective={effective}")) {
-        Ok(body) => {
-            crate::print(&mut io::stdout(), &String::from_utf8_lossy(&body).trim_end())
-        }
+        Ok(body) => crate::print(&mut io::stdout(), &String::from_utf8_lossy(&body).trim_end()),
         Err(error) => failure(&error),
     }
 }

@@ -3,6 +3,7 @@
 //! Exit codes: 0 all is well, 1 it is not, 2 the command line is wrong; [`status`] has more.
 #![forbid(unsafe_code)]
 
+mod capture_file;
 mod check;
 mod columns;
 mod command;
@@ -10,6 +11,7 @@ mod connections;
 mod daemon;
 mod deny;
 mod events;
+mod explain;
 mod export;
 mod import;
 mod ipvsadm;
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Verb::Health(which) => service::health(which),
         Verb::Deny { verb } => deny::run(verb),
         Verb::Conn { verb } => connections::run(verb),
+        Verb::Explain(args) => explain::explain(&args),
         Verb::Stats(args) => stats::run(args),
         Verb::Export { verb } => export::run(verb),
         Verb::Status { quorum, interfaces, timeout, json, socket } => {

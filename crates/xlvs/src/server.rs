@@ -182,7 +182,9 @@ fn order_weight(mut whom: Whom) -> Done {
     let weight = match word.as_str() {
         "file" => None,
         number => Some(number.parse().map_err(|_| {
-            crate::failure(&format!("{number}: no weight; write 0 to 65535 behind the servers, or file"))
+            crate::failure(&format!(
+                "{number}: no weight; write 0 to 65535 behind the servers, or file"
+            ))
         })?),
     };
     let order = WeightOrder {
@@ -246,9 +248,9 @@ fn chosen<'s>(
     services: &'s [Service],
     servers: &'s [ServerName],
 ) -> impl Iterator<Item = (&'s Service, &'s Server)> {
-    let all = services.iter().flat_map(|service| {
-        service.servers.iter().map(move |server| (service, server))
-    });
+    let all = services
+        .iter()
+        .flat_map(|service| service.servers.iter().map(move |server| (service, server)));
     all.filter(|(service, server)| servers.contains(&name_of(service, server)))
 }
 
@@ -273,9 +275,9 @@ pub(crate) fn why(server: &Server) -> Option<String> {
         format!("{what} by {by} since {when}{colon}{why}")
     };
     let known = server.overridden.as_ref();
-    let state = known.and_then(|known| known.state.as_ref()).map(|s| {
-        said(s.value.clone(), &s.who, &s.when, &s.why)
-    });
+    let state = known
+        .and_then(|known| known.state.as_ref())
+        .map(|s| said(s.value.clone(), &s.who, &s.when, &s.why));
     let weight = known.and_then(|known| known.weight.as_ref()).map(|s| {
         said(format!("weight {} (file {})", s.value, s.file_value), &s.who, &s.when, &s.why)
     });
@@ -286,9 +288,11 @@ pub(crate) fn why(server: &Server) -> Option<String> {
 fn list(socket: &Path, names: &[String], json: bool) -> Done {
     let services = crate::service::chosen(socket, names)?;
     if json {
-        let rows = services.iter().flat_map(|service| service.servers.iter().map(move |server| {
+        let rows = services.iter().flat_map(|service| {
+            service.servers.iter().map(move |server| {
             json!({"service": service.key, "name": service.name, "server": server})
-        }));
+        })
+        });
         return Ok(print_json(&rows.collect::<Vec<_>>()));
     }
     let row = |service: &Service, server: &Server| {
@@ -365,7 +369,9 @@ fn shown(service: &Service, server: &Server) -> String {
 fn overridden<T: std::fmt::Display>(field: &str, said: &Overridden<T>) -> String {
     let Overridden { value, file_value, who, when, why } = said;
     let colon = if why.is_empty() { "" } else { ": " };
-    format!("  override    {field} {value} in place of the file's {file_value}, by {who} at {when}{colon}{why}")
+    format!(
+        "  override    {field} {value} in place of the file's {file_value}, by {who} at {when}{colon}{why}"
+    )
 }
 
 pub(crate) fn check(check: &control::report::Check) -> String {
@@ -378,5 +384,8 @@ pub(crate) fn check(check: &control::report::Check) -> String {
         (0, bad) => format!(", {bad} bad in a row"),
         (good, _) => format!(", {good} good in a row"),
     };
-    format!("  check       {} ({}) {}: {last}{took}{ago}{row}{next}", check.name, check.kind, check.state)
+    format!(
+        "  check       {} ({}) {}: {last}{took}{ago}{row}{next}",
+        check.name, check.kind, check.state
+    )
 }

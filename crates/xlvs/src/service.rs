@@ -62,9 +62,8 @@ pub(crate) fn chosen(socket: &Path, names: &[String]) -> Result<Vec<Service>, Ex
             return Err(failure(&format!("{name}: no such service; {known}")));
         }
     }
-    let named = |service: &Service| {
-        names.is_empty() || names.iter().any(|name| fits(service, name))
-    };
+    let named =
+        |service: &Service| names.is_empty() || names.iter().any(|name| fits(service, name));
     Ok(all.into_iter().filter(named).collect())
 }
 

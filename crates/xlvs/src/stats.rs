@@ -65,7 +65,9 @@ fn zero(service: Option<String>, socket: &Socket) -> Done {
 fn show(args: &StatsArgs) -> Done {
     let mut stats: Stats = get(&args.socket.path, "/v1/stats")?;
     let fits = |service: &ServiceStats, name: &String| {
-        service.name == *name || service.place == *name || service.place.replacen(' ', ":", 1) == *name
+        service.name == *name
+            || service.place == *name
+            || service.place.replacen(' ', ":", 1) == *name
     };
     for name in &args.services {
         if !stats.services.iter().any(|service| fits(service, name)) {

@@ -47,8 +47,9 @@ pub struct KillOrder {
 
 /// The endpoints.
 pub fn connections(desk: Desk, killer: Killer) -> Router {
-    let reading =
-        Router::new().route("/v1/connections", post(page)).route("/v1/connections/count", post(count));
+    let reading = Router::new()
+        .route("/v1/connections", post(page))
+        .route("/v1/connections/count", post(count));
     let ending = Router::new().route("/v1/connections/kill", post(kill)).with_state(killer);
     reading.with_state(desk).merge(ending)
 }

@@ -112,7 +112,9 @@ async fn state(
     let StateOrder { servers, all, state, reason } = order;
     let Some(known) = AdminState::from_name(&state) else {
         let words = AdminState::WORDS.map(|(word, _)| word).join(", ");
-        return Err(Refusal::invalid(format!("{state}: no state of a server; write one of {words}")));
+        return Err(Refusal::invalid(format!(
+            "{state}: no state of a server; write one of {words}"
+        )));
     };
     let sign = sign(&caller, reason);
     done(&desk, ServerOrder { servers, all, wish: Wish::State(known), sign }).await
@@ -132,7 +134,9 @@ async fn weight(
 
 async fn done(desk: &Desk, order: ServerOrder) -> Result<Json<ServersDone>, Refusal> {
     if order.servers.is_empty() {
-        return Err(Refusal::invalid("no server is named; write servers: [\"SERVICE/ADDRESS:PORT\"]"));
+        return Err(Refusal::invalid(
+            "no server is named; write servers: [\"SERVICE/ADDRESS:PORT\"]",
+        ));
     }
     let outcome = desk.ask(|back| Errand::Servers(order, back)).await??;
     let ServerOutcome { servers, changed, warnings } = outcome;

@@ -31,10 +31,7 @@ pub struct Zeroed {
 
 /// The endpoints.
 pub fn stats(desk: Desk) -> Router {
-    Router::new()
-        .route("/v1/stats", get(all))
-        .route("/v1/stats/zero", post(zero))
-        .with_state(desk)
+    Router::new().route("/v1/stats", get(all)).route("/v1/stats/zero", post(zero)).with_state(desk)
 }
 
 /// Counts and rates of all services and their servers.

@@ -9,8 +9,8 @@ use super::Daemon;
 use crate::{
     errand::{Back, Errand},
     front::{self, Answer, Ask, View},
-    order,
     live::{self, Finding},
+    order,
     stats::Stats,
     traffic::Traffic,
 };

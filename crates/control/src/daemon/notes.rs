@@ -83,8 +83,7 @@ impl Notes {
     /// # Errors
     /// In words: what holds now would not after a restart.
     pub(super) fn write(&self, servers: &Overrides, denied: &Denials) -> Result<(), String> {
-        let noted =
-            Noted { version: VERSION, servers: servers.clone(), denied: denied.clone() };
+        let noted = Noted { version: VERSION, servers: servers.clone(), denied: denied.clone() };
         let half = self.path.with_extension("half");
         let written = serde_json::to_vec_pretty(&noted).map_err(io::Error::from).and_then(|text| {
             let mut file = File::create(&half)?;

@@ -7,8 +7,8 @@ use ipvsadm::{NoNames, save};
 
 use super::{Daemon, tell};
 use crate::{
-    compile::ServerKey,
     api::export::{ExportQuery, Format},
+    compile::ServerKey,
     event::{Event, Kind, Subject},
     export,
     front::{self, Answer, Ask},
@@ -44,7 +44,10 @@ impl Daemon {
     }
 
     /// A source is to be denied.
-    pub(super) async fn deny(&mut self, order: &DenyOrder) -> Result<(Vec<Denial>, Vec<String>), Refused> {
+    pub(super) async fn deny(
+        &mut self,
+        order: &DenyOrder,
+    ) -> Result<(Vec<Denial>, Vec<String>), Refused> {
         let denials = order::deny(&mut self.registry, order)?;
         let warnings: Vec<String> = self.keep_notes().into_iter().collect();
         self.publish().await;
@@ -88,7 +91,8 @@ impl Daemon {
         if format == Format::Yaml {
             return export::yaml(model, overrides, effective);
         }
-        let weight = |service: &Service, server: &Server| match overrides.state(service.key, server) {
+        let weight = |service: &Service, server: &Server| match overrides.state(service.key, server)
+        {
             AdminState::Ready => overrides.weight(service.key, server).unwrap_or(server.weight),
             _ => 0,
         };
@@ -175,7 +179,8 @@ impl Daemon {
         for denial in denials {
             let place = denial.service.map(|key| of_service(&services, &key)).unwrap_or_default();
             let subject = Subject { source: Some(denial.source.to_string()), ..place };
-            let until = denial.until.map(|until| format!(", until {}", crate::event::time::text(until)));
+            let until =
+                denial.until.map(|until| format!(", until {}", crate::event::time::text(until)));
             let event = Event::new(Kind::Deny, subject, "", what);
             let reason = format!("{how} {}{}", denial.sign, until.unwrap_or_default());
             self.tell(Event { reason, ..event });

@@ -44,9 +44,9 @@ impl Daemon {
             time: heard.at,
             initial,
             reason: heard.why.clone(),
-            counts: services.server(heard.server).and_then(|server| {
-                self.counts(services, server.service)
-            }),
+            counts: services
+                .server(heard.server)
+                .and_then(|server| self.counts(services, server.service)),
             ..Event::new(kind, subject.clone(), old, new)
         };
         let new = heard.health.name();

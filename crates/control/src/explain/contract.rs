@@ -76,7 +76,10 @@ impl Contract<'_> {
             _ => return kept("neither IPv4 nor IPv6"),
         };
         let Some(mut seen) = seen else { return kept("no whole IP header") };
-        if matches!((seen.protocol, seen.destination.0), (ICMP, IpAddr::V4(_)) | (ICMPV6, IpAddr::V6(_))) {
+        if matches!(
+            (seen.protocol, seen.destination.0),
+            (ICMP, IpAddr::V4(_)) | (ICMPV6, IpAddr::V6(_))
+        ) {
             return match seen.piece {
                 Piece::Whole => self.icmp(&seen),
                 _ => kept("a fragment of an ICMP message"),
@@ -114,14 +117,16 @@ impl Contract<'_> {
             return taken(2, format!("{address} port {port} is FullNAT's or a probe's"));
         }
         if self.is_box(address) {
-            let why = format!("{address} is an address of this box, and no service has port {port}");
+            let why =
+                format!("{address} is an address of this box, and no service has port {port}");
             return Met { taken: false, rule: Some(3), why };
         }
         let (source, sport) = seen.source;
         if self.from_server(seen.source, protocol) {
             return taken(4, format!("a NAT server answers from {source} port {sport}"));
         }
-        let why = format!("no rule takes a packet from {source} port {sport} to {address} port {port}");
+        let why =
+            format!("no rule takes a packet from {source} port {sport} to {address} port {port}");
         Met { taken: false, rule: None, why }
     }
 
@@ -217,7 +222,8 @@ impl Contract<'_> {
         let Some((header, quoted)) = seen.payload.split_first_chunk::<8>() else {
             return kept("no whole ICMP header");
         };
-        let error = if v6 { (1..=4).contains(&header[0]) } else { matches!(header[0], 3 | 4 | 11 | 12) };
+        let error =
+            if v6 { (1..=4).contains(&header[0]) } else { matches!(header[0], 3 | 4 | 11 | 12) };
         if !error {
             return kept("an ICMP message that is no error");
         }

@@ -57,7 +57,8 @@ impl Headers {
         let mut changes = Vec::new();
         let mut inner = packet;
         while let Kind::Tunnel { name, inner: Some(within) } = &inner.kind {
-            changes.push(format!("wrapped in {name} from {} to {}", inner.source, inner.destination));
+            changes
+                .push(format!("wrapped in {name} from {} to {}", inner.source, inner.destination));
             inner = within;
         }
         let ends = [
@@ -92,14 +93,20 @@ impl Packet {
         let offset = match &slice {
             IpSlice::Ipv4(packet) => {
                 let header = packet.header();
-                header.is_fragmenting_payload().then(|| usize::from(header.fragments_offset().value()) * 8)
+                header
+                    .is_fragmenting_payload()
+                    .then(|| usize::from(header.fragments_offset().value()) * 8)
             }
-            IpSlice::Ipv6(packet) => packet.extensions().clone().into_iter().find_map(|e| match e {
-                etherparse::Ipv6ExtensionSlice::Fragment(part) if part.is_fragmenting_payload() => {
-                    Some(usize::from(part.fragment_offset().value()) * 8)
-                }
-                _ => None,
-            }),
+            IpSlice::Ipv6(packet) => {
+                packet.extensions().clone().into_iter().find_map(|e| match e {
+                    etherparse::Ipv6ExtensionSlice::Fragment(part)
+                        if part.is_fragmenting_payload() =>
+                    {
+                        Some(usize::from(part.fragment_offset().value()) * 8)
+                    }
+                    _ => None,
+                })
+            }
         };
         let kind = match offset {
             Some(1..) => Kind::Other(payload.ip_number.0),
@@ -157,7 +164,9 @@ fn kind(number: IpNumber, payload: &[u8]) -> Kind {
             _ => other,
         },
         IpNumber::IPV4 | IpNumber::IPV6 => tunnel("IP in IP", 0),
-        IpNumber::GRE => tunnel("GRE", if payload.first().is_some_and(|f| f & 0x80 != 0) { 8 } else { 4 }),
+        IpNumber::GRE => {
+            tunnel("GRE", if payload.first().is_some_and(|f| f & 0x80 != 0) { 8 } else { 4 })
+        }
         _ => other,
     }
 }

@@ -208,7 +208,8 @@ fn frame(topology: &Topology, asked: &Asked) -> Result<(PortId, Vec<u8>), String
     let frame = match (&asked.packet, &asked.frame) {
         (Some(packet), None) => packet.frame(interface).map_err(|error| error.to_string())?,
         (None, Some(digits)) => {
-            let mut frame = octets(digits).ok_or("frame: not an even number of hexadecimal digits")?;
+            let mut frame =
+                octets(digits).ok_or("frame: not an even number of hexadecimal digits")?;
             if asked.readdress && frame.len() >= 6 {
                 frame[..6].copy_from_slice(&interface.mac.0);
             }

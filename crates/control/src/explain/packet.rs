@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use dataplane::topology::{Interface, Mac};
 use etherparse::{
-    Icmpv4Type, Icmpv6Type, IpNumber, PacketBuilder, PacketBuilderStep, icmpv4, icmpv6, IpHeaders,
+    Icmpv4Type, Icmpv6Type, IpHeaders, IpNumber, PacketBuilder, PacketBuilderStep, icmpv4, icmpv6,
 };
 use serde::{Deserialize, Serialize};
 
@@ -112,7 +112,8 @@ impl Described {
 
     fn with_payload(&self, interface: &Interface, payload: &[u8]) -> Result<Vec<u8>, NoPacket> {
         let port = self.client_port.unwrap_or(CLIENT_PORT);
-        let (client, vip) = (SocketAddr::new(self.client, port), SocketAddr::new(self.vip, self.port));
+        let (client, vip) =
+            (SocketAddr::new(self.client, port), SocketAddr::new(self.vip, self.port));
         let packet = PacketBuilder::ethernet2(SENDER.0, interface.mac.0);
         let packet = from_to(packet, self.client, self.vip, self.ttl.unwrap_or(64))?;
         match self.icmp {

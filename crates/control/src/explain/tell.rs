@@ -13,12 +13,7 @@ use dataplane::{
     verdict::{Drop, Punt},
 };
 
-use super::{
-    Candidate, Explanation, Sent, Step, Verdict,
-    contract::Met,
-    headers::Headers,
-    hex,
-};
+use super::{Candidate, Explanation, Sent, Step, Verdict, contract::Met, headers::Headers, hex};
 
 /// Tells one packet's way.
 pub(super) fn tell(
@@ -171,7 +166,11 @@ impl Teller<'_> {
             text += "; such a packet opens no connection there";
         }
         steps.push(step("service", text));
-        if !account.opens || service.policy.persistence.is_none() && account.picked.is_none() && account.ratings.is_empty() {
+        if !account.opens
+            || service.policy.persistence.is_none()
+                && account.picked.is_none()
+                && account.ratings.is_empty()
+        {
             return;
         }
         if let Some(persistence) = &service.policy.persistence {
@@ -229,7 +228,8 @@ impl Teller<'_> {
         let forwarded = matches!(account.end, End::Sent(_));
         if forwarded && let Some((_, first)) = account.sent.first() {
             let changes = self.headers.changes(&Headers::read(first));
-            let text = if changes.is_empty() { "nothing changes".to_owned() } else { changes.join(", ") };
+            let text =
+                if changes.is_empty() { "nothing changes".to_owned() } else { changes.join(", ") };
             steps.push(step("rewrite", text));
         }
         let to = way_out.destination;
@@ -254,7 +254,9 @@ impl Teller<'_> {
             }
             text += &format!(", the way carries {}", way_out.mtu);
             match account.end {
-                End::Sent(parts) if parts > 1 => text += &format!(": it leaves in {parts} fragments"),
+                End::Sent(parts) if parts > 1 => {
+                    text += &format!(": it leaves in {parts} fragments")
+                }
                 End::Answered(Drop::TooBig) | End::Dropped(Drop::TooBig) => {
                     text += ": too many, and it may not be fragmented";
                 }
@@ -271,7 +273,9 @@ impl Teller<'_> {
         let asked: Vec<String> = asked.collect();
         match asked.is_empty() {
             true => "the neighbour's MAC is not known".to_owned(),
-            false => format!("the MAC of {} is not known; the kernel is asked for it", asked.join(", ")),
+            false => {
+                format!("the MAC of {} is not known; the kernel is asked for it", asked.join(", "))
+            }
         }
     }
 
@@ -348,7 +352,8 @@ impl Teller<'_> {
                 verdict("sent", None, text, remedy)
             }
             End::Answered(reason) => {
-                let answers: Vec<&str> = account.answers.iter().map(|answer| answer.name()).collect();
+                let answers: Vec<&str> =
+                    account.answers.iter().map(|answer| answer.name()).collect();
                 dropped("answered", reason, format!(" We answer: {}.", answers.join(", ")))
             }
             End::Dropped(reason) => dropped("dropped", reason, String::new()),
@@ -373,9 +378,7 @@ impl Teller<'_> {
 
 fn punt_remedy(reason: Punt, teller: &Teller<'_>) -> &'static str {
     match (reason, teller.account.service) {
-        (Punt::NoConnection, Some((_, true))) => {
-            "FTP data needs a persistent FTP service."
-        }
+        (Punt::NoConnection, Some((_, true))) => "FTP data needs a persistent FTP service.",
         _ => reason.remedy(),
     }
 }

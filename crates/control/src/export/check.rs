@@ -130,9 +130,8 @@ fn page(http: &Http, of: &mut Map) {
     of.put_some("version", version.map(word));
     let headers = headers.iter().map(|(name, value)| (name.clone(), word(value)));
     of.put_some("headers", Node::named(headers).if_any());
-    let codes = |range: &std::ops::RangeInclusive<u16>| {
-        word(format!("{}-{}", range.start(), range.end()))
-    };
+    let codes =
+        |range: &std::ops::RangeInclusive<u16>| word(format!("{}-{}", range.start(), range.end()));
     of.put("status", list(status.iter().map(codes)));
     let body = match body {
         Body::Any => None,
@@ -140,11 +139,14 @@ fn page(http: &Http, of: &mut Map) {
         Body::Matches(regex) => Some(("matches", regex)),
         Body::Digest(hex) => Some(("digest", hex)),
     };
-    of.put_some("body", body.map(|(key, text)| {
-        let mut of = map();
-        of.put(key, word(text));
-        of.into()
-    }));
+    of.put_some(
+        "body",
+        body.map(|(key, text)| {
+            let mut of = map();
+            of.put(key, word(text));
+            of.into()
+        }),
+    );
     of.put("body_limit", word(body_limit));
     if let Some(tls) = tls {
         handshake(tls, of);

@@ -125,7 +125,10 @@ impl Writer<'_> {
         above.put("scheduler", scheduler(service.policy.scheduler, self.model));
         above.put_some("persistence", persistence(group));
         above.put_some("one_packet", service.policy.one_packet.then(|| word(true)));
-        above.put_some("on_join", service.on_join.map(|own| on_join(own).unwrap_or(word("nothing"))));
+        above.put_some(
+            "on_join",
+            service.on_join.map(|own| on_join(own).unwrap_or(word("nothing"))),
+        );
         above.put_some("access", super::access(&service.policy.access));
         above.put_some("local_addresses", self.local_group(group).map(word));
         let clamp = match service.policy.mss_clamp {
@@ -142,7 +145,10 @@ impl Writer<'_> {
         let sorry = service.health.sorry.as_ref();
         above.put_some("sorry", sorry.map(|server| self.server(service, server, tunnel, &None)));
         let first = nth == 1;
-        above.put_some("hooks", first.then(|| hooks(self.model, Some(&service.name))).and_then(Node::if_any));
+        above.put_some(
+            "hooks",
+            first.then(|| hooks(self.model, Some(&service.name))).and_then(Node::if_any),
+        );
         let server = |server: &Server| {
             (self.comments(service, server), self.server(service, server, tunnel, &shared))
         };
@@ -227,7 +233,10 @@ impl Writer<'_> {
         let Some(known) = self.overrides.get(&ServerKey::of(service.key, server)) else {
             return Vec::new();
         };
-        let state = known.state.as_ref().map(|said| comment("state", said, |state| state.name().to_owned()));
+        let state = known
+            .state
+            .as_ref()
+            .map(|said| comment("state", said, |state| state.name().to_owned()));
         let weight = known.weight.as_ref().map(|said| comment("weight", said, |w| w.to_string()));
         [state, weight].into_iter().flatten().collect()
     }
@@ -340,13 +349,16 @@ fn health(service: &Service, above: &mut Map, notes: &mut Vec<String>) {
             AllDown::AllUp => Some("all_up"),
         };
         above.put_some("all_down", all_down.map(word));
-        above.put_some("damping", health.damping.map(|damping| {
-            let mut of = map();
-            of.put("changes", word(damping.changes));
-            of.put("within", node::time(damping.within));
-            of.put("hold", node::time(damping.hold));
-            of.into()
-        }));
+        above.put_some(
+            "damping",
+            health.damping.map(|damping| {
+                let mut of = map();
+                of.put("changes", word(damping.changes));
+                of.put("within", node::time(damping.within));
+                of.put("hold", node::time(damping.hold));
+                of.into()
+            }),
+        );
         above.put_some("hints", hints(health.hints));
         above.put_some("pause_without_vip", health.pause_without_vip.then(|| word(true)));
     }

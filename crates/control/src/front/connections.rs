@@ -1,7 +1,10 @@
 //! Connections in pages. A page reads a part of the tables as workers do, without a lock, so a
 //! listing of any length costs them nothing; what comes and goes meanwhile may be missing.
 
-use std::{fmt, net::{IpAddr, Ipv4Addr, Ipv6Addr}};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use dataplane::{
     director::Family,
@@ -215,7 +218,9 @@ mod network {
         }
     }
 
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Option<Prefix>, D::Error> {
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
+        from: D,
+    ) -> Result<Option<Prefix>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
         text.map(|text| source(&text)).transpose().map_err(D::Error::custom)
     }

@@ -232,9 +232,8 @@ impl Board {
         for service in &model.services {
             let Some(&id) = services.by_key.get(&service.key) else { continue };
             let seated: Vec<(&Server, ServerId)> = seated(service, services).collect();
-            let seat = |(server, id): &(&Server, ServerId)| {
-                self.seat((service, *server), *id, overrides)
-            };
+            let seat =
+                |(server, id): &(&Server, ServerId)| self.seat((service, *server), *id, overrides);
             let seats: Vec<Seat> = seated.iter().map(seat).collect();
             let (pool, decision) = self.pools.entry(id).or_default();
             let mut decided = pool.decide(&service.health.pool, &seats);

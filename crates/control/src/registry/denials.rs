@@ -40,7 +40,9 @@ pub struct Denials(Vec<Denial>);
 
 /// There are as many as may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{MOST} sources are denied already, which is all that fit; join some by wider prefixes, or write lasting ones under access: in the file")]
+#[error(
+    "{MOST} sources are denied already, which is all that fit; join some by wider prefixes, or write lasting ones under access: in the file"
+)]
 pub struct Full;
 
 /// A list that the workers search with each new connection, and that people can read.
@@ -101,7 +103,8 @@ impl Denials {
 /// # Errors
 /// What is wrong with it.
 pub fn source(text: &str) -> Result<Prefix, String> {
-    let wrong = || format!("{text}: no network; write it as 192.0.2.0/24, 192.0.2.1 or 2001:db8::/32");
+    let wrong =
+        || format!("{text}: no network; write it as 192.0.2.0/24, 192.0.2.1 or 2001:db8::/32");
     let (address, length) = match text.split_once('/') {
         Some((address, length)) => (address, Some(length.parse().map_err(|_| wrong())?)),
         None => (text, None),

@@ -256,8 +256,9 @@ impl Overrides {
             };
             let shown = |state: AdminState| state.name().to_owned();
             let state = overruled(&mut known.state, server.state, Field::State, shown);
-            let weight =
-                overruled(&mut known.weight, server.weight, Field::Weight, |weight| weight.to_string());
+            let weight = overruled(&mut known.weight, server.weight, Field::Weight, |weight| {
+                weight.to_string()
+            });
             [state, weight].into_iter().flatten().for_each(&mut tell);
             if known.gone_since.take().is_some() && !known.is_empty() {
                 tell(Fate::Holds);
@@ -395,7 +396,11 @@ impl TryFrom<Vec<Row>> for Overrides {
                     }
                     None => None,
                 },
-                weight: weight.map(|Kept { value, file_value, sign }| Said { value, file_value, sign }),
+                weight: weight.map(|Kept { value, file_value, sign }| Said {
+                    value,
+                    file_value,
+                    sign,
+                }),
                 gone_since,
             };
             if !known.is_empty() {

@@ -13,8 +13,8 @@ use hashbrown::HashMap;
 use crate::model::AdminState;
 
 use super::{
-    Admin, Counts, Fill, Interface, Ledger, Report, Ring, Server, ServerState, Service, Standing, Table,
-    Tables, Totals, Worker, XdpMode,
+    Admin, Counts, Fill, Interface, Ledger, Report, Ring, Server, ServerState, Service, Standing,
+    Table, Tables, Totals, Worker, XdpMode,
 };
 
 /// What only the daemon knows.

@@ -273,11 +273,8 @@ impl Rehearsal<'_> {
         let left = left(table(self.real), brought.connections.len(), A::table(&self.scratch));
         fill(A::table(&self.scratch), left, &mut brought.fillers);
         let templates = A::templates(&self.scratch).table();
-        let left = self::left(
-            A::templates(self.real).table().free(),
-            brought.templates.len(),
-            templates,
-        );
+        let left =
+            self::left(A::templates(self.real).table().free(), brought.templates.len(), templates);
         fill(templates, left, &mut brought.template_fillers);
     }
 }

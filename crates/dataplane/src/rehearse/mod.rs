@@ -89,7 +89,8 @@ impl<'a> Rehearsal<'a> {
         let room = (wanted.min(MOST), (ROOM_FOR + 4 * packets).min(MOST));
         let (resolve, asked) = bounded(ROOM_FOR);
         let scratch = Arc::new(real.replica(room, resolve)?);
-        let ports = snapshot.topology.interfaces.len() + usize::from(snapshot.topology.probes.is_some());
+        let ports =
+            snapshot.topology.interfaces.len() + usize::from(snapshot.topology.probes.is_some());
         let stats = Arc::new(Stats::new(real.limits().servers));
         let published = Arc::new(ArcSwap::new(Arc::clone(&snapshot)));
         let worker = Worker::new((0, 1), Arc::clone(&scratch), published, Arc::clone(&stats));
@@ -121,7 +122,9 @@ impl<'a> Rehearsal<'a> {
         if frame.len() > ROOM {
             return Err(Unrehearsed::TooLong(frame.len()));
         }
-        if usize::from(port) >= self.snapshot.topology.interfaces.len() && self.snapshot.topology.probes != Some(port) {
+        if usize::from(port) >= self.snapshot.topology.interfaces.len()
+            && self.snapshot.topology.probes != Some(port)
+        {
             return Err(Unrehearsed::NoPort(port));
         }
         self.bring(port, frame);

@@ -12,7 +12,9 @@ use dataplane::{
     verdict::{Answer, Drop, Punt},
 };
 
-use crate::bench::{ACK, Bench, CLIENT, LOCAL, ONE, Outcome, RST, SYN, VIP, datagram, segment, spoken};
+use crate::bench::{
+    ACK, Bench, CLIENT, LOCAL, ONE, Outcome, RST, SYN, VIP, datagram, segment, spoken,
+};
 
 fn number(frame: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(*frame[at..].first_chunk().expect("a TCP header"))

@@ -110,7 +110,9 @@ fn add(all: &mut Services, random: &mut Random) {
         return;
     }
     let forward = random.pick(&[Forward::Nat, Forward::FullNat, Forward::Dr, Forward::Tun]);
-    let servers = (0..random.pick(&[0, 1, 2, 3, 4, 4])).map(|_| server(all, id, (v6, key.port(), forward), random)).collect();
+    let servers = (0..random.pick(&[0, 1, 2, 3, 4, 4]))
+        .map(|_| server(all, id, (v6, key.port(), forward), random))
+        .collect();
     let policy = policy(random, v6, protocol, key.port());
     all.services.push(Some(Service { servers, ..Service::new(format!("s{id}"), key, policy) }));
     all.by_key.insert(key, id);
@@ -313,10 +315,6 @@ pub(crate) fn changed(services: &Services, random: &mut Random) -> Services {
     changed
 }
 
-pub(crate) fn snapshot(
-    generation: u64,
-    services: &Services,
-    topology: Topology,
-) -> Arc<Snapshot> {
+pub(crate) fn snapshot(generation: u64, services: &Services, topology: Topology) -> Arc<Snapshot> {
     Arc::new(Snapshot::new(generation, Arc::new(services.clone()), Arc::new(topology)))
 }

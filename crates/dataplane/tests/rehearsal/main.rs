@@ -257,7 +257,9 @@ fn what_was_rehearsed_happens() {
     let packets: u64 = (0..BOXES).map(|seed| run(seed, &mut tally)).sum();
     println!("{packets} packets: {tally:#?}");
     assert!(packets >= 10_000, "{packets}");
-    for (what, least) in [("sent", 2_000), ("sent in parts", 20), ("waits", 100), ("no_server (answered)", 50)] {
+    for (what, least) in
+        [("sent", 2_000), ("sent in parts", 20), ("waits", 100), ("no_server (answered)", 50)]
+    {
         assert!(tally.get(what).is_some_and(|n| *n >= least), "{what}: {tally:#?}");
     }
 }

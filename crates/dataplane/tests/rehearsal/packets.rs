@@ -48,7 +48,8 @@ pub(crate) fn packets(
         }
     }
     let frame = |part: &Ip| (port, wire::frame(OUR_MAC, Mac([2, 0, 0, 1, 9, 9]), part));
-    let mut frames: Vec<_> = parts.iter().map(frame).filter(|(_, frame)| frame.len() <= 1792).collect();
+    let mut frames: Vec<_> =
+        parts.iter().map(frame).filter(|(_, frame)| frame.len() <= 1792).collect();
     if random.chance(6) {
         for (_, frame) in &mut frames {
             damage(random, frame);
@@ -195,7 +196,8 @@ fn error_about(random: &mut Random, known: Known) -> (PortId, Ip) {
         false => (packet(random, (known.local, known.server), known.protocol, ACK), 1),
     };
     let v6 = quoted.src.is_ipv6();
-    let kinds: [(u8, u8); 3] = if v6 { [(1, 4), (2, 0), (3, 0)] } else { [(3, 3), (3, 4), (11, 0)] };
+    let kinds: [(u8, u8); 3] =
+        if v6 { [(1, 4), (2, 0), (3, 0)] } else { [(3, 3), (3, 4), (11, 0)] };
     let (kind, code) = random.pick(&kinds);
     let mut message = vec![kind, code, 0, 0, 0, 0, 4, 210];
     let octets = quoted.octets();
