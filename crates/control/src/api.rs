@@ -13,6 +13,7 @@ pub mod export;
 mod refusal;
 pub mod servers;
 pub mod stats;
+pub mod verify;
 
 use std::{
     fs, io,

@@ -7,6 +7,7 @@ use crate::{
     api::export::ExportQuery,
     compile::ServerKey,
     front::{Answer, Ask},
+    model::Model,
     order::{DenyOrder, Refused, ServerOrder, ServerOutcome},
     registry::Denial,
     stats::Stats,
@@ -39,6 +40,8 @@ pub enum Errand {
     },
     /// Who is denied.
     Denials(Back<Vec<Denial>>),
+    /// The configuration as it is now.
+    Model(Back<Model>),
     /// The running state as a file.
     Export(ExportQuery, Back<String>),
     /// What passed, and how fast.

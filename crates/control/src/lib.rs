@@ -36,4 +36,5 @@ pub mod sockets;
 pub mod stats;
 pub mod topology;
 pub mod traffic;
+pub mod verify;
 mod words;

@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use control::file;
 
-use crate::{connections, deny, explain, export, server, service, stats};
+use crate::{connections, deny, explain, export, server, service, stats, verify};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 #[derive(Parser)]
@@ -126,6 +126,12 @@ pub(crate) enum Verb {
     /// Say what would happen to a packet now, step by step: which service and server, how it is
     /// rewritten, by which next hop it leaves; or why it is dropped and what to do about it.
     Explain(explain::ExplainArgs),
+    /// Verify that it works, from end to end: this box, each server by the way that clients' packets
+    /// take, what becomes of new clients and of answers. Exit code 0 all is well, 1 it is not.
+    Verify(verify::VerifyArgs),
+    /// Make a request through the datapath, as a client's: this box cannot make one to its own VIP.
+    /// Needs probe_sources. Exit code 0 it was answered, 1 it was not.
+    Probe(verify::ProbeArgs),
     /// Print what passed each service and server, or passes a second.
     Stats(stats::StatsArgs),
     /// Print the running services as a file.

@@ -21,6 +21,7 @@ mod server;
 mod service;
 mod stats;
 mod status;
+mod verify;
 
 use std::{path::Path, process::ExitCode};
 
@@ -61,6 +62,8 @@ fn main() -> ExitCode {
         Verb::Deny { verb } => deny::run(verb),
         Verb::Conn { verb } => connections::run(verb),
         Verb::Explain(args) => explain::explain(&args),
+        Verb::Verify(args) => verify::verify(&args),
+        Verb::Probe(args) => verify::probe(&args),
         Verb::Stats(args) => stats::run(args),
         Verb::Export { verb } => export::run(verb),
         Verb::Status { quorum, interfaces, timeout, json, socket } => {

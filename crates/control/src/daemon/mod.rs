@@ -35,7 +35,7 @@ use std::{
 
 use ::health::{
     event::Event,
-    probe::Net,
+    probe::{Net, ServicePath},
     runner::{Report, Runner},
 };
 use arc_swap::ArcSwap;
@@ -201,6 +201,10 @@ struct Daemon {
     ports: ports::Ports,
     matched: matched::Matched,
     vips: Addresses,
+    /// What probes make their sockets with.
+    net: Net,
+    /// The way through services, if there are probe sources.
+    way: Option<Arc<dyn ServicePath>>,
     /// Asks the servers.
     health: Runner,
     /// What it finds, until it is published.
@@ -240,7 +244,8 @@ async fn start(
     director.prepare(&services);
     let probes = probes::open(&model.probe_sources, &director)?;
     let way = probes.as_ref().map(probes::Probes::way);
-    let (health, found) = Runner::start(Net::new(way)).map_err(StartError::Thread)?;
+    let net = Net::new(way.clone());
+    let (health, found) = Runner::start(net.clone()).map_err(StartError::Thread)?;
 
     let settings = topology::Settings {
         interfaces: model.interfaces.iter().map(|interface| interface.name.clone()).collect(),
@@ -278,6 +283,8 @@ async fn start(
         ports,
         matched,
         vips,
+        net,
+        way,
         health,
         found,
         memory,

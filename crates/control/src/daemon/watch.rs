@@ -27,6 +27,7 @@ use crate::{
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
     traffic,
+    verify::Verifier,
 };
 
 /// How often old snapshots are freed, the sockets' statistics read, and traffic's hints heeded.
@@ -56,6 +57,7 @@ impl Daemon {
             .merge(api::stats::stats(desk.clone()))
             .merge(api::export::export(desk.clone()))
             .merge(api::connections::connections(desk.clone(), self.killer()))
+            .merge(api::verify::verify(self.verifier(desk.clone())))
             .merge(api::commands(desk))
             .merge(api::events(Arc::clone(&self.chronicle)))
             .merge(api::explain::explain(self.explainer()));
@@ -167,6 +169,12 @@ impl Daemon {
             snapshots: self.publisher.pointer(),
             clock: self.crew.clock,
         }
+    }
+
+    /// Who verifies, and makes requests through the datapath.
+    fn verifier(&self, desk: Desk) -> Verifier {
+        let (net, way) = (self.net.clone(), self.way.clone());
+        Verifier { explainer: self.explainer(), net, way, desk }
     }
 
     /// Who ends connections.

@@ -239,7 +239,8 @@ fn towards(topology: &Topology, address: IpAddr) -> PortId {
     }
 }
 
-fn octets(digits: &str) -> Option<Vec<u8>> {
+/// Hexadecimal digits as octets.
+pub(crate) fn octets(digits: &str) -> Option<Vec<u8>> {
     let digits = digits.as_bytes();
     let pair = |pair: &[u8]| {
         let digit = |octet: u8| char::from(octet).to_digit(16);
