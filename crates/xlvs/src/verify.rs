@@ -45,8 +45,8 @@ pub(crate) struct ProbeArgs {
     #[arg(long, value_name = "SERVER")]
     server: Option<String>,
     /// Get this page by HTTP; otherwise a connection is made.
-    #[arg(long, value_name = "PATH")]
-    path: Option<String>,
+    #[arg(long = "path", value_name = "PATH")]
+    page: Option<String>,
     /// Print it as JSON.
     #[arg(long)]
     json: bool,
@@ -76,8 +76,8 @@ pub(crate) fn verify(args: &VerifyArgs) -> ExitCode {
 
 /// Asks; exit code 1 if the server does not answer.
 pub(crate) fn probe(args: &ProbeArgs) -> ExitCode {
-    let ProbeArgs { service, server, path, .. } = args;
-    let request = Request { service: service.clone(), server: server.clone(), path: path.clone() };
+    let ProbeArgs { service, server, page, .. } = args;
+    let request = Request { service: service.clone(), server: server.clone(), path: page.clone() };
     let told: Answered = match post_within(&args.socket.path, "/v1/probe", &request, REQUEST) {
         Ok(told) => told,
         Err(code) => return code,

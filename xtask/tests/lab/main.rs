@@ -12,6 +12,7 @@ mod changes;
 mod checks;
 mod churn;
 mod expiry;
+mod explained;
 mod failing;
 mod faults;
 mod front;

@@ -67,10 +67,10 @@ impl Verifier {
         Ok(Verification { well, findings, services })
     }
 
-    /// What `check --live` says of a box on which xlvs runs.
+    /// What `check --live` says of the box, but for what xlvs itself has there.
     async fn of_the_box(&self) -> Vec<Finding> {
         let Ok(model) = self.desk.ask(Errand::Model).await else { return Vec::new() };
-        let found = tokio::task::spawn_blocking(move || live::check(&model)).await;
+        let found = tokio::task::spawn_blocking(move || live::check_running(&model)).await;
         let worth = |found: &live::Finding| found.severity != live::Severity::Note;
         found.unwrap_or_default().into_iter().filter(worth).map(Finding::from).collect()
     }
