@@ -37,6 +37,7 @@ const LAB: &[&str] = &[
     "kmod",
     "curl",
     "tcpdump",
+    "tshark",
     "python3",
     "python3-scapy",
     "socat",
@@ -50,6 +51,8 @@ const LAB: &[&str] = &[
     "postgresql",
     "keepalived",
     "bird2",
+    "prometheus",
+    "python3-prometheus-client",
 ];
 
 /// What building a Debian package and installing it in a tree of its own takes.
@@ -64,7 +67,7 @@ const GUEST: &[&str] =
     &["qemu-system-x86", "busybox-static", "cpio", "debian-archive-keyring", "ipvsadm"];
 
 /// Packages that bring a service along, and its name.
-const SERVICES: [(&str, &str); 7] = [
+const SERVICES: [(&str, &str); 8] = [
     ("nginx-light", "nginx"),
     ("vsftpd", "vsftpd"),
     ("keepalived", "keepalived"),
@@ -72,6 +75,7 @@ const SERVICES: [(&str, &str); 7] = [
     ("redis-server", "redis-server"),
     ("postgresql", "postgresql"),
     ("exim4-daemon-light", "exim4"),
+    ("prometheus", "prometheus"),
 ];
 
 /// invoke-rc.d asks this file whether it may start a service; 101 means no.

@@ -2,14 +2,17 @@
 //!
 //! `GET /v1/report` is the whole [`Report`], `/v1/services` its services, `/v1/status` the
 //! [`Status`](crate::report::Status). `POST /v1/ipvsadm` takes an [`Ask`] and answers with an
-//! [`Answer`]. [`events`] streams what happens. Who may open the socket is who may ask: owner and group.
+//! [`Answer`]. [`events`] streams what happens, [`metrics()`] is for Prometheus. Who may open the socket is who may ask: owner and group.
 
+mod captures;
 mod client;
+pub mod config;
 pub mod connections;
 pub mod deny;
 mod events;
 pub mod explain;
 pub mod export;
+mod metrics;
 mod refusal;
 pub mod servers;
 pub mod stats;
@@ -32,8 +35,10 @@ use axum::{
     routing::{get, post},
 };
 
-pub use client::{FetchError, delete, fetch, fetch_within, follow, send, send_within};
+pub use captures::captures;
+pub use client::{FetchError, delete, fetch, fetch_within, follow, send, send_within, stream};
 pub use events::events;
+pub use metrics::{Exporter, metrics};
 pub use refusal::Refusal;
 
 use crate::{

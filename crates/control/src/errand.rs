@@ -5,6 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     api::export::ExportQuery,
+    apply::{Applied, Loaded, Terms},
     compile::ServerKey,
     front::{Answer, Ask},
     model::Model,
@@ -21,6 +22,12 @@ pub type Back<T> = oneshot::Sender<T>;
 pub enum Errand {
     /// What the ipvsadm front asks for.
     Ipvsadm(Ask, Back<Answer>),
+    /// A configuration that was read, or why it cannot be, is to be in force.
+    Apply(Result<Box<Loaded>, String>, Terms, Back<Result<Applied, String>>),
+    /// The configuration that waits for it is confirmed.
+    Confirm(Back<Result<Applied, String>>),
+    /// The configuration before is to be in force again.
+    RollBack(Back<Result<Applied, String>>),
     /// Server states and weights.
     Servers(ServerOrder, Back<Result<ServerOutcome, Refused>>),
     /// Which servers are named, of every service if true.

@@ -61,13 +61,15 @@ pub enum Kind {
     Service,
     /// A managed VIP: `announced`, `withdrawn`.
     Vip,
+    /// The configuration: `applied`, `refused`, `confirmed`, `reverted`.
+    Config,
     /// The daemon: `forwarding`, `stopping`.
     Director,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Server,
         Self::Weight,
         Self::Drain,
@@ -76,6 +78,7 @@ impl Kind {
         Self::Quorum,
         Self::Service,
         Self::Vip,
+        Self::Config,
         Self::Director,
     ];
 
@@ -90,6 +93,7 @@ impl Kind {
             Self::Quorum => "quorum",
             Self::Service => "service",
             Self::Vip => "vip",
+            Self::Config => "config",
             Self::Director => "director",
         }
     }
@@ -104,13 +108,14 @@ impl Kind {
             Self::Quorum => &["met", "lost"],
             Self::Service => &["up", "sorry", "forced", "down"],
             Self::Vip => &["announced", "withdrawn"],
+            Self::Config => &["applied", "refused", "confirmed", "reverted"],
             Self::Director => &["forwarding", "stopping"],
         }
     }
 
     /// It happens to the box, not to a service.
     pub const fn is_of_the_box(self) -> bool {
-        matches!(self, Self::Vip | Self::Director)
+        matches!(self, Self::Vip | Self::Config | Self::Director)
     }
 }
 
@@ -222,6 +227,7 @@ impl Event {
             Kind::Service => self.new != "up",
             Kind::Vip => self.new == "withdrawn",
             Kind::Weight | Kind::Drain | Kind::Maint | Kind::Deny | Kind::Director => false,
+            Kind::Config => self.new == "refused",
         }
     }
 

@@ -50,6 +50,40 @@ pub fn yaml(model: &Model, overrides: &Overrides, effective: bool) -> String {
     }
 }
 
+/// What holds for the box, by key.
+pub fn of_box(model: &Model) -> Facts {
+    Facts(top(model))
+}
+
+/// What is said of a service, by key, and of each of its servers.
+pub fn of_service(model: &Model, service: &crate::model::Service) -> (Facts, Vec<Facts>) {
+    let (above, servers) = service::facts(model, service);
+    (Facts(above), servers.into_iter().map(Facts).collect())
+}
+
+/// Keys and their values, as a file has them; defaults are not there.
+#[derive(Clone, Debug)]
+pub struct Facts(node::Map);
+
+impl Facts {
+    /// Each key with its value, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, String)> {
+        self.0.entries().map(|(key, value)| (key, value.flow()))
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<String> {
+        self.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
+    }
+
+    /// In one line.
+    pub fn flow(&self) -> String {
+        let words: Vec<String> =
+            self.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+        words.join(", ")
+    }
+}
+
 fn services(entries: &[service::Entry]) -> String {
     // Comments alone are no list.
     if entries.iter().all(|entry| entry.refused.is_some()) {
@@ -62,6 +96,12 @@ fn services(entries: &[service::Entry]) -> String {
 
 /// Everything above the services.
 fn head(model: &Model) -> String {
+    let now = rfc3339(std::time::SystemTime::now());
+    let version = env!("CARGO_PKG_VERSION");
+    format!("# xlvs {version}: exported {now}\n{}", top(model).block())
+}
+
+fn top(model: &Model) -> node::Map {
     let mut top = map();
     top.put("version", word("1"));
     top.put("interfaces", list(model.interfaces.iter().map(interface)));
@@ -93,6 +133,7 @@ fn head(model: &Model) -> String {
     top.put_some("when_down", drop.then(|| word("drop")));
     let grace = model.stop_grace;
     top.put_some("stop_grace", (!grace.is_zero()).then(|| node::time(grace)));
+    top.put_some("autoreload", model.autoreload.then(|| word(true)));
     top.put_some("vips", list(model.vips.iter().map(vip)).if_any());
     let groups = model.local_groups.iter().filter_map(|group| {
         let ports = group.addresses.first()?.ports.clone();
@@ -106,10 +147,9 @@ fn head(model: &Model) -> String {
     top.put_some("probe_sources", sources.if_any());
     top.put_some("checks", check::definitions(model).if_any());
     top.put_some("hooks", hooks(model, None).if_any());
+    top.put_some("connection_log", model.connection_log.as_ref().map(connection_log));
     top.put_some("marks", list(model.marks.iter().map(|rule| mark(model, rule))).if_any());
-    let now = rfc3339(std::time::SystemTime::now());
-    let version = env!("CARGO_PKG_VERSION");
-    format!("# xlvs {version}: exported {now}\n{}", top.block())
+    top
 }
 
 fn interface(interface: &crate::model::Interface) -> Node {
@@ -269,6 +309,15 @@ fn hook(hook: &Hook) -> Node {
     of.put("user", word(&hook.user));
     of.put("timeout", node::time(hook.timeout));
     of.put_some("at_start", hook.at_start.then(|| word(true)));
+    of.into()
+}
+
+fn connection_log(log: &crate::model::ConnectionLog) -> Node {
+    let mut of = map();
+    of.put("file", word(log.file.display()));
+    of.put("rate", word(log.rate));
+    of.put("size", word(log.size));
+    of.put_some("services", log.services.as_ref().map(|names| list(names.iter().map(word))));
     of.into()
 }
 

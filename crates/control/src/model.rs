@@ -2,7 +2,11 @@
 //! replaced by what they stand for. [`crate::compile`] turns it into the datapath's
 //! [`dataplane::snapshot::Services`]; the rest of it is what `xlvs run` needs to start.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use dataplane::{
     forward::{Forward, ServiceKey, Tunnel},
@@ -36,6 +40,8 @@ pub struct Model {
     pub when_down: WhenDown,
     /// How long traffic is still forwarded after managed VIPs were withdrawn on SIGTERM.
     pub stop_grace: Duration,
+    /// The file is applied whenever it changes.
+    pub autoreload: bool,
     /// Octets of one UMEM chunk: 2048 or 4096.
     pub chunk_size: u32,
     /// Who may open connections to any service.
@@ -64,8 +70,21 @@ pub struct Model {
     pub marks: Vec<MarkRule>,
     /// What is run when something happens: those of the box, then those of services.
     pub hooks: Vec<Hook>,
+    /// Where connections are logged, if they are.
+    pub connection_log: Option<ConnectionLog>,
+    /// What Prometheus may scrape.
+    pub metrics: Metrics,
     /// One for each element of a `listen:` list and for each `mark:`, in file order.
     pub services: Vec<Service>,
+}
+
+/// `metrics:`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where `/metrics` is served over TCP; on the API's socket it is in any case.
+    pub listen: Vec<SocketAddr>,
+    /// node_exporter's families for IPVS are there too.
+    pub node_ipvs: bool,
 }
 
 impl Model {
@@ -97,6 +116,19 @@ impl Model {
         let wanted = own.unwrap_or(self.on_join);
         if no_help(wanted, kind).is_none() { wanted } else { OnJoin::Nothing }
     }
+}
+
+/// The `connection_log:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionLog {
+    /// Where it is written.
+    pub file: PathBuf,
+    /// Lines a second, at most.
+    pub rate: u32,
+    /// Octets at which the file is set aside.
+    pub size: u64,
+    /// Names of the services that are logged; `None`: all.
+    pub services: Option<Vec<String>>,
 }
 
 /// Why what a joining server meets does not help it with this scheduler, if so.
@@ -442,6 +474,13 @@ impl AdminState {
     /// Its connections go on, and it gets no new ones, or only those of known clients.
     pub const fn drains(self) -> bool {
         matches!(self, Self::Drain | Self::DrainPersistent)
+    }
+}
+
+impl Server {
+    /// Address and port: what makes it the same server of its service after an edit.
+    pub const fn endpoint(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
     }
 }
 

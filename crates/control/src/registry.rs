@@ -9,7 +9,7 @@ mod overrides;
 mod slow_start;
 mod stand;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dataplane::{
     access::Gates,
@@ -23,7 +23,7 @@ use hashbrown::{HashMap, HashSet};
 use crate::{
     compile::{Ids, ServerKey, compile},
     model::{Limits, Model},
-    traffic::{Ledger, Traffic},
+    traffic::{Ledger, Odometer, Traffic},
 };
 pub(crate) use board::seated;
 pub use board::{Board, Known};
@@ -44,6 +44,9 @@ pub struct Registry {
     pub model: Model,
     /// From where traffic counts.
     pub ledger: Ledger,
+    /// What has been counted in all; reports read it too. To be changed before what follows from
+    /// the change is published.
+    pub odometer: Arc<Mutex<Odometer>>,
     ids: Ids,
     /// Removed servers without connections, and since when, in seconds.
     trash: HashMap<ServerId, u32>,
@@ -88,6 +91,7 @@ impl Registry {
         Self {
             model,
             ledger: Ledger::default(),
+            odometer: Arc::default(),
             ids: Ids::default(),
             trash: HashMap::new(),
             joined: SlowStart::default(),
@@ -112,6 +116,33 @@ impl Registry {
             }));
         }
         Room { services, servers, limits: self.model.limits.clone() }
+    }
+
+    /// Whether a model has room within `limits:`, beside what was removed and still has connections.
+    ///
+    /// # Errors
+    /// It has not, in words for the operator.
+    pub fn fits(&self, model: &Model) -> Result<(), String> {
+        let (mut services, mut servers) = self.ids.keys();
+        for service in &model.services {
+            services.insert(service.key);
+            servers.extend(service.servers.iter().map(|server| ServerKey::of(service.key, server)));
+            servers.extend(service.health.sorry.iter().map(|s| ServerKey::of(service.key, s)));
+        }
+        let limits = &self.model.limits;
+        let counts = [
+            ("services", services.len(), limits.services),
+            ("servers", servers.len(), limits.servers),
+        ];
+        for (what, count, limit) in counts {
+            if count > limit as usize {
+                return Err(format!(
+                    "{count} {what} with those that were removed and are still remembered, more than \
+                     limits.{what} ({limit}); raise it and restart, or wait until their connections are over"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Slow start: gives the servers that have joined lately their share at `now`, in seconds.
@@ -153,6 +184,7 @@ impl Registry {
         now: u32,
     ) -> bool {
         let mut released = false;
+        let shared = Arc::clone(&self.odometer);
         for (id, server) in services.servers.iter().enumerate() {
             let id = id as ServerId;
             if server.as_ref().is_none_or(|server| !server.removed) || director.in_use(id) {
@@ -161,12 +193,26 @@ impl Registry {
             }
             let since = *self.trash.entry(id).or_insert(now);
             if now.saturating_sub(since) >= TRASH_PERIOD {
-                self.ledger.release(services, id, Traffic::raw(director, stats, id));
+                let raw = Traffic::raw(director, stats, id);
+                shared.lock().unwrap_or_else(PoisonError::into_inner).release(services, id, raw);
+                self.ledger.release(services, id, raw);
                 self.trash.remove(&id);
                 released |= self.ids.release(id);
             }
         }
+        if released {
+            self.forget_former();
+        }
         released
+    }
+
+    /// As many former services and servers have their counts kept as there may be present ones.
+    fn forget_former(&self) {
+        let (services, servers) = self.ids.keys();
+        let limits = &self.model.limits;
+        let most = (limits.services as usize, limits.servers as usize);
+        let mut odometer = self.odometer.lock().unwrap_or_else(PoisonError::into_inner);
+        odometer.keep(most, (&|key| services.contains(key), &|key| servers.contains(key)));
     }
 }
 

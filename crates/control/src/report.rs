@@ -6,6 +6,7 @@
 mod admin;
 mod build;
 mod health;
+mod reloads;
 mod status;
 
 use std::{
@@ -15,14 +16,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::hooks;
+use crate::{connection_log, hooks};
 
 pub use admin::{Admin, Overridden, Override, admins};
 pub use build::{Facts, InterfaceFacts, Outlook, build};
+pub use reloads::{Outcome, Reloads};
 pub use status::{Ill, IllKind, Port, Quorum, Share, Status, Wanted};
 
 /// All of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The daemon's version.
     pub version: String,
@@ -30,10 +32,22 @@ pub struct Report {
     pub generation: u64,
     /// Seconds since the daemon started.
     pub uptime_s: u64,
+    /// When that was, in seconds since 1970.
+    #[serde(default)]
+    pub started_s: f64,
     /// It was told to stop, and forwards for its grace only.
     pub stopping: bool,
     /// Managed VIPs that are taken away for want of servers.
     pub withdrawn: Vec<IpAddr>,
+    /// All managed VIPs.
+    #[serde(default)]
+    pub managed: Vec<IpAddr>,
+    /// What became of changed configurations.
+    #[serde(default)]
+    pub reloads: Reloads,
+    /// Events since the daemon started, by kind.
+    #[serde(default)]
+    pub events: BTreeMap<String, u64>,
     /// The served interfaces, in file order.
     pub interfaces: Vec<Interface>,
     /// The services by protocol, address and port.
@@ -50,6 +64,9 @@ pub struct Report {
     pub probes: Probes,
     /// How hooks go.
     pub hooks: hooks::Counts,
+    /// How the connection log goes, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_log: Option<connection_log::Counts>,
 }
 
 /// A served interface.
@@ -112,7 +129,8 @@ impl From<xsk::XdpMode> for XdpMode {
     }
 }
 
-/// One service; its counts are the sums over its servers, removed ones included.
+/// One service; its counts are the sums over its servers, those that are gone included: they
+/// only grow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Service {
     /// The operator's name for it; the elements of one `listen:` list share it.
@@ -225,6 +243,18 @@ pub enum ServerState {
 }
 
 impl ServerState {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Up,
+        Self::Down,
+        Self::Waiting,
+        Self::Suspect,
+        Self::Standby,
+        Self::Drained,
+        Self::Maint,
+        Self::Removed,
+    ];
+
     /// The word in listings.
     pub const fn name(self) -> &'static str {
         match self {
@@ -253,6 +283,12 @@ pub struct Health {
     pub paused: bool,
     /// It is held down because it comes and goes.
     pub held: bool,
+    /// How often it came up after it had been down.
+    #[serde(default)]
+    pub ups: u64,
+    /// How often it went down after it had been up.
+    #[serde(default)]
+    pub downs: u64,
     /// Its checks, in order.
     pub checks: Vec<Check>,
 }
@@ -271,6 +307,9 @@ pub struct Check {
     pub last: Option<String>,
     /// How long that took, in milliseconds.
     pub took_ms: Option<u64>,
+    /// The same in microseconds.
+    #[serde(default)]
+    pub took_us: Option<u64>,
     /// How many seconds ago it came.
     pub ago_s: Option<u64>,
     /// Good answers in a row.
@@ -279,6 +318,12 @@ pub struct Check {
     pub bad: u32,
     /// In how many milliseconds it is asked again.
     pub next_ms: Option<u64>,
+    /// Answers since it is asked, failures among them.
+    #[serde(default)]
+    pub answers: u64,
+    /// Those of them that failed, by kind.
+    #[serde(default)]
+    pub failed: BTreeMap<String, u64>,
 }
 
 /// How the checks of the box go.
@@ -294,6 +339,12 @@ pub struct Probes {
     pub latest_us: u64,
     /// How late they began on average, in microseconds.
     pub late_us: u64,
+    /// All that lateness together, in microseconds.
+    #[serde(default)]
+    pub late_sum_us: u64,
+    /// Probes that began.
+    #[serde(default)]
+    pub begun: u64,
     /// How late all but a hundredth of them began at most, in microseconds.
     pub late_p99_us: u64,
     /// Those that began more than a tenth of their interval late.
@@ -352,6 +403,13 @@ pub struct Worker {
     pub breaths: u64,
     /// Those that moved packets.
     pub busy_breaths: u64,
+    /// How long those were, all together, in nanoseconds.
+    #[serde(default)]
+    pub busy_ns: u64,
+    /// How many of them were no longer than each of [`dataplane::stats::BreathTime::BOUNDS`] and
+    /// longer than the one before; the last: longer than all.
+    #[serde(default)]
+    pub breath_steps: Vec<u64>,
     /// Frames held for a neighbour or a first fragment now.
     pub waiting: u64,
     /// Where its frames are.
@@ -391,6 +449,9 @@ pub struct Totals {
     pub dropped_entries: u64,
     /// Connections made.
     pub opened: u64,
+    /// Connections and traffic of all servers that there ever were.
+    #[serde(default)]
+    pub all: Counts,
 }
 
 /// The connection tables.
@@ -402,6 +463,21 @@ pub struct Tables {
     pub ipv6: Table,
     /// Connections of both families whose handshake is not complete: the limit is one, too.
     pub half_open: Fill,
+    /// Persistence templates of IPv4 clients.
+    #[serde(default)]
+    pub templates_ipv4: Fill,
+    /// Persistence templates of IPv6 clients.
+    #[serde(default)]
+    pub templates_ipv6: Fill,
+    /// Fragmented datagrams that are remembered.
+    #[serde(default)]
+    pub fragments: Fill,
+    /// Services with an id: also one that was removed and has connections.
+    #[serde(default)]
+    pub services: Fill,
+    /// Servers with an id, as above.
+    #[serde(default)]
+    pub servers: Fill,
 }
 
 /// One connection table.

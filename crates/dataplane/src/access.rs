@@ -7,11 +7,13 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use hashbrown::HashMap;
+
 use crate::{
     breath::Breath,
     clock::Now,
     policy::Access,
-    prefix::{PrefixSet, masked},
+    prefix::{Prefix, PrefixSet, masked},
     snapshot::{ServiceId, Services},
     verdict::Drop,
 };
@@ -65,9 +67,12 @@ impl Gates {
         let closed = policies().flatten().any(|access| *access != Access::default());
         let closed = closed || services.denied.iter().any(|denial| denial.service.is_some());
         let gate = |access: Option<&Access>| access.map(Gate::new).unwrap_or_default();
+        let mut sources: HashMap<Option<ServiceId>, Vec<Prefix>> = HashMap::new();
+        for denial in &services.denied {
+            sources.entry(denial.service).or_default().push(denial.source);
+        }
         let denied = |service| {
-            let of = services.denied.iter().filter(|denial| denial.service == service);
-            PrefixSet::new(&of.map(|denial| denial.source).collect::<Vec<_>>())
+            sources.get(&service).map(|sources| PrefixSet::new(sources)).unwrap_or_default()
         };
         let mut own: Vec<Gate> = if closed { policies().map(gate).collect() } else { Vec::new() };
         for (gate, id) in own.iter_mut().zip(0..) {
@@ -172,7 +177,6 @@ fn spend(spent: u64, now: u64, per_second: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prefix::Prefix;
 
     fn prefix(text: &str) -> Prefix {
         let (address, length) = text.split_once('/').unwrap();

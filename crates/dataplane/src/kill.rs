@@ -15,6 +15,7 @@ use std::{
 
 use crate::{
     breath::Breath,
+    connection_log::End,
     director::Family,
     forward::{Protocol, V4, V6},
     io::Io,
@@ -226,11 +227,12 @@ impl Breath<'_> {
     fn kill<A: Family, I: Io>(&mut self, io: &mut I, found: &Found<A>) -> bool {
         if found.connection.protocol == Protocol::Tcp {
             let lives = found.meta.state() != tcp::RESETTING;
-            return lives && self.reset_both(io, found);
+            return lives && self.reset_both(io, found, End::Killed);
         }
         let taken = A::table(self.director).take(found);
         if let Some(meta) = taken {
             self.director.ended(&found.connection, meta.state());
+            self.log_end(&found.connection, found.reference(), meta.state(), End::Killed);
         }
         taken.is_some()
     }

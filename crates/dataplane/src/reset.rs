@@ -15,6 +15,7 @@ use crate::{
     answer::write_header,
     breath::Breath,
     clock::Now,
+    connection_log::End,
     director::Family,
     forward::{Protocol, Tuple},
     io::{Frame, Io},
@@ -53,7 +54,7 @@ impl Breath<'_> {
             return Verdict::Drop(Drop::Reset);
         };
         let found = Found { direction: way, ..found };
-        self.begin_reset(found);
+        self.begin_reset(found, self.why_over(&found));
         if !self.director.limiter.allow_reset(self.now) {
             self.stats.answer(Answer::RateLimited);
             return Verdict::Drop(Drop::Reset);
@@ -102,10 +103,16 @@ impl Breath<'_> {
     }
 
     /// Ends a connection without a packet of it: from now on its packets are answered, and where
-    /// both ends' pass here, both are asked for their numbers. False if another one was faster.
+    /// both ends' pass here, both are asked for their numbers. `end` is what the connection log tells. False if another one
+    /// was faster.
     #[cold]
-    pub(crate) fn reset_both<A: Family, I: Io>(&mut self, io: &mut I, found: &Found<A>) -> bool {
-        let begun = self.begin_reset(*found);
+    pub(crate) fn reset_both<A: Family, I: Io>(
+        &mut self,
+        io: &mut I,
+        found: &Found<A>,
+        end: End,
+    ) -> bool {
+        let begun = self.begin_reset(*found, end);
         if begun && found.connection.forward.two_way() {
             self.ask_both(io, &found.connection);
         }
@@ -113,7 +120,7 @@ impl Breath<'_> {
     }
 
     /// From now on the connection's packets are answered; true if this is what made it so.
-    fn begin_reset<A: Family>(&self, mut found: Found<A>) -> bool {
+    fn begin_reset<A: Family>(&self, mut found: Found<A>, end: End) -> bool {
         let server = found.connection.server_id;
         let timeout = self.timeouts(server).tcp[tcp::State::Close as usize];
         let table = A::table(self.director);
@@ -121,6 +128,8 @@ impl Breath<'_> {
             match table.transition(&found, tcp::RESETTING, timeout, self.now.seconds()) {
                 Ok(()) => {
                     self.director.changed(server, found.meta.state(), tcp::RESETTING);
+                    let (place, state) = (found.reference(), found.meta.state());
+                    self.log_end(&found.connection, place, state, end);
                     self.unsettle(found);
                     return true;
                 }
@@ -198,6 +207,7 @@ impl Breath<'_> {
         let len = segment.write(frame.room(), way);
         frame.set_len(len);
         self.stats.answer(Answer::Probe);
+        io.originates(self, way.0.port, &frame);
         send(self.stats, io, way.0.port, frame);
     }
 }

@@ -122,6 +122,8 @@ pub struct Settings {
     pub access: Access,
     /// What is done against floods.
     pub defence: Defence,
+    /// Where there is a connection log: only of services with these names; `None`: of all.
+    pub logged: Option<Vec<String>>,
 }
 
 /// One service: one element of a `listen:` list.
@@ -206,6 +208,14 @@ impl Services {
     /// The service of a server; its record outlives its removal as long as the server's does.
     pub fn service_of(&self, id: ServerId) -> Option<&Service> {
         self.services.get(self.server(id)?.service as usize)?.as_ref()
+    }
+
+    /// The connections of this service are logged, if there is a log.
+    pub fn logs(&self, service: Option<&Service>) -> bool {
+        self.settings
+            .logged
+            .as_ref()
+            .is_none_or(|names| service.is_some_and(|service| names.contains(&service.name)))
     }
 
     /// True for a server that was removed or is down: its connections are treated by

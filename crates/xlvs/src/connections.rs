@@ -210,6 +210,23 @@ pub(crate) fn connections(socket: &Path, json: bool, only: Only) -> ExitCode {
     }
 }
 
+/// Hands over each connection that fits; what is wrong has been said.
+pub(crate) fn each_page(
+    socket: &Path,
+    only: Filter,
+    take: &mut dyn FnMut(&Connection),
+) -> Result<(), ExitCode> {
+    let mut page = Page { only, ..Page::default() };
+    loop {
+        let (rows, next) = fetch(socket, &page)?;
+        rows.iter().for_each(&mut *take);
+        match next {
+            Some(next) => page.from = next,
+            None => return Ok(()),
+        }
+    }
+}
+
 type Rows = (Vec<Connection>, Option<control::front::Cursor>);
 
 /// A page of them; what is wrong has been said.

@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod capture_file;
+mod apply;
+mod capture;
 mod check;
 mod columns;
 mod command;
@@ -17,18 +19,20 @@ mod import;
 mod ipvsadm;
 mod list;
 mod logger;
+mod metrics;
 mod server;
 mod service;
 mod stats;
 mod status;
 mod verify;
+mod top;
 
 use std::{path::Path, process::ExitCode};
 
 use clap::Parser;
-use control::{daemon::Options, report::Wanted};
+use control::{daemon::Options, origin::Origin, report::Wanted};
 
-use command::{Command, From, SOCKET, Verb};
+use command::{Command, Config, SOCKET, Verb};
 use server::ServerVerb;
 
 fn main() -> ExitCode {
@@ -37,11 +41,21 @@ fn main() -> ExitCode {
     }
     match Command::parse().verb {
         Verb::Run { config, rules, state, socket } => {
-            run(&Options { file: config.file, rules, socket: socket.path, state })
+            let Config { file, name } = config;
+            run(&Options { file, name, rules, socket: socket.path, state })
         }
-        Verb::Check { config, live, rules } => check::check(&config.file, live, rules.as_deref()),
+        Verb::Check { config, live, rules } => {
+            let origin = Origin { path: config.file, name: config.name };
+            check::check(origin, live, rules.as_deref())
+        }
+        Verb::Apply(args) => apply::apply(args),
+        Verb::Reload(args) => apply::reload(args),
+        Verb::Diff(args) => apply::diff(args),
+        Verb::Confirm(args) => apply::confirm(args),
+        Verb::Rollback(args) => apply::rollback(args),
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
-        Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
+        Verb::Top(args) => top::top(args),
+        Verb::Import { from } => import::import(from),
         Verb::List { json, connections: true, only, socket } => {
             connections::connections(&socket.path, json, only)
         }
@@ -52,6 +66,7 @@ fn main() -> ExitCode {
         Verb::Events { follow, after, json, socket } => {
             events::events(&socket.path, after, follow, json)
         }
+        Verb::Capture { packets, socket } => capture::capture(&socket.path, *packets),
         Verb::Server { verb } => server::run(verb),
         Verb::Drain(drain) => server::run(ServerVerb::Drain(drain)),
         Verb::Maint(maint) => server::run(ServerVerb::Maint(maint)),
@@ -66,6 +81,7 @@ fn main() -> ExitCode {
         Verb::Probe(args) => verify::probe(&args),
         Verb::Stats(args) => stats::run(args),
         Verb::Export { verb } => export::run(verb),
+        Verb::Metrics { collect, socket } => metrics::metrics(&socket.path, &collect),
         Verb::Status { quorum, interfaces, timeout, json, socket } => {
             let wanted = Wanted { interfaces, quorums: quorum };
             status::status(&socket.path, &wanted, timeout, json)

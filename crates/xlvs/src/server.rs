@@ -11,7 +11,9 @@ use clap::{Args, Subcommand};
 use control::{
     api::servers::{ServerName, ServersDone, ServersNamed, StateOrder, WeightOrder},
     file,
+    front::{Filter, reference},
     model::AdminState,
+    registry::naming::service_key,
     report::{Overridden, Server, Service},
 };
 use serde_json::json;
@@ -19,6 +21,7 @@ use serde_json::json;
 use crate::{
     columns::columns,
     command::Socket,
+    connections::each_page,
     daemon::{get, post, print_json, warn},
     list::duration,
 };
@@ -105,6 +108,21 @@ pub(crate) struct Ready {
 pub(crate) struct Weight {
     #[command(flatten)]
     whom: Whom,
+    /// 0 to 65535, or file: what the file says.
+    #[arg(value_name = "WEIGHT", required = true, value_parser = wanted_weight)]
+    to: WantedWeight,
+}
+
+/// A number, or what the file says.
+#[derive(Clone, Copy)]
+struct WantedWeight(Option<u32>);
+
+fn wanted_weight(text: &str) -> Result<WantedWeight, String> {
+    match (text, text.parse()) {
+        ("file", _) => Ok(WantedWeight(None)),
+        (_, Ok(weight @ 0..=65_535)) => Ok(WantedWeight(Some(weight))),
+        _ => Err("no weight; write 0 to 65535 behind the servers, or file".to_owned()),
+    }
 }
 
 /// `list`.
@@ -152,7 +170,7 @@ pub(crate) fn run(verb: ServerVerb) -> ExitCode {
             let wait = Wait { wait: false, deadline: None };
             order_state(&whom, AdminState::Ready, &wait)
         }
-        ServerVerb::Weight(Weight { whom }) => order_weight(whom),
+        ServerVerb::Weight(Weight { whom, to }) => order_weight(&whom, to),
         ServerVerb::List(List { services, json, socket }) => list(&socket.path, &services, json),
         ServerVerb::Show(Show { servers, all, json, socket }) => {
             show(&socket.path, ServersNamed { servers, all }, json)
@@ -176,17 +194,7 @@ fn order_state(whom: &Whom, state: AdminState, wait: &Wait) -> Done {
     if wait.wait { wait_for(whom, &done.servers, wait.deadline) } else { Ok(ExitCode::SUCCESS) }
 }
 
-/// The last word is the weight.
-fn order_weight(mut whom: Whom) -> Done {
-    let word = whom.servers.pop().unwrap_or_default();
-    let weight = match word.as_str() {
-        "file" => None,
-        number => Some(number.parse().map_err(|_| {
-            crate::failure(&format!(
-                "{number}: no weight; write 0 to 65535 behind the servers, or file"
-            ))
-        })?),
-    };
+fn order_weight(whom: &Whom, WantedWeight(weight): WantedWeight) -> Done {
     let order = WeightOrder {
         servers: whom.servers.clone(),
         all: whom.all,
@@ -194,7 +202,7 @@ fn order_weight(mut whom: Whom) -> Done {
         reason: whom.reason.clone(),
     };
     let done: ServersDone = post(&whom.socket.path, "/v1/servers/weight", &order)?;
-    tell(&whom, &done)
+    tell(whom, &done)
 }
 
 /// Says what was done, and how the servers are now.
@@ -208,13 +216,14 @@ fn tell(whom: &Whom, done: &ServersDone) -> Done {
         let same = !done.changed.contains(&name_of(service, server));
         let before = if same { " (as before)" } else { "" };
         format!(
-            "{} {} {}: {}, weight {}, connections {}{before}",
+            "{} {} {}: {}, weight {}, {} active, {} inactive{before}",
             service.name,
             service.key,
             server.endpoint(),
             server.state.name(),
             weight(server),
-            left(server)
+            server.counts.active,
+            server.counts.inactive
         )
     });
     Ok(crate::print(&mut io::stdout(), &lines.collect::<Vec<_>>().join("\n")))
@@ -225,8 +234,7 @@ fn wait_for(whom: &Whom, servers: &[ServerName], deadline: Option<Duration>) -> 
     let begun = Instant::now();
     let mut told = None;
     loop {
-        let services: Vec<Service> = get(&whom.socket.path, "/v1/services")?;
-        let now: u64 = chosen(&services, servers).map(|(_, server)| left(server)).sum();
+        let now = open(&whom.socket.path, servers)?;
         if told != Some(now) && !whom.json {
             let _ = crate::print(&mut io::stdout(), &format!("connections left: {now}"));
         }
@@ -243,6 +251,33 @@ fn wait_for(whom: &Whom, servers: &[ServerName], deadline: Option<Duration>) -> 
     }
 }
 
+/// How many connections of these servers are not over yet. Counts alone do not tell: to LVS one in
+/// `TIME_WAIT` is as inactive as one whose client has only said that it sends no more.
+fn open(socket: &Path, servers: &[ServerName]) -> Result<u64, ExitCode> {
+    let services: Vec<Service> = get(socket, "/v1/services")?;
+    let counts = || chosen(&services, servers).map(|(_, server)| &server.counts);
+    let active: u64 = counts().map(|counts| counts.active).sum();
+    if active > 0 || counts().all(|counts| counts.inactive == 0) {
+        return Ok(active);
+    }
+    let mut count = 0;
+    for name in servers {
+        let only = Filter {
+            server: Some(name.server.ip()),
+            service: service_key(&name.service).map(|key| reference(&key)),
+            ..Filter::default()
+        };
+        each_page(socket, only, &mut |row| {
+            let own = row.destination.port == name.server.port() || name.server.port() == 0;
+            count += u64::from(own && !OVER.contains(&row.state.as_str()));
+        })?;
+    }
+    Ok(count)
+}
+
+/// States in which nothing more is to come; those of templates among them.
+const OVER: [&str; 7] = ["TIME_WAIT", "CLOSE", "LAST_ACK", "CLOSED", "REJECTED", "NONE", "ASSURED"];
+
 /// The rows of these servers.
 fn chosen<'s>(
     services: &'s [Service],
@@ -256,10 +291,6 @@ fn chosen<'s>(
 
 fn name_of(service: &Service, server: &Server) -> ServerName {
     ServerName { service: service.key.clone(), server: server.endpoint() }
-}
-
-const fn left(server: &Server) -> u64 {
-    server.counts.active + server.counts.inactive
 }
 
 /// The weight in force; with a star where it is an operator's.

@@ -152,6 +152,36 @@ pub fn follow(
     })
 }
 
+/// Sends something, as JSON, and hands over the pieces of the answer as they come, until it ends,
+/// `take` has enough (false), or SIGINT comes. Otherwise as [`follow`].
+///
+/// # Errors
+/// See [`FetchError`].
+pub fn stream<T: Serialize>(
+    socket: &Path,
+    path: &str,
+    what: &T,
+    take: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<(), FetchError> {
+    let broken = |error: &dyn std::error::Error| broken(socket, error);
+    let json = serde_json::to_vec(what).map_err(|error| broken(&error))?;
+    let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+    runtime(socket)?.block_on(async {
+        let mut body = in_time(socket, PATIENCE, ask(socket, request, json)).await?;
+        loop {
+            let frame = tokio::select! {
+                frame = body.frame() => frame,
+                Ok(()) = tokio::signal::ctrl_c() => return Ok(()),
+            };
+            let Some(frame) = frame else { return Ok(()) };
+            let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
+            if !take(&data) {
+                return Ok(());
+            }
+        }
+    })
+}
+
 fn exchange(
     socket: &Path,
     request: Builder,

@@ -29,6 +29,9 @@ impl Daemon {
                 Self::reply(&ask, found, back);
             }
             // Who asked may be gone by now.
+            Errand::Apply(read, terms, back) => drop(back.send(self.apply(read, terms).await)),
+            Errand::Confirm(back) => drop(back.send(self.confirm())),
+            Errand::RollBack(back) => drop(back.send(self.roll_back("taken back").await)),
             Errand::Servers(order, back) => drop(back.send(self.order_servers(&order).await)),
             Errand::Find(texts, all, back) => {
                 drop(back.send(order::find(&self.registry.model, &texts, all)));

@@ -181,7 +181,8 @@ impl Daemon {
             let subject = Subject { source: Some(denial.source.to_string()), ..place };
             let until =
                 denial.until.map(|until| format!(", until {}", crate::event::time::text(until)));
-            let event = Event::new(Kind::Deny, subject, "", what);
+            let before = if what == "added" { "open" } else { "denied" };
+            let event = Event::new(Kind::Deny, subject, before, what);
             let reason = format!("{how} {}{}", denial.sign, until.unwrap_or_default());
             self.tell(Event { reason, ..event });
         }

@@ -54,6 +54,10 @@ impl Map {
         (!self.0.is_empty()).then(|| self.into())
     }
 
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
     /// A line for each key; long lists and mappings have a line for each entry.
     pub(super) fn block(&self) -> String {
         self.lines().into_iter().map(|line| line + "\n").collect()
@@ -105,6 +109,13 @@ impl Node {
             Self::Map(entries) => entries.is_empty(),
         };
         (!empty).then_some(self)
+    }
+
+    pub(super) fn into_map(self) -> Option<Map> {
+        match self {
+            Self::Map(entries) => Some(Map(entries)),
+            _ => None,
+        }
     }
 
     /// In one line.

@@ -89,6 +89,14 @@ pub(super) fn entries(model: &Model, overrides: &Overrides, effective: bool) -> 
     entries
 }
 
+/// The keys of one service, and those of its servers, as they are configured.
+pub(super) fn facts(model: &Model, service: &Service) -> (Map, Vec<Map>) {
+    let overrides = Overrides::default();
+    let writer = Writer { model, overrides: &overrides, effective: false };
+    let Entry { above, servers, .. } = writer.entry(&[service], 1);
+    (above, servers.into_iter().filter_map(|(_, server)| server.into_map()).collect())
+}
+
 impl Writer<'_> {
     /// The service says the same as those of the group, so that one entry stands for them all.
     fn together(&self, group: &[&Service], service: &Service) -> bool {

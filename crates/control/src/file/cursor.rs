@@ -51,6 +51,11 @@ impl<'a> Cursor<'a> {
         Self { node, path: String::new() }
     }
 
+    /// The value of a key at the top.
+    pub(super) fn below(node: &'a Marked, key: &str) -> Self {
+        Self { node, path: key.to_owned() }
+    }
+
     pub(super) fn spot(&self) -> Spot {
         Spot { place: self.node.place, path: self.path.clone() }
     }

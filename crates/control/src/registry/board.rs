@@ -269,7 +269,11 @@ impl Board {
     /// begins like a new one.
     fn rest(&mut self, model: &Model, overrides: &Overrides, services: &Services) {
         let mut resting = HashSet::new();
-        for service in &model.services {
+        let by_file = |service: &&Service| {
+            service.servers.iter().any(|server| server.state == AdminState::Maint)
+        };
+        let concerned = !self.resting.is_empty() || !overrides.is_empty();
+        for service in model.services.iter().filter(|service| concerned || by_file(service)) {
             for (server, id) in seated(service, services) {
                 let rests = overrides.state(service.key, server) == AdminState::Maint;
                 if rests != self.resting.contains(&id) {

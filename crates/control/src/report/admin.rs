@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::time,
-    model::{AdminState, Model},
+    model::{AdminState, Model, Service},
     registry::{Overrides, Said, seated},
 };
 
@@ -64,7 +64,10 @@ pub fn admins(
     services: &Services,
 ) -> HashMap<ServerId, Admin> {
     let mut admins = HashMap::new();
-    for service in &model.services {
+    let by_file =
+        |service: &&Service| service.servers.iter().any(|server| server.state != AdminState::Ready);
+    let concerned = !overrides.is_empty();
+    for service in model.services.iter().filter(|service| concerned || by_file(service)) {
         for (server, id) in seated(service, services) {
             let key = crate::compile::ServerKey::of(service.key, server);
             let overridden = overrides.get(&key).map(|known| Override {
