@@ -3,9 +3,9 @@
 //! Exit codes: 0 all is well, 1 it is not, 2 the command line is wrong; [`status`] has more.
 #![forbid(unsafe_code)]
 
-mod capture_file;
 mod apply;
 mod capture;
+mod capture_file;
 mod check;
 mod columns;
 mod command;
@@ -24,8 +24,8 @@ mod server;
 mod service;
 mod stats;
 mod status;
-mod verify;
 mod top;
+mod verify;
 
 use std::{path::Path, process::ExitCode};
 
