@@ -122,7 +122,7 @@ impl Contract<'_> {
             return Met { taken: false, rule: Some(3), why };
         }
         let (source, sport) = seen.source;
-        if self.from_server(seen.source, protocol) {
+        if self.answers_from(seen.source, protocol) {
             return taken(4, format!("a NAT server answers from {source} port {sport}"));
         }
         let why =
@@ -152,7 +152,7 @@ impl Contract<'_> {
         Some(format!("the marks rules give it mark {mark}, which has a service"))
     }
 
-    fn from_server(&self, (address, port): (IpAddr, u16), protocol: Protocol) -> bool {
+    fn answers_from(&self, (address, port): (IpAddr, u16), protocol: Protocol) -> bool {
         let endpoint = Endpoint { protocol, address, port };
         self.entries.endpoints.get(&endpoint).is_some_and(|roles| roles.server)
             || self.roles(address).is_some_and(|roles| roles.from_every_port.contains(&protocol))

@@ -169,8 +169,7 @@ fn policy(random: &mut Random, v6: bool, protocol: Protocol, port: u16) -> Polic
         address: at(v6, Net::Own, LOCAL),
         ports: first..=first + random.pick(&[0, 2, 40]),
     };
-    let mut timeouts = Timeouts::default();
-    timeouts.udp = random.pick(&[3, 30, 300]);
+    let timeouts = Timeouts { udp: random.pick(&[3, 30, 300]), ..Timeouts::default() };
     Policy {
         scheduler: plan,
         persistence: random
