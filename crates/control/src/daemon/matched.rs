@@ -317,7 +317,7 @@ mod tests {
             packet.extend([0x45, 0]);
             packet.extend((20 + body.len() as u16).to_be_bytes());
             packet.extend((number as u16).to_be_bytes());
-            packet.extend((u16::from(more) << 13 | offset / 8).to_be_bytes());
+            packet.extend(((u16::from(more) << 13) | (offset / 8)).to_be_bytes());
             packet.extend([64, protocol, 0, 0]);
             packet.extend(octets);
         }
