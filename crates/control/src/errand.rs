@@ -17,6 +17,9 @@ use crate::{
 /// The way back of an answer.
 pub type Back<T> = oneshot::Sender<T>;
 
+/// The entries of sources that are denied now, and what the operator should know of them.
+pub type DeniedNow = (Vec<Denial>, Vec<String>);
+
 /// Something to do.
 #[derive(Debug)]
 pub enum Errand {
@@ -32,8 +35,8 @@ pub enum Errand {
     Servers(ServerOrder, Back<Result<ServerOutcome, Refused>>),
     /// Which servers are named, of every service if true.
     Find(Vec<String>, bool, Back<Result<Vec<ServerKey>, Refused>>),
-    /// Deny a source: the entries, and what the operator should know.
-    Deny(DenyOrder, Back<Result<(Vec<Denial>, Vec<String>), Refused>>),
+    /// Deny a source.
+    Deny(DenyOrder, Back<Result<DeniedNow, Refused>>),
     /// Deny a source no more: the entries that were there.
     Allow {
         /// The network.

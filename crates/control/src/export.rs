@@ -194,10 +194,7 @@ fn limits(limits: &Limits) -> Option<Node> {
     let plain = limits.connections == Limits::CONNECTIONS;
     let mut of = map();
     for (key, now, usual) in all {
-        if now != usual
-            || (!plain && derived.contains(&key))
-            || key == "templates_ipv6" && now != usual
-        {
+        if now != usual || (!plain && derived.contains(&key)) {
             of.put(key, word(now));
         }
     }

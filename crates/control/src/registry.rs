@@ -210,9 +210,9 @@ impl Registry {
     fn forget_former(&self) {
         let (services, servers) = self.ids.keys();
         let limits = &self.model.limits;
-        let most = (limits.services as usize, limits.servers as usize);
         let mut odometer = self.odometer.lock().unwrap_or_else(PoisonError::into_inner);
-        odometer.keep(most, (&|key| services.contains(key), &|key| servers.contains(key)));
+        odometer.keep_services(limits.services as usize, |key| services.contains(key));
+        odometer.keep_servers(limits.servers as usize, |key| servers.contains(key));
     }
 }
 

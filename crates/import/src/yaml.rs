@@ -10,9 +10,9 @@ pub(crate) enum Yaml {
     /// A text from elsewhere: quoted where YAML would read something else.
     Text(String),
     /// `[a, b]`.
-    List(Vec<Yaml>),
+    List(Vec<Self>),
     /// `{a: b}`.
-    Map(Vec<(&'static str, Yaml)>),
+    Map(Vec<(&'static str, Self)>),
     /// An entry a line.
     Block(Vec<Entry>),
     /// A `- ` a line.
@@ -48,7 +48,8 @@ impl Yaml {
     /// Milliseconds, in the largest unit that needs no fraction.
     pub(crate) fn time(milliseconds: u64) -> Self {
         let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
-        let whole = |(unit, _): &&(u64, &str)| milliseconds > 0 && milliseconds % unit == 0;
+        let whole =
+            |(unit, _): &&(u64, &str)| milliseconds > 0 && milliseconds.is_multiple_of(*unit);
         match units.iter().find(whole) {
             _ if milliseconds == 0 => Self::plain("0s"),
             Some((unit, name)) => Self::Plain(format!("{}{name}", milliseconds / unit)),

@@ -368,7 +368,7 @@ fn no_counter_goes_back_whatever_ipvsadm_does() {
     let remove = format!("ipvsadm -d -t {service} -r {first}");
     let steps: [(&str, &[String]); 6] = [
         ("counts are set to zero", &["ipvsadm -Z".to_owned(), format!("ipvsadm -Z -t {service}")]),
-        ("a server is removed", &[remove.clone()]),
+        ("a server is removed", std::slice::from_ref(&remove)),
         ("it comes back", &[format!("ipvsadm -a -t {service} -r {first} -m")]),
         (
             "edits",

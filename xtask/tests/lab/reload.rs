@@ -53,7 +53,7 @@ fn variant(lab: &Lab, number: usize) -> String {
         "  - {{name: churn, listen: \"{vip}:8001/tcp\", forward: nat, scheduler: {scheduler}, servers: [{}]}}",
         servers.join(", ")
     );
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let _ = writeln!(
             text,
             "  - {{name: other, listen: \"{vip}:8002/tcp\", forward: nat, servers: [{{address: {}}}]}}",
@@ -137,7 +137,7 @@ fn reloads_lose_nothing_of_what_did_not_change() {
         took.push(began.elapsed());
         assert!(said.contains("churn") && !said.contains(" web "), "{said}");
         let (names, connections) = services(&director);
-        let others = if number % 2 == 0 { &["churn", "other"][..] } else { &["churn"] };
+        let others = if number.is_multiple_of(2) { &["churn", "other"][..] } else { &["churn"] };
         assert!(others.iter().all(|name| names.iter().any(|known| known == name)), "{names:?}");
         assert!(connections >= last, "a counter went back: {last} -> {connections}");
         last = connections;

@@ -7,8 +7,8 @@ use std::{fmt::Display, time::Duration};
 pub(super) enum Node {
     /// In quotes where it needs them.
     Word(String),
-    List(Vec<Node>),
-    Map(Vec<(String, Node)>),
+    List(Vec<Self>),
+    Map(Vec<(String, Self)>),
 }
 
 /// A mapping that is being filled, in order.

@@ -10,9 +10,12 @@ use std::collections::BTreeSet;
 use super::{family::Group, page::Page};
 use crate::report::Report;
 
+/// Writes a group's families.
+type Part = fn(&mut Page<'_>, &Report);
+
 /// Writes the families of these groups.
 pub(super) fn fill(page: &mut Page<'_>, report: &Report, groups: &BTreeSet<Group>) {
-    let parts: [(Group, fn(&mut Page<'_>, &Report)); 6] = [
+    let parts: [(Group, Part); 6] = [
         (Group::Director, director::fill),
         (Group::Workers, workers::fill),
         (Group::Interfaces, interfaces::fill),

@@ -51,15 +51,14 @@ impl Odometer {
         self.base.insert(id, raw);
     }
 
-    /// Forgets those that have been gone longest, beyond so many services and servers. Who has an
-    /// id stays.
-    pub fn keep(
-        &mut self,
-        (services, servers): (usize, usize),
-        has_id: (&dyn Fn(&ServiceKey) -> bool, &dyn Fn(&ServerKey) -> bool),
-    ) {
-        self.services.keep(services, has_id.0);
-        self.servers.keep(servers, has_id.1);
+    /// Forgets the services that have been gone longest, beyond so many. Who has an id stays.
+    pub fn keep_services(&mut self, most: usize, has_id: impl Fn(&ServiceKey) -> bool) {
+        self.services.keep(most, has_id);
+    }
+
+    /// The same for servers.
+    pub fn keep_servers(&mut self, most: usize, has_id: impl Fn(&ServerKey) -> bool) {
+        self.servers.keep(most, has_id);
     }
 
     /// How many services and servers are remembered.
@@ -93,7 +92,7 @@ impl<K: Eq + Hash + Clone> Former<K> {
         *last = self.additions;
     }
 
-    fn keep(&mut self, most: usize, has_id: &dyn Fn(&K) -> bool) {
+    fn keep(&mut self, most: usize, has_id: impl Fn(&K) -> bool) {
         if self.had.len() <= most {
             return;
         }

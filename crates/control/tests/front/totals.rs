@@ -127,7 +127,7 @@ fn step(stage: &mut Stage, account: &mut Account, chance: &mut Chance) -> String
 fn nothing_that_was_counted_is_lost_or_counted_for_another() {
     let mut owners = 0;
     for seed in 1..=40 {
-        let mut stage = Stage::new("services: []");
+        let mut stage = Stage::new("limits: {servers: 64, services: 16}\nservices: []");
         let (mut account, mut chance) = (Account::default(), Chance(seed * 0x9e37_79b9));
         let mut story = Vec::new();
         let mut who: HashMap<u32, String> = HashMap::new();
@@ -160,7 +160,8 @@ fn what_is_gone_longest_is_forgotten_and_what_has_an_id_is_not() {
     }
     assert_eq!(odometer.remembered(), (1, 4));
     let first = "10.0.0.11".parse::<std::net::IpAddr>().unwrap();
-    odometer.keep((1, 2), (&|_| false, &|server| server.address == first));
+    odometer.keep_services(1, |_| false);
+    odometer.keep_servers(2, |server| server.address == first);
     // The first one has an id; of the three others two may stay, and the oldest goes.
     assert_eq!(odometer.remembered(), (1, 3));
     let service = stage.services.services[0].as_ref().unwrap().key;

@@ -115,9 +115,9 @@ impl Reader {
             Format::Text => &["_bucket", "_sum", "_count"],
             Format::OpenMetrics => &["_bucket", "_sum", "_count", "_total", "_info"],
         };
-        let bases = suffixes.iter().filter_map(|suffix| name.strip_suffix(suffix));
+        let mut bases = suffixes.iter().filter_map(|suffix| name.strip_suffix(suffix));
         let known = |base: &&str| self.families.contains_key(*base);
-        bases.filter(known).next().unwrap_or(name).to_owned()
+        bases.find(known).unwrap_or(name).to_owned()
     }
 
     fn finish(mut self) -> Vec<String> {

@@ -135,7 +135,8 @@ fn groups_are_left_out_and_unknown_ones_refused() {
     };
     let is = |words: &[&str]| Ok(words.iter().map(|word| (*word).to_owned()).collect());
     let own = ["director", "workers", "interfaces", "services", "servers", "checks"];
-    let rows: [(&str, bool, Result<BTreeSet<String>, String>); 8] = [
+    type Names = Result<BTreeSet<String>, String>;
+    let rows: [(&str, bool, Names); 8] = [
         ("", false, is(&own)),
         ("", true, is(&[&own[..], &["node_ipvs"]].concat())),
         ("collect=services", true, is(&["services"])),

@@ -27,7 +27,7 @@ impl Statement {
         self.words.get(at).map(String::as_str).filter(|word| !word.is_empty())
     }
 
-    pub(super) fn statements(&self) -> &[Statement] {
+    pub(super) fn statements(&self) -> &[Self] {
         self.block.as_ref().map_or(&[], |block| &block.statements)
     }
 
