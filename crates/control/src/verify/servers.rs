@@ -36,7 +36,9 @@ impl Verifier {
             took_ms: 0.0,
             findings: Vec::new(),
         };
-        self.next_hop(snapshot, id, server, &mut verified);
+        self.resolve(server).await;
+        // With what the kernel has found by now.
+        self.next_hop(&self.explainer.snapshots.load_full(), id, server, &mut verified);
         let question =
             front.and_then(|front| inquiry::question(&snapshot.services, id, front, PATIENCE));
         let Some(question) = question else { return Some(verified) };
@@ -61,6 +63,21 @@ impl Verifier {
             }
         }
         Some(verified)
+    }
+
+    /// Waits for the MAC of the server's next hop, if it is not known: a director that began just
+    /// now has not met all of them.
+    async fn resolve(&self, server: &Server) {
+        const LOOKS: u32 = 10;
+        const PAUSE: Duration = Duration::from_millis(100);
+        for _ in 0..LOOKS {
+            let snapshot = self.explainer.snapshots.load_full();
+            let director: &Director = &self.explainer.director;
+            match find_hop(&snapshot.topology, director, server.address, 0) {
+                Err(Obstacle::Unresolved) => tokio::time::sleep(PAUSE).await,
+                _ => return,
+            }
+        }
     }
 
     /// The way to the server, and what is wrong with it.
