@@ -10,11 +10,13 @@ pub mod config;
 pub mod connections;
 pub mod deny;
 mod events;
+pub mod explain;
 pub mod export;
 mod metrics;
 mod refusal;
 pub mod servers;
 pub mod stats;
+pub mod verify;
 
 use std::{
     fs, io,

@@ -8,6 +8,7 @@ use crate::{
     apply::{Applied, Loaded, Terms},
     compile::ServerKey,
     front::{Answer, Ask},
+    model::Model,
     order::{DenyOrder, Refused, ServerOrder, ServerOutcome},
     registry::Denial,
     stats::Stats,
@@ -49,6 +50,8 @@ pub enum Errand {
     },
     /// Who is denied.
     Denials(Back<Vec<Denial>>),
+    /// The configuration as it is now.
+    Model(Back<Model>),
     /// The running state as a file.
     Export(ExportQuery, Back<String>),
     /// What passed, and how fast.

@@ -27,12 +27,14 @@ use crate::{
     capture::Captures,
     connection_log::Logger,
     errand::Desk,
+    explain::Explainer,
     killer::Killer,
     metrics,
     registry::Hints,
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
     traffic,
+    verify::Verifier,
 };
 
 /// How often old snapshots are freed, the sockets' statistics read, and traffic's hints heeded.
@@ -64,6 +66,8 @@ impl Daemon {
             .merge(api::stats::stats(desk.clone()))
             .merge(api::export::export(desk.clone()))
             .merge(api::connections::connections(desk.clone(), self.killer()))
+            .merge(api::verify::verify(self.verifier(desk.clone())))
+            .merge(api::explain::explain(self.explainer()))
             .merge(scrape)
             .merge(api::config::config(desk.clone(), self.configured.origin.clone()))
             .merge(api::commands(desk.clone()))
@@ -203,6 +207,21 @@ impl Daemon {
     fn captures(&self) -> Captures {
         let room = self.registry.model.chunk_size as usize;
         Captures::new(self.crew.handles().to_vec(), self.publisher.pointer(), room)
+    }
+
+    /// Who says what would happen to packets.
+    fn explainer(&self) -> Explainer {
+        Explainer {
+            director: Arc::clone(&self.director),
+            snapshots: self.publisher.pointer(),
+            clock: self.crew.clock,
+        }
+    }
+
+    /// Who verifies, and makes requests through the datapath.
+    fn verifier(&self, desk: Desk) -> Verifier {
+        let (net, way) = (self.net.clone(), self.way.clone());
+        Verifier { explainer: self.explainer(), net, way, desk }
     }
 
     /// Who ends connections.
