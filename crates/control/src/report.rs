@@ -12,7 +12,9 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use crate::api::schema::Address;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::hooks;
 
@@ -20,7 +22,7 @@ pub use build::{Facts, InterfaceFacts, Outlook, build};
 pub use status::{Ill, IllKind, Port, Quorum, Share, Status, Wanted};
 
 /// All of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// The daemon's version.
     pub version: String,
@@ -31,6 +33,7 @@ pub struct Report {
     /// It was told to stop, and forwards for its grace only.
     pub stopping: bool,
     /// Managed VIPs that are taken away for want of servers.
+    #[schema(value_type = Vec<Address>)]
     pub withdrawn: Vec<IpAddr>,
     /// The served interfaces, in file order.
     pub interfaces: Vec<Interface>,
@@ -51,7 +54,7 @@ pub struct Report {
 }
 
 /// A served interface.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Interface {
     /// Its name.
     pub name: String,
@@ -82,7 +85,7 @@ pub struct Interface {
 }
 
 /// Where an XDP program runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum XdpMode {
     /// In the driver.
@@ -111,7 +114,7 @@ impl From<xsk::XdpMode> for XdpMode {
 }
 
 /// One service; its counts are the sums over its servers, removed ones included.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Service {
     /// The operator's name for it; the elements of one `listen:` list share it.
     pub name: String,
@@ -119,6 +122,7 @@ pub struct Service {
     pub protocol: String,
     /// The VIP; none in a mark service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Address>)]
     pub address: Option<IpAddr>,
     /// Its port; 0 where it takes several.
     pub port: u16,
@@ -148,7 +152,7 @@ impl Service {
 }
 
 /// How a service stands to its quorum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Standing {
     /// It has its quorum.
     pub quorum: bool,
@@ -163,9 +167,10 @@ pub struct Standing {
 }
 
 /// One real server of one service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Server {
     /// Its address.
+    #[schema(value_type = Address)]
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
@@ -191,7 +196,7 @@ impl Server {
 }
 
 /// Whether a server gets new connections, and why not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerState {
     /// It does, if its weight is not 0.
@@ -227,7 +232,7 @@ impl ServerState {
 }
 
 /// What a server's checks say.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     /// `up`, `down` or `waiting`.
     pub state: String,
@@ -244,7 +249,7 @@ pub struct Health {
 }
 
 /// A check of a server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Check {
     /// Its name.
     pub name: String,
@@ -268,7 +273,7 @@ pub struct Check {
 }
 
 /// How the checks of the box go.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Probes {
     /// Probes that ended.
     pub done: u64,
@@ -288,7 +293,7 @@ pub struct Probes {
 
 /// Connections and traffic of a server, or of all servers of a service. Octets are those of
 /// IP packets; what goes out is only seen in NAT and FullNAT.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Counts {
     /// Connections in an active state (`ActiveConn` of LVS).
     pub active: u64,
@@ -320,7 +325,7 @@ impl Counts {
 }
 
 /// One worker thread.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Worker {
     /// Its number.
     pub worker: usize,
@@ -346,7 +351,7 @@ pub struct Worker {
 
 /// Where a worker's UMEM chunks are: `pool + rx_lent + tx_lent + held = total`, unless one
 /// was on its way while it was asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ledger {
     /// All that it has for life.
     pub total: u64,
@@ -361,7 +366,7 @@ pub struct Ledger {
 }
 
 /// What was counted for the box, over all workers. Reasons that never came are there, as 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Totals {
     /// Dropped packets, by reason.
     pub drops: BTreeMap<String, u64>,
@@ -380,7 +385,7 @@ pub struct Totals {
 }
 
 /// The connection tables.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tables {
     /// IPv4.
     pub ipv4: Table,
@@ -391,7 +396,7 @@ pub struct Tables {
 }
 
 /// One connection table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Table {
     /// Connections in it now.
     pub connections: u64,
@@ -400,7 +405,7 @@ pub struct Table {
 }
 
 /// A count with its limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Fill {
     /// Now.
     pub now: u64,
@@ -410,7 +415,7 @@ pub struct Fill {
 
 /// The kernel's counters of the socket on one queue (`XDP_STATISTICS`), in packets or
 /// descriptors.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ring {
     /// The interface's name.
     pub interface: String,

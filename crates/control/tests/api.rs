@@ -10,7 +10,7 @@ use std::{
 };
 
 use control::{
-    api::{ApiError, Endpoint, FetchError, Source, fetch, router},
+    api::{self, ApiError, Endpoint, FetchError, Source, assemble, fetch},
     report::{Report, Service, Status, Tables, Totals},
 };
 
@@ -61,7 +61,7 @@ fn serving(endpoint: Endpoint, body: impl FnOnce()) {
     let server = thread::spawn(move || {
         runtime.block_on(async {
             tokio::select! {
-                result = endpoint.serve(router(source)) => result.unwrap(),
+                result = endpoint.serve(assemble([api::report(source)])) => result.unwrap(),
                 _ = stopped => {}
             }
         });
@@ -170,4 +170,20 @@ fn a_daemon_that_hangs_is_given_up() {
     let error = fetch(&socket, "/v1/report").unwrap_err().to_string();
     assert!(error.contains("nothing came for 5 s"), "{error}");
     silent.join().unwrap();
+}
+
+#[test]
+fn the_document_has_every_path_and_what_it_refuses() {
+    let place = Place::new("document");
+    let socket = place.socket();
+    serving(Endpoint::bind(&socket).unwrap(), || {
+        let document: serde_json::Value = get(&socket, "/v1/openapi.json");
+        std::fs::write("/tmp/api-doc.json", document.to_string()).unwrap();
+        for path in ["/v1/openapi.json", "/v1/report", "/v1/services", "/v1/status"] {
+            let operation = &document["paths"][path]["get"];
+            assert!(operation["responses"]["200"].is_object(), "{path}: {document}");
+            assert!(operation["responses"]["default"].is_object(), "{path}: {document}");
+            assert_eq!(operation["security"][0]["token"][0], "viewer", "{path}");
+        }
+    });
 }

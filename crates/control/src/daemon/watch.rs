@@ -48,10 +48,12 @@ impl Daemon {
             changed.send_replace(Arc::new(topology));
         }));
         let (desk, mut errands) = Desk::open();
-        let router = api::router(self.source())
-            .merge(api::commands(desk))
-            .merge(api::events(Arc::clone(&self.chronicle)));
-        let api = tokio::spawn(endpoint.serve(router));
+        let parts = [
+            api::report(self.source()),
+            api::ipvsadm(desk),
+            api::events(Arc::clone(&self.chronicle)),
+        ];
+        let api = tokio::spawn(endpoint.serve(api::assemble(parts)));
         let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
         let mut ramp = interval(RAMP);
