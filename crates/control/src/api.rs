@@ -66,12 +66,20 @@ mod audit;
 mod client;
 mod document;
 mod events;
+pub mod group;
+mod identity;
 mod ipvsadm;
+mod listener;
 mod refusal;
 mod report;
 pub mod role;
+mod room;
 pub mod schema;
 mod socket;
+mod stamp;
+pub mod tcp;
+pub mod tokens;
+mod way;
 
 use std::sync::Arc;
 
@@ -82,10 +90,13 @@ pub use audit::Deed;
 pub use client::{FetchError, fetch, fetch_within, follow, send};
 pub use events::events;
 pub use ipvsadm::ipvsadm;
+pub use listener::Patience;
 pub use refusal::Refusal;
 pub use report::{Source, report};
 pub use role::{Caller, Role};
 pub use socket::{ApiError, Endpoint};
+pub use tcp::{Remote, Served, TcpError};
+pub use way::{Server, Way, WayError};
 
 /// Routes and their descriptions.
 pub type Part = OpenApiRouter;

@@ -9,12 +9,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use axum::{Extension, Router};
+use axum::Router;
 
-use super::{Caller, Role};
+use super::{
+    Caller, Role,
+    group::{self, GroupError},
+    listener::{Door, Patience, Who, serve},
+    room::Room,
+};
 
 /// Owner and group may connect.
 const MODE: u32 = 0o660;
+/// Connections at a time.
+const CONNECTIONS: usize = 256;
 
 /// Why the socket is not there.
 #[derive(Debug, thiserror::Error)]
@@ -101,8 +108,34 @@ impl Endpoint {
     pub async fn serve(self, router: Router) -> io::Result<()> {
         let Self { listener, name: _name } = self;
         let listener = tokio::net::UnixListener::from_std(listener)?;
+        // Seats of its own: who comes over TCP does not take them.
+        serve(listener, router, Room::of(CONNECTIONS), Patience::default()).await;
+        Ok(())
+    }
+
+    /// Lets a group use it beside root.
+    ///
+    /// # Errors
+    /// See [`GroupError`].
+    pub fn give(&self, group: &str) -> Result<(), GroupError> {
+        group::give(self.path(), group)
+    }
+}
+
+impl Door for tokio::net::UnixListener {
+    type Raw = tokio::net::UnixStream;
+    type Stream = tokio::net::UnixStream;
+
+    async fn accept(&self) -> io::Result<Self::Raw> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+
+    fn greet(
+        &self,
+        stream: Self::Raw,
+    ) -> impl Future<Output = io::Result<(Self::Stream, Who)>> + Send + 'static {
         let caller = Caller { name: "socket".into(), role: Role::Admin };
-        axum::serve(listener, router.layer(Extension(caller))).await
+        std::future::ready(Ok((stream, Who::Peer(caller))))
     }
 }
 
