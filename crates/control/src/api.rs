@@ -59,8 +59,8 @@
 //!   changed.
 //! - **Body**: at most 64 KiB ([`LARGEST_BODY`]); more by a layer on the part,
 //!   `.layer(DefaultBodyLimit::max(octets))`.
-//! - **Lists** over everything are looked up beside the loop, by [`spawn_blocking`]
-//!   (tokio::task::spawn_blocking), and have pages or a bound.
+//! - **Lists** over everything are looked up by [`tokio::task::spawn_blocking`], and have pages or
+//!   a bound.
 
 mod audit;
 mod client;

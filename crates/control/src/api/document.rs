@@ -125,7 +125,7 @@ impl Roles {
 fn role(method: &Method, operation: &Operation) -> Role {
     let said = serde_json::to_value(&operation.security).unwrap_or_default();
     let said = said.pointer(&format!("/0/{TOKEN}/0")).and_then(|role| role.as_str());
-    match said.map(|name| Role::named(name)) {
+    match said.map(Role::named) {
         Some(role) => role.unwrap_or(Role::Admin),
         None if method == Method::GET => Role::Viewer,
         None => Role::Admin,
