@@ -13,7 +13,8 @@ use std::{
 use axum::Json;
 use control::{
     api::{
-        Caller, Deed, Part, Patience, Remote, Role, Served, TcpError, assemble, tcp,
+        Caller, Deed, Part, Patience, Remote, Role, Served, Server, TcpError, Way, assemble, fetch,
+        tcp,
         tokens::{self, TokenError, Tokens},
     },
     file::Tls,
@@ -368,6 +369,7 @@ fn resident() -> usize {
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: rustls::pki_types::CertificateDer<'static>,
+    pem: String,
 }
 
 impl Authority {
@@ -375,8 +377,9 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let root = params.self_signed(&key).unwrap().der().clone();
-        Self { issuer: Issuer::new(params, key), root }
+        let root = params.self_signed(&key).unwrap();
+        let (root, pem) = (root.der().clone(), root.pem());
+        Self { issuer: Issuer::new(params, key), root, pem }
     }
 
     fn certify(&self, place: &Place) -> Tls {
@@ -413,6 +416,56 @@ fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
     fs::write(&new, text).unwrap();
     fs::rename(&new, path).unwrap();
+}
+
+#[test]
+fn a_client_finds_its_way() {
+    let token = || Some(PathBuf::from("/t"));
+    let rows = [
+        ("https://192.0.2.1:9443", token(), None),
+        ("https://director.example:9443/", token(), None),
+        ("https://[2001:db8::1]:9443", token(), None),
+        ("http://127.0.0.1:9443", token(), None),
+        ("http://[::1]:9443", token(), None),
+        ("http://192.0.2.1:9443", token(), Some("cross the network in the clear; write https://")),
+        ("https://192.0.2.1:9443", None, Some("no token; name its file with --token-file")),
+        ("https://192.0.2.1", token(), Some("write it like https://192.0.2.1:9443")),
+        ("192.0.2.1:9443", token(), Some("write it like")),
+        ("https://192.0.2.1:9443/v1", token(), Some("write it like")),
+        ("ftp://192.0.2.1:9443", token(), Some("write it like")),
+    ];
+    for (url, token, wrong) in rows {
+        let told = Server::new(url, token, None).map_err(|error| error.to_string());
+        match (&told, wrong) {
+            (Ok(_), None) => {}
+            (Err(told), Some(wrong)) => assert!(told.contains(wrong), "{url}: {told}"),
+            _ => panic!("{url}: {told:?}"),
+        }
+    }
+    let place = Place::new("way");
+    let made = tokens::add(&place.file("tokens"), "ops", Role::Viewer).unwrap();
+    fs::write(place.file("token"), format!("{made}\n")).unwrap();
+    let authority = Authority::new();
+    let tls = authority.certify(&place);
+    let (address, _served) = serve(&place, Some(tls), Patience::default());
+    let pem = |authority: &Authority, name: &str| {
+        fs::write(place.file(name), authority.pem.as_bytes()).unwrap();
+        Some(place.file(name))
+    };
+    let url = format!("https://{address}");
+    let server = |token: &str, ca| {
+        Way::Server(Server::new(&url, Some(place.file(token)), ca).unwrap())
+    };
+    let ca = pem(&authority, "ca");
+    let answer = fetch(&server("token", ca.clone()), "/v1/who").unwrap();
+    assert_eq!(answer, b"\"token ops viewer\"");
+    let refused = |way: Way| fetch(&way, "/v1/who").expect_err("refused").to_string();
+    let other = refused(server("token", pem(&Authority::new(), "other")));
+    assert!(other.starts_with(&url) && other.contains("UnknownIssuer"), "{other}");
+    let wrong = refused(server("tokens", ca.clone()));
+    assert!(wrong.contains("xlvs token add") || wrong.contains("failed to parse header"), "{wrong}");
+    let none = refused(server("nothing", ca));
+    assert!(none.contains("--token-file") && none.contains("No such file"), "{none}");
 }
 
 #[test]
