@@ -1,4 +1,5 @@
-//! The daemon's API: HTTP/1.1 and JSON, over a unix socket.
+//! The daemon's API: HTTP/1.1 and JSON, over a unix socket, and over TCP with
+//! TLS and tokens.
 //!
 //! # Adding an endpoint
 //!
@@ -63,20 +64,28 @@
 //!   a bound.
 
 mod audit;
+mod captures;
 mod client;
+pub mod config;
+pub mod connections;
+pub mod deny;
 mod document;
 mod events;
+pub mod export;
 pub mod group;
 mod identity;
 mod ipvsadm;
 mod listener;
+mod metrics;
 mod refusal;
 mod report;
 pub mod role;
 mod room;
 pub mod schema;
+pub mod servers;
 mod socket;
 mod stamp;
+pub mod stats;
 pub mod tcp;
 pub mod tokens;
 mod way;
@@ -87,10 +96,12 @@ use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, middleware};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use audit::Deed;
-pub use client::{FetchError, fetch, fetch_within, follow, send};
+pub use captures::captures;
+pub use client::{FetchError, delete, fetch, fetch_within, follow, send, send_within, stream};
 pub use events::events;
 pub use ipvsadm::ipvsadm;
 pub use listener::Patience;
+pub use metrics::{Exporter, metrics};
 pub use refusal::Refusal;
 pub use report::{Source, report};
 pub use role::{Caller, Role};
