@@ -55,7 +55,7 @@ pub struct Applied {
 pub const LONGEST_TRIAL: Duration = Duration::from_secs(24 * 3600);
 
 /// What holds for as long as the daemon runs: memory, sockets, programs and the log are made of it.
-const FIXED: [&str; 9] = [
+const FIXED: [&str; 10] = [
     "interfaces",
     "workers",
     "zero_copy",
@@ -65,6 +65,7 @@ const FIXED: [&str; 9] = [
     "when_down",
     "probe_sources",
     "connection_log",
+    "api",
 ];
 
 /// What of a new file takes a restart.
