@@ -56,7 +56,7 @@ pub struct Applied {
 pub const LONGEST_TRIAL: Duration = Duration::from_secs(24 * 3600);
 
 /// What holds for as long as the daemon runs: memory, sockets, programs and the log are made of it.
-const FIXED: [&str; 9] = [
+const FIXED: [&str; 10] = [
     "interfaces",
     "workers",
     "zero_copy",
@@ -66,6 +66,7 @@ const FIXED: [&str; 9] = [
     "when_down",
     "probe_sources",
     "connection_log",
+    "api",
 ];
 
 /// What of a new file takes a restart.
