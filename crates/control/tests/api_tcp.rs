@@ -212,12 +212,24 @@ fn a_tokens_file_that_is_not_kept_secret_or_not_understood_is_refused() {
     let rows: &[(u32, String, &str)] = &[
         (0o600, String::new(), ""),
         (0o400, format!("# a comment\n\nops.1 admin {hash}\n"), ""),
-        (0o644, format!("ops admin {hash}\n"), "mode 0644: others than its owner may use it; chmod 600 "),
+        (
+            0o644,
+            format!("ops admin {hash}\n"),
+            "mode 0644: others than its owner may use it; chmod 600 ",
+        ),
         (0o640, String::new(), "mode 0640"),
         (0o602, String::new(), "mode 0602"),
-        (0o600, format!("ops admin {}\n", &hash[1..]), ":1: no SHA-256 of 64 hex digits; make tokens by"),
+        (
+            0o600,
+            format!("ops admin {}\n", &hash[1..]),
+            ":1: no SHA-256 of 64 hex digits; make tokens by",
+        ),
         (0o600, format!("ops admin {}g\n", &hash[1..]), ":1: no SHA-256"),
-        (0o600, format!("#\nops root {hash}\n"), ":2: \"root\" is no role; it is viewer, operator or"),
+        (
+            0o600,
+            format!("#\nops root {hash}\n"),
+            ":2: \"root\" is no role; it is viewer, operator or",
+        ),
         (0o600, "ops admin\n".to_owned(), ":1: not NAME ROLE SHA256; make"),
         (0o600, format!("{long} admin {hash}\n"), "is no name"),
         (0o600, format!("a/b admin {hash}\n"), "is no name"),
@@ -237,7 +249,10 @@ fn a_tokens_file_that_is_not_kept_secret_or_not_understood_is_refused() {
         ..model::Api::default()
     };
     let none = Remote::bind(&wanted).expect_err("no tokens").to_string();
-    assert!(none.starts_with("api: tokens: ") && none.contains("cannot read it: No such"), "{none}");
+    assert!(
+        none.starts_with("api: tokens: ") && none.contains("cannot read it: No such"),
+        "{none}"
+    );
 }
 
 #[test]
@@ -285,9 +300,10 @@ fn who_dawdles_is_let_go() {
         stream.write_all(said.as_bytes()).unwrap();
         // A drop at a time does not prolong it.
         let mut drops = stream.try_clone().unwrap();
+        let silent = said.is_empty();
         let dripping = std::thread::spawn(move || {
             for _ in 0..600 {
-                if said.is_empty() || drops.write_all(b"a").is_err() {
+                if silent || drops.write_all(b"a").is_err() {
                     break;
                 }
                 std::thread::sleep(Duration::from_millis(50));
@@ -301,9 +317,8 @@ fn who_dawdles_is_let_go() {
     }
     // The answer to a whole request may take longer than that, and go on.
     let mut stream = connect(address);
-    let request = format!(
-        "GET /v1/endless HTTP/1.1\r\nHost: xlvs\r\nAuthorization: Bearer {token}\r\n\r\n"
-    );
+    let request =
+        format!("GET /v1/endless HTTP/1.1\r\nHost: xlvs\r\nAuthorization: Bearer {token}\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     stream.set_read_timeout(Some(short * 3)).unwrap();
     let mut read = [0; 1024];
@@ -329,7 +344,8 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 #[test]
 fn a_thousand_idle_connections_do_not_lock_out_who_has_something_to_ask() {
     let place = Place::new("idle");
-    let token = format!("Bearer {}", tokens::add(&place.file("tokens"), "ops", Role::Viewer).unwrap());
+    let token =
+        format!("Bearer {}", tokens::add(&place.file("tokens"), "ops", Role::Viewer).unwrap());
     // Nobody is let go for dawdling.
     let long = Duration::from_secs(600);
     let patience = Patience { handshake: long, header: long, body: long };
@@ -346,9 +362,7 @@ fn a_thousand_idle_connections_do_not_lock_out_who_has_something_to_ask() {
         let answer = ask(&mut connect(address), "GET /v1/who", &token, "");
         assert!(answer.contains("token ops viewer"), "{answer}");
     }
-    let open = |stream: &mut TcpStream| {
-        matches!(stream.read(&mut [0; 512]), Err(error) if error.kind() == ErrorKind::WouldBlock)
-    };
+    let open = |stream: &mut TcpStream| matches!(stream.read(&mut [0; 512]), Err(error) if error.kind() == ErrorKind::WouldBlock);
     let mut left = 0;
     until("no more than the room takes stay open", || {
         left = idle.iter_mut().filter_map(|stream| open(stream).then_some(())).count();
@@ -453,9 +467,8 @@ fn a_client_finds_its_way() {
         Some(place.file(name))
     };
     let url = format!("https://{address}");
-    let server = |token: &str, ca| {
-        Way::Server(Server::new(&url, Some(place.file(token)), ca).unwrap())
-    };
+    let server =
+        |token: &str, ca| Way::Server(Server::new(&url, Some(place.file(token)), ca).unwrap());
     let ca = pem(&authority, "ca");
     let answer = fetch(&server("token", ca.clone()), "/v1/who").unwrap();
     assert_eq!(answer, b"\"token ops viewer\"");
@@ -463,7 +476,10 @@ fn a_client_finds_its_way() {
     let other = refused(server("token", pem(&Authority::new(), "other")));
     assert!(other.starts_with(&url) && other.contains("UnknownIssuer"), "{other}");
     let wrong = refused(server("tokens", ca.clone()));
-    assert!(wrong.contains("xlvs token add") || wrong.contains("failed to parse header"), "{wrong}");
+    assert!(
+        wrong.contains("xlvs token add") || wrong.contains("failed to parse header"),
+        "{wrong}"
+    );
     let none = refused(server("nothing", ca));
     assert!(none.contains("--token-file") && none.contains("No such file"), "{none}");
 }
@@ -471,7 +487,8 @@ fn a_client_finds_its_way() {
 #[test]
 fn tls_shows_a_certificate_that_is_read_anew() {
     let place = Place::new("tls");
-    let token = format!("Bearer {}", tokens::add(&place.file("tokens"), "ops", Role::Viewer).unwrap());
+    let token =
+        format!("Bearer {}", tokens::add(&place.file("tokens"), "ops", Role::Viewer).unwrap());
     let (trusted, other) = (Authority::new(), Authority::new());
     let tls = trusted.certify(&place);
     let (address, _served) = serve(&place, Some(tls.clone()), Patience::default());
@@ -483,7 +500,9 @@ fn tls_shows_a_certificate_that_is_read_anew() {
     assert!(refused.contains("UnknownIssuer"), "{refused}");
     // Plain HTTP is no handshake.
     let mut plain = connect(address);
-    plain.write_all(format!("GET /v1/who HTTP/1.1\r\nAuthorization: {token}\r\n\r\n").as_bytes()).unwrap();
+    plain
+        .write_all(format!("GET /v1/who HTTP/1.1\r\nAuthorization: {token}\r\n\r\n").as_bytes())
+        .unwrap();
     assert!(!rest(&mut plain).contains("HTTP/1.1 200"));
     // A renewed one; then one that is half written.
     other.certify(&place);

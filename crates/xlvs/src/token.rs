@@ -84,9 +84,7 @@ fn add(path: &Path, name: &str, role: &str) -> Result<ExitCode, TokenError> {
 fn list(path: &Path, json: bool) -> Result<ExitCode, TokenError> {
     let all = tokens::list(path)?;
     if json {
-        let facts = |entry: &tokens::Entry| {
-            serde_json::json!({"name": entry.name, "role": entry.role.name()})
-        };
+        let facts = |entry: &tokens::Entry| serde_json::json!({"name": entry.name, "role": entry.role.name()});
         return Ok(print_json(&all.iter().map(facts).collect::<Vec<_>>()));
     }
     let row = |entry: &tokens::Entry| [entry.name.clone(), entry.role.name().to_owned()];

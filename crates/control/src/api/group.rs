@@ -8,10 +8,14 @@ use nix::unistd::Group;
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
     /// There is none.
-    #[error("api: group: there is no group {0}; make it (groupadd --system {0}), or choose another")]
+    #[error(
+        "api: group: there is no group {0}; make it (groupadd --system {0}), or choose another"
+    )]
     Unknown(String),
     /// It could not be looked up, or the kernel refused.
-    #[error("api: group: the socket cannot be given to {group}: {source}; run as root, or with CAP_CHOWN, or as a member of {group}")]
+    #[error(
+        "api: group: the socket cannot be given to {group}: {source}; run as root, or with CAP_CHOWN, or as a member of {group}"
+    )]
     Refused {
         /// Its name.
         group: String,

@@ -73,7 +73,8 @@ fn stamps(certificate: &Path, key: &Path) -> [Option<Stamp>; 2] {
 fn config(certificate: &Path, key: &Path) -> Result<ServerConfig, IdentityError> {
     let fault = |path: &Path, reason: String| IdentityError { path: path.to_owned(), reason };
     let text = |path: &Path| {
-        let said = |error: io::Error| fault(path, format!("cannot be read: {error}; see api: tls:"));
+        let said =
+            |error: io::Error| fault(path, format!("cannot be read: {error}; see api: tls:"));
         fs::read(path).map_err(said)
     };
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&text(certificate)?)
@@ -87,9 +88,7 @@ fn config(certificate: &Path, key: &Path) -> Result<ServerConfig, IdentityError>
     };
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .and_then(|builder| {
-            builder.with_no_client_auth().with_single_cert(chain, private)
-        })
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
         .map_err(unfit)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)

@@ -34,7 +34,11 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{Caller, Refusal, room::{Host, Room, Seat}, tokens::Tokens};
+use super::{
+    Caller, Refusal,
+    room::{Host, Room, Seat},
+    tokens::Tokens,
+};
 
 /// The pause after accept() failed, such as for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);

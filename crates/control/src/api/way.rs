@@ -56,11 +56,7 @@ impl Server {
     ///
     /// # Errors
     /// See [`WayError`].
-    pub fn new(
-        url: &str,
-        token: Option<PathBuf>,
-        ca: Option<PathBuf>,
-    ) -> Result<Self, WayError> {
+    pub fn new(url: &str, token: Option<PathBuf>, ca: Option<PathBuf>) -> Result<Self, WayError> {
         let wrong = || WayError::Url(url.to_owned());
         let parsed: Uri = url.parse().map_err(|_| wrong())?;
         let bare = parsed.path().len() <= 1 && parsed.query().is_none();
@@ -157,9 +153,7 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Socket(path) => path.display().fmt(f),
-            Self::Server(Server { url, .. }) => {
-                f.write_str(url.to_string().trim_end_matches('/'))
-            }
+            Self::Server(Server { url, .. }) => f.write_str(url.to_string().trim_end_matches('/')),
         }
     }
 }

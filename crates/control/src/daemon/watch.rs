@@ -47,7 +47,7 @@ impl Daemon {
         &mut self,
         mirror: Mirror,
         asked: mpsc::Receiver<Request>,
-        (endpoint, scraped): (api::Endpoint, metrics::Bound),
+        (endpoint, remote, scraped): (api::Endpoint, api::Remote, metrics::Bound),
         mut signals: Signals,
     ) -> Result<(), StartError> {
         let _ = self.ask.send(self.servers()).await;
@@ -71,7 +71,10 @@ impl Daemon {
             api::events(Arc::clone(&self.chronicle)),
             api::captures(self.captures()),
         ];
-        let api = tokio::spawn(endpoint.serve(api::assemble(parts)));
+        let router = api::assemble(parts);
+        // Until this function returns.
+        let _remote = remote.start(router.clone(), api::Patience::default())?;
+        let api = tokio::spawn(endpoint.serve(router));
         let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
         let mut look = interval(autoreload::LOOK);
