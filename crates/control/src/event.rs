@@ -1,6 +1,7 @@
 //! What happened: the shape of an event in the log, in `xlvs events` and in hooks.
 
 mod chronicle;
+mod fields;
 
 use std::{
     borrow::Cow,

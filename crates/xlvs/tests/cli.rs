@@ -180,7 +180,6 @@ fn a_wrong_command_line_is_exit_code_2() {
         &["check", "--colour"],
         &["list", "--client", "192.0.2.1"],
         &["list", "--connections", "--state", "OPEN"],
-        &["list", "--connections", "--service", "203.0.113.10"],
     ] {
         assert_eq!(outcome(&xlvs(arguments)).0, Some(2), "{arguments:?}");
     }

@@ -26,7 +26,10 @@ use super::{
     room::Room,
     tokens::{TokenError, Tokens},
 };
-use crate::model;
+use crate::{
+    daemon::privileges::{self, Task},
+    model,
+};
 
 /// Connections at a time on all addresses.
 pub const CONNECTIONS: usize = 256;
@@ -123,6 +126,7 @@ impl Remote {
         drop(entered);
         let (stop, stopped) = oneshot::channel::<()>();
         let work = move || {
+            privileges::limit(Task::Packets);
             runtime.block_on(async {
                 let room = Room::of(CONNECTIONS);
                 let mut doors = JoinSet::new();
