@@ -488,7 +488,7 @@ fn a_client_finds_its_way() {
     };
     let url = format!("https://{address}");
     let server =
-        |token: &str, ca| Way::Server(Server::new(&url, Some(place.file(token)), ca).unwrap());
+        |token: &str, ca| Way::from(Server::new(&url, Some(place.file(token)), ca).unwrap());
     let ca = pem(&authority, "ca");
     let answer = fetch(&server("token", ca.clone()), "/v1/who").unwrap();
     assert_eq!(answer, b"\"token ops viewer\"");

@@ -388,7 +388,7 @@ impl Socket {
         let named = || std::env::var_os("XLVS_TOKEN_FILE").map(PathBuf::from);
         let token = self.token_file.clone().or_else(named);
         match Server::new(&url, token, self.ca.clone()) {
-            Ok(server) => Way::Server(server),
+            Ok(server) => server.into(),
             Err(error) => clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n")).exit(),
         }
     }

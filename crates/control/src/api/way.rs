@@ -25,7 +25,7 @@ pub enum Way {
     /// On its unix socket.
     Socket(PathBuf),
     /// Over TCP.
-    Server(Server),
+    Server(Box<Server>),
 }
 
 /// A daemon elsewhere.
@@ -141,7 +141,8 @@ impl Way {
 
     /// What goes into the header `Authorization`, if anything.
     pub(super) fn authorization(&self) -> io::Result<Option<String>> {
-        let Self::Server(Server { token, .. }) = self else { return Ok(None) };
+        let Self::Server(server) = self else { return Ok(None) };
+        let token = &server.token;
         let text = fs::read_to_string(token).map_err(|error| {
             io::Error::other(format!("--token-file {}: {error}", token.display()))
         })?;
@@ -153,8 +154,14 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Socket(path) => path.display().fmt(f),
-            Self::Server(Server { url, .. }) => f.write_str(url.to_string().trim_end_matches('/')),
+            Self::Server(server) => f.write_str(server.url.to_string().trim_end_matches('/')),
         }
+    }
+}
+
+impl From<Server> for Way {
+    fn from(server: Server) -> Self {
+        Self::Server(Box::new(server))
     }
 }
 
