@@ -9,6 +9,9 @@ use std::process::{Command, Stdio};
 
 use crate::failure::{Outcome, fail};
 use crate::shell;
+use backports::Backports;
+
+mod backports;
 
 /// What compiling the workspace takes.
 const BUILD: &[&str] = &[
@@ -34,6 +37,7 @@ const LAB: &[&str] = &[
     "kmod",
     "curl",
     "tcpdump",
+    "tshark",
     "python3",
     "python3-scapy",
     "socat",
@@ -47,7 +51,12 @@ const LAB: &[&str] = &[
     "postgresql",
     "keepalived",
     "bird2",
+    "prometheus",
+    "python3-prometheus-client",
 ];
+
+/// What building a Debian package and installing it in a tree of its own takes.
+const PACKAGING: &[&str] = &["debootstrap"];
 
 /// What has the place of other packages (a machine has one mail server, and MariaDB or MySQL). Those
 /// stay; then the lab's `kinds` cannot run.
@@ -58,7 +67,7 @@ const GUEST: &[&str] =
     &["qemu-system-x86", "busybox-static", "cpio", "debian-archive-keyring", "ipvsadm"];
 
 /// Packages that bring a service along, and its name.
-const SERVICES: [(&str, &str); 7] = [
+const SERVICES: [(&str, &str); 8] = [
     ("nginx-light", "nginx"),
     ("vsftpd", "vsftpd"),
     ("keepalived", "keepalived"),
@@ -66,6 +75,7 @@ const SERVICES: [(&str, &str); 7] = [
     ("redis-server", "redis-server"),
     ("postgresql", "postgresql"),
     ("exim4-daemon-light", "exim4"),
+    ("prometheus", "prometheus"),
 ];
 
 /// invoke-rc.d asks this file whether it may start a service; 101 means no.
@@ -100,7 +110,7 @@ pub fn run() -> Outcome {
 }
 
 fn needed() -> impl Iterator<Item = &'static str> {
-    BUILD.iter().chain(LAB).chain(GUEST).chain(RIVALS).copied()
+    BUILD.iter().chain(LAB).chain(GUEST).chain(PACKAGING).chain(RIVALS).copied()
 }
 
 fn missing() -> Vec<&'static str> {
@@ -128,8 +138,14 @@ fn install(packages: &[&str]) -> Outcome {
         apt(&[&["install", "--no-install-recommends", "--no-remove"], packages].concat())
     };
     apt(&["update"])?;
-    let (rivals, others): (Vec<&str>, Vec<&str>) =
+    let (rivals, mut others): (Vec<&str>, Vec<&str>) =
         packages.iter().partition(|package| RIVALS.contains(package));
+    if let Some(suite) = Backports::needed(&others)? {
+        apt(&[&suite.source(), ["update"].as_slice()].concat())?;
+        let words = ["install", "--no-install-recommends", "--no-remove", suite.package];
+        apt(&[&suite.preferred(), words.as_slice()].concat())?;
+        others.retain(|package| *package != suite.package);
+    }
     if !others.is_empty() {
         add(&others)?;
     }

@@ -3,9 +3,12 @@
 use std::{io, time::Instant};
 
 use dataplane::{
+    capture::{Ends, Filter, tap},
     clock::Now,
     forward::{Forward, Protocol},
     io::Io,
+    prefix::Prefix,
+    verdict::Drop,
     wire::tcp,
     worker::BURST,
 };
@@ -20,7 +23,36 @@ use crate::{
 /// The time stands still: what happens once a second is not an established packet's cost.
 const NOW: Now = Now::at_seconds(1);
 
-struct Verdict(Forward, Protocol, Size);
+struct Verdict(Forward, Protocol, Size, Option<Watch>);
+
+/// What a capture looks for meanwhile.
+#[derive(Clone, Copy)]
+enum Watch {
+    /// A client that is not there.
+    Nobody,
+    /// Packets that are dropped for a reason that none is.
+    Drops,
+    /// Everything, up to a breath's share.
+    All,
+}
+
+impl Watch {
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Nobody, "nobody"), (Self::Drops, "drops"), (Self::All, "all")];
+
+    fn filter(self) -> Filter {
+        let mut ends = Ends::default();
+        ends.drop(Drop::Land);
+        match self {
+            Self::Nobody => {
+                let nobody = Prefix::host([198, 51, 100, 1].into());
+                Filter { client: Some(nobody.into()), ..Filter::default() }
+            }
+            Self::Drops => Filter { ends: Some(ends), ..Filter::default() },
+            Self::All => Filter::default(),
+        }
+    }
+}
 
 pub(super) fn run(session: &mut Session<'_>) -> io::Result<()> {
     ports_only(session);
@@ -31,8 +63,13 @@ pub(super) fn run(session: &mut Session<'_>) -> io::Result<()> {
                 continue;
             }
             for protocol in PROTOCOLS {
-                for_families(&Verdict(mode, protocol, size), session)?;
+                for_families(&Verdict(mode, protocol, size, None), session)?;
             }
+        }
+    }
+    for mode in MODES {
+        for (watch, _) in Watch::ALL {
+            for_families(&Verdict(mode, Protocol::Tcp, SIZES[0], Some(watch)), session)?;
         }
     }
     Ok(())
@@ -60,12 +97,21 @@ fn ports_only(session: &mut Session<'_>) {
 
 impl ForFamily for Verdict {
     fn run<A: BenchFamily>(&self, session: &mut Session<'_>) -> io::Result<()> {
-        let Self(mode, protocol, (size, connections)) = *self;
-        let name = format!("verdict {} {} {} {size}", mode.name(), A::NAME, protocol.name());
+        let Self(mode, protocol, (size, connections), watch) = *self;
+        let what = format!("{} {} {} {size}", mode.name(), A::NAME, protocol.name());
+        let name = match watch {
+            None => format!("verdict {what}"),
+            Some(watch) => format!("captured {what} {}", Watch::ALL[watch as usize].1),
+        };
         if !session.wants(&name) {
             return Ok(());
         }
         let (director, mut worker) = director::new::<A>(mode, connections as usize)?;
+        let well = watch.map(|watch| {
+            let (tap, well) = tap(0, watch.filter(), 4096, 2048);
+            worker.capture(Some(Box::new(tap)));
+            well
+        });
         let mut carousel = Carousel::new();
         let mut breathe = |carousel: &mut Carousel| {
             for _ in 0..FRAMES / BURST {
@@ -87,7 +133,9 @@ impl ForFamily for Verdict {
             carousel.fill(|room| template.write(random.below(connections), room));
             let start = Instant::now();
             breathe(&mut carousel);
-            (start.elapsed(), FRAMES)
+            let took = start.elapsed();
+            while well.as_ref().is_some_and(|well| well.take(|_, _| ())) {}
+            (took, FRAMES)
         });
         assert_eq!(carousel.dropped, 0, "every packet leaves");
         Ok(())

@@ -41,7 +41,9 @@ impl Forwarder {
         fs::write(&file, yaml)?;
         let socket = file.with_extension("sock");
         let (name, socket) = (file.to_string_lossy(), socket.to_string_lossy());
-        let words = [xlvs.as_str(), "run", &*name, "--socket", &*socket];
+        let state = file.with_extension("state");
+        let state = state.to_string_lossy();
+        let words = [xlvs.as_str(), "run", &*name, "--socket", &*socket, "--state", &*state];
         Self::start(ground, &words, Some(file.clone()))
     }
 

@@ -29,7 +29,7 @@ use control::{
     front::{Answer, Ask, Filter, Page},
     report::Report as DaemonReport,
 };
-use dataplane::forward::Forward;
+use dataplane::{forward::Forward, prefix::Prefix};
 use serde::Serialize;
 
 use super::{
@@ -130,7 +130,7 @@ fn filters() -> [(Filter, u32); 5] {
     let state = |state: &str| Filter { state: Some(state.to_owned()), ..Filter::default() };
     let server = Filter { server: Some([10, 0, 2, 20].into()), ..Filter::default() };
     [
-        (Filter { client: Some(client.into()), ..Filter::default() }, OF_A_CLIENT),
+        (Filter { client: Some(Prefix::host(client.into())), ..Filter::default() }, OF_A_CLIENT),
         (Filter { vip: Some(VIP.into()), ..Filter::default() }, FLOWS),
         // The tenth in round robin.
         (server, FLOWS / SERVERS),
@@ -240,7 +240,7 @@ impl<'a> Bench<'a> {
         }
         let (rows, seconds) = (seen.all(expected)?, begun.elapsed().as_secs_f64());
         let Filter { client, vip, server, state, .. } = page.only;
-        let only = match (client.or(vip).or(server), state) {
+        let only = match (client.map(|client| client.address()).or(vip).or(server), state) {
             (Some(address), _) => address.to_string(),
             (None, state) => state.unwrap_or_default(),
         };

@@ -63,15 +63,23 @@
 //!   a bound.
 
 mod audit;
+mod captures;
 mod client;
+pub mod config;
+pub mod connections;
+pub mod deny;
 mod document;
 mod events;
+pub mod export;
 mod ipvsadm;
+mod metrics;
 mod refusal;
 mod report;
 pub mod role;
 pub mod schema;
+pub mod servers;
 mod socket;
+pub mod stats;
 
 use std::sync::Arc;
 
@@ -79,9 +87,11 @@ use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, middleware};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use audit::Deed;
-pub use client::{FetchError, fetch, fetch_within, follow, send};
+pub use captures::captures;
+pub use client::{FetchError, delete, fetch, fetch_within, follow, send, send_within, stream};
 pub use events::events;
 pub use ipvsadm::ipvsadm;
+pub use metrics::{Exporter, metrics};
 pub use refusal::Refusal;
 pub use report::{Source, report};
 pub use role::{Caller, Role};

@@ -25,6 +25,7 @@ pub fn compile(model: &Model, ids: &mut Ids) -> Services {
             compat_lvs: model.compat == Compat::Lvs,
             access: model.access.clone(),
             defence: model.defence,
+            logged: model.connection_log.as_ref().and_then(|log| log.services.clone()),
         },
         marks: model.marks.clone(),
         probe_sources: model.probe_sources.clone(),

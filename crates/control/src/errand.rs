@@ -3,16 +3,58 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::front::{Answer, Ask};
+use crate::{
+    api::export::ExportQuery,
+    apply::{Applied, Loaded, Terms},
+    compile::ServerKey,
+    front::{Answer, Ask},
+    order::{DenyOrder, Refused, ServerOrder, ServerOutcome},
+    registry::Denial,
+    stats::Stats,
+};
 
 /// The way back of an answer.
 pub type Back<T> = oneshot::Sender<T>;
+
+/// The entries of sources that are denied now, and what the operator should know of them.
+pub type DeniedNow = (Vec<Denial>, Vec<String>);
 
 /// Something to do.
 #[derive(Debug)]
 pub enum Errand {
     /// What the ipvsadm front asks for.
     Ipvsadm(Ask, Back<Answer>),
+    /// A configuration that was read, or why it cannot be, is to be in force.
+    Apply(Result<Box<Loaded>, String>, Terms, Back<Result<Applied, String>>),
+    /// The configuration that waits for it is confirmed.
+    Confirm(Back<Result<Applied, String>>),
+    /// The configuration before is to be in force again.
+    RollBack(Back<Result<Applied, String>>),
+    /// Server states and weights.
+    Servers(ServerOrder, Back<Result<ServerOutcome, Refused>>),
+    /// Which servers are named, of every service if true.
+    Find(Vec<String>, bool, Back<Result<Vec<ServerKey>, Refused>>),
+    /// Deny a source.
+    Deny(DenyOrder, Back<Result<DeniedNow, Refused>>),
+    /// Deny a source no more: the entries that were there.
+    Allow {
+        /// The network.
+        source: String,
+        /// The service's name; `None`: all entries of the source.
+        service: Option<String>,
+        /// Who wants it.
+        who: String,
+        /// The way back.
+        back: Back<Result<Vec<Denial>, Refused>>,
+    },
+    /// Who is denied.
+    Denials(Back<Vec<Denial>>),
+    /// The running state as a file.
+    Export(ExportQuery, Back<String>),
+    /// What passed, and how fast.
+    Stats(Back<Stats>),
+    /// Set the counts of a service, by its name, or of all to zero: which ones.
+    Zero(Option<String>, Back<Result<Vec<String>, Refused>>),
 }
 
 /// Nobody takes errands any more: the daemon ends.

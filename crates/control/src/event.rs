@@ -52,10 +52,14 @@ pub struct Event {
 pub enum Kind {
     /// A server's checks: `up`, `down`.
     Server,
-    /// The weight that its checks give a server: a number.
+    /// The weight that its checks, or the operator, give a server: a number.
     Weight,
     /// The operator drains a server: `on`, `off`.
     Drain,
+    /// The operator has a server in maintenance: `on`, `off`.
+    Maint,
+    /// The operator denies a source: `added`, `removed`, `expired`.
+    Deny,
     /// A service's quorum: `met`, `lost`.
     Quorum,
     /// Who takes a service's new connections: `up` (its servers), `sorry` (the sorry server),
@@ -63,19 +67,24 @@ pub enum Kind {
     Service,
     /// A managed VIP: `announced`, `withdrawn`.
     Vip,
+    /// The configuration: `applied`, `refused`, `confirmed`, `reverted`.
+    Config,
     /// The daemon: `forwarding`, `stopping`.
     Director,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Server,
         Self::Weight,
         Self::Drain,
+        Self::Maint,
+        Self::Deny,
         Self::Quorum,
         Self::Service,
         Self::Vip,
+        Self::Config,
         Self::Director,
     ];
 
@@ -85,9 +94,12 @@ impl Kind {
             Self::Server => "server",
             Self::Weight => "weight",
             Self::Drain => "drain",
+            Self::Maint => "maint",
+            Self::Deny => "deny",
             Self::Quorum => "quorum",
             Self::Service => "service",
             Self::Vip => "vip",
+            Self::Config => "config",
             Self::Director => "director",
         }
     }
@@ -97,17 +109,19 @@ impl Kind {
         match self {
             Self::Server => &["up", "down"],
             Self::Weight => &[],
-            Self::Drain => &["on", "off"],
+            Self::Drain | Self::Maint => &["on", "off"],
+            Self::Deny => &["added", "removed", "expired"],
             Self::Quorum => &["met", "lost"],
             Self::Service => &["up", "sorry", "forced", "down"],
             Self::Vip => &["announced", "withdrawn"],
+            Self::Config => &["applied", "refused", "confirmed", "reverted"],
             Self::Director => &["forwarding", "stopping"],
         }
     }
 
     /// It happens to the box, not to a service.
     pub const fn is_of_the_box(self) -> bool {
-        matches!(self, Self::Vip | Self::Director)
+        matches!(self, Self::Vip | Self::Config | Self::Director)
     }
 }
 
@@ -150,6 +164,9 @@ pub struct Subject {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Place>)]
     pub server: Option<SocketAddr>,
+    /// The network that is denied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 impl fmt::Display for Subject {
@@ -163,7 +180,7 @@ impl fmt::Display for Subject {
         };
         let mark = self.mark.map(|mark| format!("mark {mark}"));
         let server = self.server.map(|server| server.to_string());
-        let words = [self.service.clone(), place, mark, server];
+        let words = [self.service.clone(), place, mark, server, self.source.clone()];
         f.write_str(&words.into_iter().flatten().collect::<Vec<_>>().join(" "))
     }
 }
@@ -218,7 +235,8 @@ impl Event {
             Kind::Quorum => self.new == "lost",
             Kind::Service => self.new != "up",
             Kind::Vip => self.new == "withdrawn",
-            Kind::Weight | Kind::Drain | Kind::Director => false,
+            Kind::Weight | Kind::Drain | Kind::Maint | Kind::Deny | Kind::Director => false,
+            Kind::Config => self.new == "refused",
         }
     }
 
@@ -248,21 +266,50 @@ impl fmt::Display for Event {
     }
 }
 
+/// A time as RFC 3339 has it, in UTC, to the millisecond.
+pub fn rfc3339(time: SystemTime) -> String {
+    time::text(time)
+}
+
 /// Times in JSON: RFC 3339, UTC.
-mod time {
+pub(crate) mod time {
     use super::{SystemTime, Timestamp};
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn text(time: SystemTime) -> String {
+    pub(crate) fn text(time: SystemTime) -> String {
         Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
     }
 
-    pub(super) fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&text(*time))
     }
 
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<SystemTime, D::Error> {
+    pub(crate) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<SystemTime, D::Error> {
         let text = String::deserialize(from)?;
         text.parse::<Timestamp>().map(SystemTime::from).map_err(D::Error::custom)
+    }
+}
+
+/// The same, where there may be none.
+pub(crate) mod maybe_time {
+    use super::{SystemTime, Timestamp, time};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(
+        time: &Option<SystemTime>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => to.serialize_str(&time::text(*time)),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'d, D: Deserializer<'d>>(
+        from: D,
+    ) -> Result<Option<SystemTime>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        let read = |text: String| text.parse::<Timestamp>().map(SystemTime::from);
+        text.map(read).transpose().map_err(D::Error::custom)
     }
 }

@@ -9,6 +9,8 @@ use std::{
 /// A position in the text, counted from 1; the column counts characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
+    /// Which of the configuration's files: 0 is the first, the others are what it includes.
+    pub file: u16,
     /// The line.
     pub line: usize,
     /// The column.
@@ -37,21 +39,27 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Everything that is wrong with one file, in the order of its lines. Displayed as one line
-/// a fault: `FILE:LINE:COLUMN: PATH: SENTENCE; REMEDY`.
+/// Everything that is wrong with a configuration, in the order of its files and lines. Displayed as
+/// one line a fault: `FILE:LINE:COLUMN: PATH: SENTENCE; REMEDY`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults {
-    file: PathBuf,
+    files: Vec<PathBuf>,
     faults: Vec<Fault>,
 }
 
 impl Faults {
-    /// Sorts the faults. One text that is wrong and that aliases repeat is one fault.
-    pub fn new(file: &Path, mut faults: Vec<Fault>) -> Self {
+    /// The faults of a configuration of one file.
+    pub fn new(file: &Path, faults: Vec<Fault>) -> Self {
+        Self::of(vec![file.to_owned()], faults)
+    }
+
+    /// Sorts the faults. `files` are those that places count, of which there is at least one. One
+    /// text that is wrong and that aliases repeat is one fault.
+    pub fn of(files: Vec<PathBuf>, mut faults: Vec<Fault>) -> Self {
         let mut seen = HashSet::new();
         faults.retain(|f| f.place.is_none() || seen.insert((f.place, f.sentence.clone())));
         faults.sort_by_key(|fault| fault.place);
-        Self { file: file.to_owned(), faults }
+        Self { files, faults }
     }
 
     /// The faults, by line.
@@ -76,8 +84,9 @@ impl fmt::Display for Faults {
             if index > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{}:", self.file.display())?;
-            if let Some(Place { line, column }) = fault.place {
+            let file = fault.place.map_or(0, |place| usize::from(place.file));
+            write!(f, "{}:", self.files[file].display())?;
+            if let Some(Place { line, column, .. }) = fault.place {
                 write!(f, "{line}:{column}:")?;
             }
             write!(f, " {fault}")?;

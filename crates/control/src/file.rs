@@ -8,12 +8,14 @@
 
 mod access;
 mod check;
+mod connection_log;
 mod cursor;
 mod health;
 mod hook;
 mod limits;
 mod lvs;
 mod mark;
+mod metrics;
 mod persistence;
 mod program;
 mod scalar;
@@ -25,13 +27,18 @@ mod timeouts;
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
 pub use check::{Check, Named, Terms};
+pub use connection_log::ConnectionLog;
 use cursor::{Cursor, Keys};
 pub use cursor::{Put, Spot};
-use dataplane::policy::{Access, OnJoin};
+use dataplane::{
+    policy::{Access, OnJoin},
+    prefix::Prefix,
+};
 pub use health::Health;
 pub use hook::Hook;
 pub use lvs::{Lifecycle, Lvs};
 pub use mark::Mark;
+pub use metrics::Metrics;
 pub use persistence::Persistence;
 pub use scalar::Mask;
 pub use scheduler::Scheduler;
@@ -51,6 +58,29 @@ use crate::{
 /// It is none, with the remedy.
 pub fn duration(text: &str) -> Result<Duration, String> {
     scalar::duration(text).map_err(|wrong| format!("{}; {}", wrong.sentence, wrong.remedy))
+}
+
+/// Reads a network as the file has it: `192.0.2.0/24`.
+///
+/// # Errors
+/// It is none, with the remedy.
+pub fn prefix(text: &str) -> Result<Prefix, String> {
+    scalar::prefix(text).map_err(|wrong| format!("{}; {}", wrong.sentence, wrong.remedy))
+}
+
+/// Reads a server's address as the file has it, with or without a port.
+///
+/// # Errors
+/// It is none, with the remedy.
+pub fn server(text: &str) -> Result<(IpAddr, Option<u16>), String> {
+    scalar::server(text).map_err(|wrong| format!("{}; {}", wrong.sentence, wrong.remedy))
+}
+
+/// A word, or a list of them, at the top of the file.
+pub fn words(value: &Marked, key: &str, faults: &mut Vec<Fault>) -> Vec<Put<String>> {
+    let items = Cursor::below(value, key).one_or_more(faults);
+    let word = |text: &str| Ok(text.to_owned());
+    items.iter().filter_map(|item| item.read(faults, word)).collect()
 }
 
 /// The file.
@@ -81,6 +111,8 @@ pub struct File {
     /// `stop_grace`. Zero unless given: a stop is immediate, since waiting only helps where
     /// managed VIPs are withdrawn first, and for how long depends on the network around.
     pub stop_grace: Duration,
+    /// `autoreload`.
+    pub autoreload: bool,
     /// `chunk_size`.
     pub chunk_size: u32,
     /// `vips`.
@@ -93,6 +125,10 @@ pub struct File {
     pub checks: Vec<(Put<String>, Check)>,
     /// `hooks`.
     pub hooks: Vec<Hook>,
+    /// `connection_log`.
+    pub connection_log: Option<ConnectionLog>,
+    /// `metrics`.
+    pub metrics: Metrics,
     /// `pools`.
     pub pools: Vec<Pool>,
     /// `marks`.
@@ -146,7 +182,7 @@ pub struct Pool {
 /// Decodes the tree. `None` if not even the top is a mapping; every fault is in `faults`.
 pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
     let Some(tree) = tree.filter(|tree| !tree.is_null()) else {
-        let spot = Spot { place: Place { line: 1, column: 1 }, path: String::new() };
+        let spot = Spot { place: Place { file: 0, line: 1, column: 1 }, path: String::new() };
         faults.push(spot.fault("the file is empty", "write version: 1, interfaces: and services:"));
         return None;
     };
@@ -186,6 +222,7 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             faults,
         ),
         stop_grace: stop_grace(&mut keys, faults),
+        autoreload: keys.take("autoreload").and_then(|at| at.truth(faults)).unwrap_or(false),
         chunk_size: chunk_size(&mut keys, faults),
         vips: list(keys.take("vips"), faults, vip),
         local_addresses: named(keys.take("local_addresses"), faults, local_group),
@@ -196,6 +233,10 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             (name, check::check(at, faults))
         }),
         hooks: list(keys.take("hooks"), faults, hook::hook),
+        connection_log: keys
+            .take("connection_log")
+            .and_then(|at| connection_log::connection_log(&at, faults)),
+        metrics: metrics::metrics(&mut keys, faults),
         pools: named(keys.take("pools"), faults, |name, at, faults| Pool {
             name,
             servers: server::servers(at, faults),
@@ -207,6 +248,10 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
             service::service,
         ),
     };
+    // Those are for `origin`, which has taken them; here they are known.
+    for key in ["include", "boxes"] {
+        keys.take(key);
+    }
     keys.finish(faults, |key| key.starts_with("x-"));
     Some(file)
 }

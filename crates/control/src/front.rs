@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 pub use command_line::{Desk, Terminal, run};
 pub use connections::{Cursor, Filter, Page, states};
 pub use edit::{edit, edit_all, key};
+pub use listing::reference;
 pub use own::own_servers;
 pub use rules::{RulesError, load, restore};
 pub use swallow::swallows;

@@ -58,14 +58,18 @@ pub struct Counts {
 
 /// The hooks of the box. Dropping it kills the one that runs.
 pub struct Hooks {
-    hooks: Arc<Vec<Hook>>,
+    /// Where the present ones stand among those that are known.
+    first: usize,
+    count: usize,
     shared: Arc<Shared>,
-    /// Breaks when the thread has ended.
-    ended: mpsc::Receiver<()>,
+    /// Breaks when the thread has ended, if there is one.
+    ended: Option<mpsc::Receiver<()>>,
 }
 
 /// What the thread and its owner share.
 struct Shared {
+    /// The present hooks, and former ones that still wait; jobs name them by their places.
+    hooks: Mutex<Vec<Arc<Hook>>>,
     queue: Mutex<Queue>,
     /// There is something in the queue, or nothing will come any more.
     bell: Notify,
@@ -83,6 +87,7 @@ struct Shared {
 impl Shared {
     fn new() -> Self {
         Self {
+            hooks: Mutex::default(),
             queue: Mutex::new(Queue::new(WAITING)),
             bell: Notify::new(),
             closing: AtomicBool::new(false),
@@ -93,6 +98,10 @@ impl Shared {
             collapsed: AtomicU64::new(0),
             running: AtomicU64::new(0),
         }
+    }
+
+    fn hooks(&self) -> MutexGuard<'_, Vec<Arc<Hook>>> {
+        self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -127,28 +136,43 @@ impl Hooks {
     /// # Errors
     /// The thread or its runtime cannot be made.
     pub fn start(hooks: &[Hook]) -> io::Result<Self> {
-        let (hooks, shared) = (Arc::new(hooks.to_vec()), Arc::new(Shared::new()));
-        let (alive, ended) = mpsc::channel();
-        if !hooks.is_empty() {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let (hooks, shared) = (Arc::clone(&hooks), Arc::clone(&shared));
-            let run = move || {
-                runtime.block_on(runner::run(&hooks, &shared));
-                drop(alive);
-            };
-            thread::Builder::new().name("xlvs-hooks".to_owned()).spawn(run)?;
+        let mut all = Self { first: 0, count: 0, shared: Arc::new(Shared::new()), ended: None };
+        all.replace(hooks)?;
+        Ok(all)
+    }
+
+    /// From now on there are these; what waits for the others still runs.
+    ///
+    /// # Errors
+    /// The thread or its runtime cannot be made; then they are as they were.
+    pub fn replace(&mut self, hooks: &[Hook]) -> io::Result<()> {
+        if !hooks.is_empty() && self.ended.is_none() {
+            self.ended = Some(start(&self.shared)?);
         }
-        Ok(Self { hooks, shared, ended })
+        let mut known = self.shared.hooks();
+        if self.shared.counts().waiting == 0 {
+            known.clear();
+        }
+        (self.first, self.count) = (known.len(), hooks.len());
+        known.extend(hooks.iter().cloned().map(Arc::new));
+        Ok(())
     }
 
     /// Has those run that want to know of this event.
     pub fn tell(&self, event: &Event) {
-        let wanted = self.hooks.iter().enumerate().filter(|(_, hook)| hook.wants(event));
+        let hooks = self.shared.hooks();
+        let now = hooks.iter().enumerate().skip(self.first).take(self.count);
+        let wanted = now.filter(|(_, hook)| hook.wants(event));
         let mut queue = self.shared.queue();
         let collapsed = wanted.map(|(number, _)| queue.push(number, event.clone())).sum();
-        drop(queue);
+        drop((hooks, queue));
         self.shared.collapsed.fetch_add(collapsed, Ordering::Relaxed);
         self.shared.bell.notify_one();
+    }
+
+    /// Waits for the end of the thread, if there is one.
+    fn over(&self, patience: Duration) -> Result<(), mpsc::RecvTimeoutError> {
+        self.ended.as_ref().map_or(Ok(()), |ended| ended.recv_timeout(patience))
     }
 
     /// What became of them, whenever it is asked.
@@ -161,7 +185,7 @@ impl Hooks {
     pub fn finish(self, patience: Duration) {
         self.shared.closing.store(true, Ordering::Relaxed);
         self.shared.bell.notify_one();
-        if self.ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if self.over(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
             let waiting = self.shared.counts().waiting;
             log::warn!("hooks: {waiting} have not run within {} s", patience.as_secs());
         }
@@ -171,6 +195,19 @@ impl Hooks {
 impl Drop for Hooks {
     fn drop(&mut self) {
         self.shared.end.notify_one();
-        let _ = self.ended.recv_timeout(LAST);
+        let _ = self.over(LAST);
     }
+}
+
+/// The thread that runs them, and the end of it.
+fn start(shared: &Arc<Shared>) -> io::Result<mpsc::Receiver<()>> {
+    let (alive, ended) = mpsc::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let shared = Arc::clone(shared);
+    let run = move || {
+        runtime.block_on(runner::run(&shared));
+        drop(alive);
+    };
+    thread::Builder::new().name("xlvs-hooks".to_owned()).spawn(run)?;
+    Ok(ended)
 }

@@ -2,7 +2,11 @@
 //! replaced by what they stand for. [`crate::compile`] turns it into the datapath's
 //! [`dataplane::snapshot::Services`]; the rest of it is what `xlvs run` needs to start.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use dataplane::{
     forward::{Forward, ServiceKey, Tunnel},
@@ -36,6 +40,8 @@ pub struct Model {
     pub when_down: WhenDown,
     /// How long traffic is still forwarded after managed VIPs were withdrawn on SIGTERM.
     pub stop_grace: Duration,
+    /// The file is applied whenever it changes.
+    pub autoreload: bool,
     /// Octets of one UMEM chunk: 2048 or 4096.
     pub chunk_size: u32,
     /// Who may open connections to any service.
@@ -54,6 +60,8 @@ pub struct Model {
     pub lblcr_expiration: u32,
     /// All of `local_addresses:`, for FullNAT servers that come while it runs.
     pub local_addresses: Vec<LocalAddress>,
+    /// The same by the groups of the file.
+    pub local_groups: Vec<LocalGroup>,
     /// The `vips:` list.
     pub vips: Vec<Vip>,
     /// Where probes through services come from.
@@ -62,11 +70,29 @@ pub struct Model {
     pub marks: Vec<MarkRule>,
     /// What is run when something happens: those of the box, then those of services.
     pub hooks: Vec<Hook>,
+    /// Where connections are logged, if they are.
+    pub connection_log: Option<ConnectionLog>,
+    /// What Prometheus may scrape.
+    pub metrics: Metrics,
     /// One for each element of a `listen:` list and for each `mark:`, in file order.
     pub services: Vec<Service>,
 }
 
+/// `metrics:`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where `/metrics` is served over TCP; on the API's socket it is in any case.
+    pub listen: Vec<SocketAddr>,
+    /// node_exporter's families for IPVS are there too.
+    pub node_ipvs: bool,
+}
+
 impl Model {
+    /// The service with this key.
+    pub fn service(&self, key: &ServiceKey) -> Option<&Service> {
+        self.services.iter().find(|service| service.key == *key)
+    }
+
     /// The largest MTU (octets, without the Ethernet header) whose frames fit a chunk.
     pub const fn largest_mtu(&self) -> u32 {
         self.chunk_size - CHUNK_RESERVE
@@ -90,6 +116,19 @@ impl Model {
         let wanted = own.unwrap_or(self.on_join);
         if no_help(wanted, kind).is_none() { wanted } else { OnJoin::Nothing }
     }
+}
+
+/// The `connection_log:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionLog {
+    /// Where it is written.
+    pub file: PathBuf,
+    /// Lines a second, at most.
+    pub rate: u32,
+    /// Octets at which the file is set aside.
+    pub size: u64,
+    /// Names of the services that are logged; `None`: all.
+    pub services: Option<Vec<String>>,
 }
 
 /// Why what a joining server meets does not help it with this scheduler, if so.
@@ -295,6 +334,15 @@ pub struct Vip {
     pub withdraw_any: bool,
 }
 
+/// One entry of `local_addresses:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalGroup {
+    /// Its name.
+    pub name: String,
+    /// Its addresses, all with the same ports.
+    pub addresses: Vec<LocalAddress>,
+}
+
 /// A program of the operator's that is run when something happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
@@ -385,6 +433,57 @@ pub enum OnDown {
     Remove,
 }
 
+/// What an operator wants of a server, whatever its checks say: its administrative state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AdminState {
+    /// It serves.
+    #[default]
+    Ready,
+    /// No new connections; what it has goes on.
+    Drain,
+    /// As `Drain`, but clients with a persistence template still come (BIG-IP's "disabled").
+    DrainPersistent,
+    /// As if it were down, and nobody asks it.
+    Maint,
+}
+
+impl AdminState {
+    /// All of them, by their words.
+    pub const WORDS: [(&str, Self); 4] = [
+        (Self::Ready.name(), Self::Ready),
+        (Self::Drain.name(), Self::Drain),
+        (Self::DrainPersistent.name(), Self::DrainPersistent),
+        (Self::Maint.name(), Self::Maint),
+    ];
+
+    /// The word of the file and of the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::DrainPersistent => "drain_persistent",
+            Self::Maint => "maint",
+        }
+    }
+
+    /// The state of a word.
+    pub fn from_name(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(name, _)| *name == word).map(|(_, state)| *state)
+    }
+
+    /// Its connections go on, and it gets no new ones, or only those of known clients.
+    pub const fn drains(self) -> bool {
+        matches!(self, Self::Drain | Self::DrainPersistent)
+    }
+}
+
+impl Server {
+    /// Address and port: what makes it the same server of its service after an edit.
+    pub const fn endpoint(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+}
+
 /// One real server of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -415,6 +514,9 @@ pub struct Server {
     pub edition: u32,
     /// Lower tiers are in use when those above have not the quorum; 0 is the highest.
     pub tier: u32,
+    /// What the file wants of it; an operator may want something else for a while
+    /// ([`crate::registry::Overrides`]).
+    pub state: AdminState,
     /// What is asked of it.
     pub checks: Vec<Check>,
 }

@@ -2,13 +2,17 @@
 //! traffic counts. The file fills it; commands change it while traffic flows.
 
 mod board;
+mod denials;
 mod hints;
+pub mod naming;
+mod overrides;
 mod slow_start;
 mod stand;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dataplane::{
+    access::Gates,
     director::Director,
     forward::ServiceKey,
     snapshot::{Server, ServerId, Services},
@@ -19,11 +23,14 @@ use hashbrown::{HashMap, HashSet};
 use crate::{
     compile::{Ids, ServerKey, compile},
     model::{Limits, Model},
-    traffic::{Ledger, Traffic},
+    traffic::{Ledger, Odometer, Traffic},
 };
-use board::seated;
+pub(crate) use board::seated;
 pub use board::{Board, Known};
+pub use dataplane::prefix::Prefix;
+pub use denials::{Denial, Denials, Full as NoRoomToDeny, source};
 pub use hints::{Failures, Hint, Hints, Suspects};
+pub use overrides::{Fate, Field, Full, Override, Overrides, Said, Settled, Sign, Wish};
 use slow_start::SlowStart;
 pub use stand::{Stand, Turn};
 
@@ -37,10 +44,17 @@ pub struct Registry {
     pub model: Model,
     /// From where traffic counts.
     pub ledger: Ledger,
+    /// What has been counted in all; reports read it too. To be changed before what follows from
+    /// the change is published.
+    pub odometer: Arc<Mutex<Odometer>>,
     ids: Ids,
     /// Removed servers without connections, and since when, in seconds.
     trash: HashMap<ServerId, u32>,
     joined: SlowStart,
+    /// What operators want of single servers for a while.
+    pub overrides: Overrides,
+    /// Whom operators deny for a while.
+    pub denials: Denials,
     /// What health knows.
     pub board: Board,
     /// What traffic tells.
@@ -77,9 +91,12 @@ impl Registry {
         Self {
             model,
             ledger: Ledger::default(),
+            odometer: Arc::default(),
             ids: Ids::default(),
             trash: HashMap::new(),
             joined: SlowStart::default(),
+            overrides: Overrides::default(),
+            denials: Denials::default(),
             board: Board::default(),
             hints: Hints::default(),
             turns: Vec::new(),
@@ -101,6 +118,33 @@ impl Registry {
         Room { services, servers, limits: self.model.limits.clone() }
     }
 
+    /// Whether a model has room within `limits:`, beside what was removed and still has connections.
+    ///
+    /// # Errors
+    /// It has not, in words for the operator.
+    pub fn fits(&self, model: &Model) -> Result<(), String> {
+        let (mut services, mut servers) = self.ids.keys();
+        for service in &model.services {
+            services.insert(service.key);
+            servers.extend(service.servers.iter().map(|server| ServerKey::of(service.key, server)));
+            servers.extend(service.health.sorry.iter().map(|s| ServerKey::of(service.key, s)));
+        }
+        let limits = &self.model.limits;
+        let counts = [
+            ("services", services.len(), limits.services),
+            ("servers", servers.len(), limits.servers),
+        ];
+        for (what, count, limit) in counts {
+            if count > limit as usize {
+                return Err(format!(
+                    "{count} {what} with those that were removed and are still remembered, more than \
+                     limits.{what} ({limit}); raise it and restart, or wait until their connections are over"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Slow start: gives the servers that have joined lately their share at `now`, in seconds.
     /// `before` is what the workers read now; nothing joins what was never published. To be
     /// called on everything that is published.
@@ -118,19 +162,13 @@ impl Registry {
         std::mem::take(&mut self.turns)
     }
 
-    /// What the workers are to read: the model, what the operator says of servers that were there
-    /// `before`, and what health makes of them all.
+    /// What the workers are to read: the model, what operators want for a while, and what health
+    /// makes of them all. `before` is what they read now.
     pub fn compile(&mut self, before: &Services) -> Services {
         let mut services = compile(&self.model, &mut self.ids);
-        for (id, server) in services.servers.iter_mut().enumerate() {
-            let (Some(server), Some(Some(old))) = (server, before.servers.get(id)) else {
-                continue;
-            };
-            if same(server, old) {
-                server.drained = old.drained;
-            }
-        }
-        self.turns.extend(self.board.overlay(&self.model, &mut services));
+        services.denied = self.denials.compiled(&services);
+        services.gates = Gates::new(&services);
+        self.turns.extend(self.board.overlay(&self.model, &self.overrides, &mut services));
         services.follow(before);
         self.ledger.keep(&services);
         services
@@ -146,6 +184,7 @@ impl Registry {
         now: u32,
     ) -> bool {
         let mut released = false;
+        let shared = Arc::clone(&self.odometer);
         for (id, server) in services.servers.iter().enumerate() {
             let id = id as ServerId;
             if server.as_ref().is_none_or(|server| !server.removed) || director.in_use(id) {
@@ -154,12 +193,26 @@ impl Registry {
             }
             let since = *self.trash.entry(id).or_insert(now);
             if now.saturating_sub(since) >= TRASH_PERIOD {
-                self.ledger.release(services, id, Traffic::raw(director, stats, id));
+                let raw = Traffic::raw(director, stats, id);
+                shared.lock().unwrap_or_else(PoisonError::into_inner).release(services, id, raw);
+                self.ledger.release(services, id, raw);
                 self.trash.remove(&id);
                 released |= self.ids.release(id);
             }
         }
+        if released {
+            self.forget_former();
+        }
         released
+    }
+
+    /// As many former services and servers have their counts kept as there may be present ones.
+    fn forget_former(&self) {
+        let (services, servers) = self.ids.keys();
+        let limits = &self.model.limits;
+        let mut odometer = self.odometer.lock().unwrap_or_else(PoisonError::into_inner);
+        odometer.keep_services(limits.services as usize, |key| services.contains(key));
+        odometer.keep_servers(limits.servers as usize, |key| servers.contains(key));
     }
 }
 

@@ -3,8 +3,10 @@
 //! Built on demand from what is there anyway: [`build`] reads the workers' counters and the
 //! director's records, and stores nothing. Numbers of one report may be a moment apart.
 
+mod admin;
 mod build;
 mod health;
+mod reloads;
 mod status;
 
 use std::{
@@ -16,13 +18,15 @@ use crate::api::schema::Address;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::hooks;
+use crate::{connection_log, hooks};
 
+pub use admin::{Admin, Overridden, Override, admins};
 pub use build::{Facts, InterfaceFacts, Outlook, build};
+pub use reloads::{Outcome, Reloads};
 pub use status::{Ill, IllKind, Port, Quorum, Share, Status, Wanted};
 
 /// All of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// The daemon's version.
     pub version: String,
@@ -30,11 +34,24 @@ pub struct Report {
     pub generation: u64,
     /// Seconds since the daemon started.
     pub uptime_s: u64,
+    /// When that was, in seconds since 1970.
+    #[serde(default)]
+    pub started_s: f64,
     /// It was told to stop, and forwards for its grace only.
     pub stopping: bool,
     /// Managed VIPs that are taken away for want of servers.
     #[schema(value_type = Vec<Address>)]
     pub withdrawn: Vec<IpAddr>,
+    /// All managed VIPs.
+    #[serde(default)]
+    #[schema(value_type = Vec<Address>)]
+    pub managed: Vec<IpAddr>,
+    /// What became of changed configurations.
+    #[serde(default)]
+    pub reloads: Reloads,
+    /// Events since the daemon started, by kind.
+    #[serde(default)]
+    pub events: BTreeMap<String, u64>,
     /// The served interfaces, in file order.
     pub interfaces: Vec<Interface>,
     /// The services by protocol, address and port.
@@ -51,6 +68,9 @@ pub struct Report {
     pub probes: Probes,
     /// How hooks go.
     pub hooks: hooks::Counts,
+    /// How the connection log goes, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_log: Option<connection_log::Counts>,
 }
 
 /// A served interface.
@@ -113,11 +133,15 @@ impl From<xsk::XdpMode> for XdpMode {
     }
 }
 
-/// One service; its counts are the sums over its servers, removed ones included.
+/// One service; its counts are the sums over its servers, those that are gone included: they
+/// only grow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Service {
     /// The operator's name for it; the elements of one `listen:` list share it.
     pub name: String,
+    /// What clients connect to, such as `203.0.113.10:80/tcp`, `mark 10` or `mark 10 IPv6`.
+    #[serde(default)]
+    pub key: String,
     /// `tcp`, `udp`, `sctp`, or `mark`.
     pub protocol: String,
     /// The VIP; none in a mark service.
@@ -176,11 +200,17 @@ pub struct Server {
     pub port: u16,
     /// The forwarding method: `nat`, `fullnat`, `dr` or `tun`.
     pub forward: String,
-    /// The configured weight.
+    /// The weight in force: the file's, that of its checks, or an operator's.
     pub weight: u32,
     /// Whether it gets new connections, and why not.
     pub state: ServerState,
-    /// What its checks say; none without checks.
+    /// What operators want for a while in place of the file's values.
+    #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Override>,
+    /// Persistence templates that send clients to it.
+    #[serde(default)]
+    pub templates: u32,
+    /// What its checks say; none without checks, and in maintenance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
     /// Connections and traffic.
@@ -212,11 +242,25 @@ pub enum ServerState {
     Standby,
     /// The operator drains it: it keeps what it has.
     Drained,
+    /// The operator has it in maintenance: as if it were down.
+    Maint,
     /// It left the file; its last connections are not over.
     Removed,
 }
 
 impl ServerState {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Up,
+        Self::Down,
+        Self::Waiting,
+        Self::Suspect,
+        Self::Standby,
+        Self::Drained,
+        Self::Maint,
+        Self::Removed,
+    ];
+
     /// The word in listings.
     pub const fn name(self) -> &'static str {
         match self {
@@ -226,6 +270,7 @@ impl ServerState {
             Self::Suspect => "suspect",
             Self::Standby => "standby",
             Self::Drained => "drained",
+            Self::Maint => "maint",
             Self::Removed => "removed",
         }
     }
@@ -244,6 +289,12 @@ pub struct Health {
     pub paused: bool,
     /// It is held down because it comes and goes.
     pub held: bool,
+    /// How often it came up after it had been down.
+    #[serde(default)]
+    pub ups: u64,
+    /// How often it went down after it had been up.
+    #[serde(default)]
+    pub downs: u64,
     /// Its checks, in order.
     pub checks: Vec<Check>,
 }
@@ -262,6 +313,9 @@ pub struct Check {
     pub last: Option<String>,
     /// How long that took, in milliseconds.
     pub took_ms: Option<u64>,
+    /// The same in microseconds.
+    #[serde(default)]
+    pub took_us: Option<u64>,
     /// How many seconds ago it came.
     pub ago_s: Option<u64>,
     /// Good answers in a row.
@@ -270,6 +324,12 @@ pub struct Check {
     pub bad: u32,
     /// In how many milliseconds it is asked again.
     pub next_ms: Option<u64>,
+    /// Answers since it is asked, failures among them.
+    #[serde(default)]
+    pub answers: u64,
+    /// Those of them that failed, by kind.
+    #[serde(default)]
+    pub failed: BTreeMap<String, u64>,
 }
 
 /// How the checks of the box go.
@@ -285,6 +345,12 @@ pub struct Probes {
     pub latest_us: u64,
     /// How late they began on average, in microseconds.
     pub late_us: u64,
+    /// All that lateness together, in microseconds.
+    #[serde(default)]
+    pub late_sum_us: u64,
+    /// Probes that began.
+    #[serde(default)]
+    pub begun: u64,
     /// How late all but a hundredth of them began at most, in microseconds.
     pub late_p99_us: u64,
     /// Those that began more than a tenth of their interval late.
@@ -343,6 +409,13 @@ pub struct Worker {
     pub breaths: u64,
     /// Those that moved packets.
     pub busy_breaths: u64,
+    /// How long those were, all together, in nanoseconds.
+    #[serde(default)]
+    pub busy_ns: u64,
+    /// How many of them were no longer than each of [`dataplane::stats::BreathTime::BOUNDS`] and
+    /// longer than the one before; the last: longer than all.
+    #[serde(default)]
+    pub breath_steps: Vec<u64>,
     /// Frames held for a neighbour or a first fragment now.
     pub waiting: u64,
     /// Where its frames are.
@@ -382,6 +455,9 @@ pub struct Totals {
     pub dropped_entries: u64,
     /// Connections made.
     pub opened: u64,
+    /// Connections and traffic of all servers that there ever were.
+    #[serde(default)]
+    pub all: Counts,
 }
 
 /// The connection tables.
@@ -393,6 +469,21 @@ pub struct Tables {
     pub ipv6: Table,
     /// Connections of both families whose handshake is not complete: the limit is one, too.
     pub half_open: Fill,
+    /// Persistence templates of IPv4 clients.
+    #[serde(default)]
+    pub templates_ipv4: Fill,
+    /// Persistence templates of IPv6 clients.
+    #[serde(default)]
+    pub templates_ipv6: Fill,
+    /// Fragmented datagrams that are remembered.
+    #[serde(default)]
+    pub fragments: Fill,
+    /// Services with an id: also one that was removed and has connections.
+    #[serde(default)]
+    pub services: Fill,
+    /// Servers with an id, as above.
+    #[serde(default)]
+    pub servers: Fill,
 }
 
 /// One connection table.

@@ -2,6 +2,7 @@
 //! everything that cannot be true together becomes a fault.
 
 mod check;
+mod connection_log;
 mod health;
 mod hook;
 mod local;
@@ -23,7 +24,7 @@ pub use surroundings::{Link, Surroundings};
 use crate::{
     fault::Fault,
     file::{File, Pool, Put, Spot, Takes},
-    model::{Compat, Interface, Limits, Model, Vip, Workers},
+    model::{Compat, Interface, Limits, Metrics, Model, Vip, Workers},
 };
 
 /// Resolves a decoded file. The model counts only if `faults` stays empty; `around` adds the
@@ -37,6 +38,7 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
         compat: file.compat,
         when_down: file.when_down,
         stop_grace: file.stop_grace,
+        autoreload: file.autoreload,
         chunk_size: file.chunk_size,
         access: file.access.clone(),
         defence: file.lvs.defence,
@@ -49,9 +51,12 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
         lblc_expiration: file.lvs.lblc_expiration.unwrap_or(Plan::new(Kind::Lblc).expiration),
         lblcr_expiration: file.lvs.lblcr_expiration.unwrap_or(Plan::new(Kind::Lblcr).expiration),
         local_addresses: local::all(file),
+        local_groups: file.local_addresses.iter().map(local::group).collect(),
         vips: vips(file, faults),
         marks: mark::rules(file, faults),
         hooks: hook::all(file, faults),
+        connection_log: connection_log::of(file, faults),
+        metrics: metrics(file, faults),
         probe_sources: file.probe_sources.iter().map(|put| put.value).collect(),
         services: Vec::new(),
     };
@@ -66,6 +71,17 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
     let services = service::services(file, &names, &model, faults);
     counts(&services, &file.limits, file, faults);
     Model { services, ..model }
+}
+
+fn metrics(file: &File, faults: &mut Vec<Fault>) -> Metrics {
+    let mut listen = Vec::new();
+    for put in &file.metrics.listen {
+        if listen.contains(&put.value) {
+            faults.push(put.spot.fault("listed twice", "remove one of them"));
+        }
+        listen.push(put.value);
+    }
+    Metrics { listen, node_ipvs: file.metrics.node_ipvs }
 }
 
 /// What the names of the file stand for.

@@ -3,6 +3,7 @@
 //! stands from where each server and service counts, and how fast.
 
 mod estimator;
+mod odometer;
 
 use std::{ops::AddAssign, sync::Arc, time::Duration};
 
@@ -16,6 +17,7 @@ use hashbrown::HashMap;
 
 use estimator::Estimator;
 pub use estimator::Rates;
+pub use odometer::Odometer;
 
 /// How often rates are measured.
 pub const PERIOD: Duration = Duration::from_secs(2);

@@ -105,6 +105,11 @@ fn full_example_states_the_defaults() {
     assert_eq!(full.timeouts, bare.timeouts);
     let expirations = |model: &Model| (model.lblc_expiration, model.lblcr_expiration);
     assert_eq!(expirations(&full), expirations(&bare));
+    let log = "version: 1\ninterfaces: [eth0]\nconnection_log: {file: /x}\nservices: []\n";
+    let log = read("log.yaml".as_ref(), log, None).expect("valid").connection_log.expect("a log");
+    let stated = full.connection_log.as_ref().expect("a log");
+    assert_eq!((stated.rate, stated.size), (log.rate, log.size));
+    assert_eq!(log.services, None);
     let hook = "version: 1\ninterfaces: [eth0]\nhooks: [{argv: [/bin/true]}]\nservices: []\n";
     let hook = &read("hook.yaml".as_ref(), hook, None).expect("valid").hooks[0];
     let argv = full.hooks[0].argv.clone();

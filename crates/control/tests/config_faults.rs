@@ -420,6 +420,37 @@ fn a_file_that_is_not_there() {
 }
 
 #[test]
+fn connection_log() {
+    let file = |log: &str| {
+        format!(
+            "version: 1\ninterfaces: [eth0]\nconnection_log: {log}\nservices:\n  - {{name: a, listen: 203.0.113.10:80/tcp, forward: nat, servers: []}}\n"
+        )
+    };
+    let rows: &[(&str, &[&str])] = &[
+        ("{file: /var/log/c.jsonl, rate: 5, size: 1048576, services: [a]}", &[]),
+        ("{file: /var/log/c.jsonl, services: a}", &[]),
+        ("{rate: 5}", &["connection_log: file is missing; write file: /var/log/"]),
+        ("{file: c.jsonl}", &["connection_log.file: \"c.jsonl\": no whole path; write file: /"]),
+        ("{file: /c, rate: 0}", &["connection_log.rate: "]),
+        ("{file: /c, size: 1000}", &["connection_log.size: "]),
+        (
+            "{file: /c, services: [a, b]}",
+            &[
+                "connection_log.services[1]: \"b\": there is no service of that name; write the name",
+            ],
+        ),
+        ("{file: /c, rat: 5}", &["unknown key; did you mean rate?"]),
+    ];
+    for (log, expected) in rows {
+        let faults = lines(&file(log), None);
+        assert_eq!(faults.len(), expected.len(), "{log} {faults:#?}");
+        for (fault, expected) in faults.iter().zip(*expected) {
+            assert!(fault.contains(expected), "{log}: {fault}");
+        }
+    }
+}
+
+#[test]
 fn hooks() {
     let file = |of_box: &str, of_service: &str| {
         format!(

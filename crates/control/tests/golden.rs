@@ -1,6 +1,9 @@
 //! The golden tables of `tests/golden`: configuration and packets in, packets, punts and
-//! counters out. The configuration goes the whole way, the packets through the worker.
+//! counters out. The configuration goes the whole way, the packets through the worker. Each case is
+//! played once more with a capture on, which must hold what came in and what left.
 
+#[path = "golden/capture.rs"]
+mod capture;
 #[path = "golden/case.rs"]
 mod case;
 #[path = "golden/lab.rs"]
@@ -22,7 +25,9 @@ fn table(name: &str) {
     let faults: Vec<String> = cases
         .iter()
         .filter_map(|case| {
-            let fault = lab::Lab::new(&folder(), case).run(case).err()?;
+            let run = |captured| lab::Lab::new(&folder(), case, captured).run(case);
+            let captured = || run(true).map_err(|fault| format!("while captured: {fault}"));
+            let fault = run(false).and_then(|()| captured()).err()?;
             Some(format!("{}\n  why: {}\n  {fault}", case.name, case.why))
         })
         .collect();

@@ -198,6 +198,7 @@ fn who_is_suspect_no_more() {
             row: (1, 0),
             last,
             next: None,
+            tally: Default::default(),
         };
         let report = ServerReport {
             health: Health::Up,
@@ -206,6 +207,7 @@ fn who_is_suspect_no_more() {
             paused: false,
             held: false,
             suspect: None,
+            turns: Default::default(),
             checks: answers.into_iter().map(check).collect(),
         };
         assert_eq!(registry.board.suspects.settle(|_| Some(&report)), over, "{what}");

@@ -1,6 +1,9 @@
 //! The report of a director made by hand: every number comes from where it belongs.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, UNIX_EPOCH},
+};
 
 use control::{
     compile::{Ids, compile},
@@ -11,6 +14,7 @@ use control::{
     },
 };
 use dataplane::{
+    clock::Now,
     director::{Director, Limits},
     forward::{Address, Forward, Protocol, V4},
     snapshot::{Server, ServerId, Services, Snapshot},
@@ -97,7 +101,12 @@ fn facts() -> Facts {
         health: Arc::default(),
         outlook: Arc::default(),
         hooks: Default::default(),
+        connection_log: None,
         started: Instant::now(),
+        started_at: UNIX_EPOCH + Duration::from_millis(1_500),
+        now: Now::default(),
+        events: Default::default(),
+        odometer: Arc::default(),
         interfaces: vec![eth0],
         cores: vec![Some(3)],
         rings: vec![Ring::new("eth0", 1, 0, &statistics)],

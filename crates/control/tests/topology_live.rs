@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use control::topology::{Limits, Request};
+use control::topology::{Limits, Request, Statics};
 use dataplane::topology::{HopId, Mac, NextHop, Route, RouteKind, Topology};
 use topology_lab::in_lab;
 use watch::Watch;
@@ -240,7 +240,7 @@ fn servers_and_gateways_stay_resolved() {
         lab.near("ip route add 10.7.0.0/16 via 10.0.1.3");
         let watch = Watch::start(&["eth0"]);
         let servers = ["10.0.1.2", "fd00:1::2", "10.0.1.5"].map(ip).to_vec();
-        watch.ask(Request::Servers { servers, vips: vec![] });
+        watch.ask(Request::Servers { statics: Statics::new(), servers, vips: vec![] });
         let all = ["10.0.1.2", "10.0.1.3", "fd00:1::2"];
         let at = |t: &Topology, last| {
             all.iter().all(|a| hop(t, a).is_some_and(|h| h.1 == Some(mac(last))))
@@ -262,7 +262,11 @@ fn servers_and_gateways_stay_resolved() {
         }
         watch.within(Duration::from_secs(12), "the server has another MAC", |t| at(t, 0x22));
 
-        watch.ask(Request::Servers { servers: vec![ip("10.0.1.2")], vips: vec![] });
+        watch.ask(Request::Servers {
+            statics: Statics::new(),
+            servers: vec![ip("10.0.1.2")],
+            vips: vec![],
+        });
         std::thread::sleep(Duration::from_millis(200));
         assert!(lab.near("ip neigh show fd00:1::2 proto 88").is_empty());
         watch.stop();
@@ -284,7 +288,13 @@ fn a_server_that_has_the_vip_is_probed_without_a_sender() {
         );
         let watch = Watch::start(&["eth0"]);
         let seen = |t: &Topology| hop(t, "10.0.1.2").is_some_and(|h| h.1 == Some(mac(2)));
-        let ask = |vips| watch.ask(Request::Servers { servers: vec![ip("10.0.1.2")], vips });
+        let ask = |vips| {
+            watch.ask(Request::Servers {
+                statics: Statics::new(),
+                servers: vec![ip("10.0.1.2")],
+                vips,
+            })
+        };
         ask(vec![]);
         std::thread::sleep(Duration::from_millis(1500));
         watch.until("the kernel alone fails", |t| !seen(t));

@@ -7,11 +7,13 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use hashbrown::HashMap;
+
 use crate::{
     breath::Breath,
     clock::Now,
     policy::Access,
-    prefix::{PrefixSet, masked},
+    prefix::{Prefix, PrefixSet, masked},
     snapshot::{ServiceId, Services},
     verdict::Drop,
 };
@@ -19,6 +21,8 @@ use crate::{
 /// An [`Access`] in the form that it is asked in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gate {
+    /// Denied for a while.
+    denied: PrefixSet,
     allow: PrefixSet,
     deny: PrefixSet,
     per_second: Option<u32>,
@@ -36,6 +40,7 @@ impl Gate {
     /// The gate that these rules make.
     pub fn new(access: &Access) -> Self {
         Self {
+            denied: PrefixSet::default(),
             allow: PrefixSet::new(&access.allow),
             deny: PrefixSet::new(&access.deny),
             per_second: access.new_connections,
@@ -44,6 +49,9 @@ impl Gate {
 
     /// Why a source may not connect at all.
     fn refuses(&self, source: IpAddr) -> Option<Drop> {
+        if self.denied.contains(source) {
+            return Some(Drop::DeniedForNow);
+        }
         if self.deny.contains(source) {
             return Some(Drop::SourceDenied);
         }
@@ -57,11 +65,21 @@ impl Gates {
     pub fn new(services: &Services) -> Self {
         let policies = || services.services.iter().map(|s| s.as_ref().map(|s| &s.policy.access));
         let closed = policies().flatten().any(|access| *access != Access::default());
+        let closed = closed || services.denied.iter().any(|denial| denial.service.is_some());
         let gate = |access: Option<&Access>| access.map(Gate::new).unwrap_or_default();
-        Self {
-            all: Gate::new(&services.settings.access),
-            services: if closed { policies().map(gate).collect() } else { Vec::new() },
+        let mut sources: HashMap<Option<ServiceId>, Vec<Prefix>> = HashMap::new();
+        for denial in &services.denied {
+            sources.entry(denial.service).or_default().push(denial.source);
         }
+        let denied = |service| {
+            sources.get(&service).map(|sources| PrefixSet::new(sources)).unwrap_or_default()
+        };
+        let mut own: Vec<Gate> = if closed { policies().map(gate).collect() } else { Vec::new() };
+        for (gate, id) in own.iter_mut().zip(0..) {
+            gate.denied = denied(Some(id));
+        }
+        let all = Gate { denied: denied(None), ..Gate::new(&services.settings.access) };
+        Self { all, services: own }
     }
 }
 
@@ -153,7 +171,6 @@ fn spend(spent: u64, now: u64, per_second: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prefix::Prefix;
 
     fn prefix(text: &str) -> Prefix {
         let (address, length) = text.split_once('/').unwrap();

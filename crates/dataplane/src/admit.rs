@@ -207,10 +207,11 @@ impl<'a> Breath<'a> {
             match table.insert(&connection, state, timeout, self.now.seconds()) {
                 Ok(place) => {
                     if keys != Keys::Probe {
-                        self.director.server(server_id).fills();
+                        self.director.server(server_id).made();
                         self.stats.opened.add(1);
                         let moved = server.forward == Forward::Nat && tried > 0;
                         self.stats.moved_ports.add(moved.into());
+                        self.log_begin(&connection, place);
                     }
                     return table.get(place).ok_or(Drop::TableFull);
                 }
@@ -277,17 +278,13 @@ impl<'a> Breath<'a> {
         state: u8,
         template: Option<ConnectionRef>,
     ) {
-        match connection.keys {
-            Keys::Both => {}
-            Keys::Answers | Keys::Neither => {
-                return self.director.server(connection.server_id).opens_once();
-            }
-            Keys::Probe => return,
+        if connection.keys != Keys::Both {
+            return;
         }
         if let Some(template) = template {
             connection.template = A::templates(self.director).control(template);
         }
-        self.director.opened(connection.server_id, state);
+        self.director.opens(connection.server_id, state);
     }
 
     /// Takes [`Breath::count`] back.
@@ -295,7 +292,6 @@ impl<'a> Breath<'a> {
         if connection.keys == Keys::Probe {
             return;
         }
-        self.director.server(connection.server_id).did_not_open();
         self.director.ended(connection, state);
     }
 

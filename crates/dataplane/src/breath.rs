@@ -194,8 +194,10 @@ impl<'a> Breath<'a> {
     /// Ends a connection that is over.
     #[cold]
     fn end<A: Family>(&self, found: &Found<A>) {
+        let end = self.why_over(found);
         if let Some(meta) = A::table(self.director).take(found) {
             self.director.ended(&found.connection, meta.state());
+            self.log_end(&found.connection, found.reference(), meta.state(), end);
         }
     }
 
@@ -284,6 +286,7 @@ impl<'a> Breath<'a> {
                         self.stats.unmet[server as usize].refused.add(1);
                     }
                     self.director.changed(server, state.number(), next.number());
+                    self.log_change(packet, &found, next.number());
                     if next.assures() {
                         A::templates(self.director).assure(found.connection.template);
                     }

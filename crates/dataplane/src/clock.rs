@@ -1,6 +1,6 @@
 //! Time on the packet path: read once a breath, passed down by value.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The time of one breath, counted from the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,10 +34,18 @@ impl Clock {
         Self { start: Instant::now() }
     }
 
-    /// Reads it: 20 ns, once a breath.
+    /// Reads it: 20 ns.
     #[inline]
     pub fn tick(&self) -> Now {
+        self.read().0
+    }
+
+    /// The same once a breath, with the time since the start as finely as it is known: how long
+    /// breaths take is told by no other reading.
+    #[inline]
+    pub(crate) fn read(&self) -> (Now, Duration) {
+        let since = self.start.elapsed();
         // One second ahead, so that 0 stays free for "never".
-        Now { millis: self.start.elapsed().as_millis() as u64 + 1000 }
+        (Now { millis: since.as_millis() as u64 + 1000 }, since)
     }
 }

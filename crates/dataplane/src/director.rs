@@ -4,7 +4,7 @@
 use std::{
     net::IpAddr,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -15,6 +15,7 @@ pub use crate::record::ServerRecord;
 use crate::{
     access::Sources,
     admission::Admission,
+    connection_log::ConnectionLog,
     defence::Defences,
     forward::{V4, V6},
     fragment::FragmentTable,
@@ -110,6 +111,7 @@ pub struct Director {
     services: Box<[Mutex<Option<Admission>>]>,
     half_open: OwnLine<AtomicU32>,
     resolve: Sender<ResolveRequest>,
+    connection_log: OnceLock<ConnectionLog>,
 }
 
 /// A family that has a connection table.
@@ -177,6 +179,7 @@ impl Director {
             servers: (0..=limits.servers).map(|_| ServerRecord::default()).collect(),
             services: (0..limits.services).map(|_| Mutex::new(None)).collect(),
             half_open: OwnLine::default(),
+            connection_log: OnceLock::new(),
             resolve,
             limits,
         })
@@ -185,6 +188,17 @@ impl Director {
     /// The limits it was made with.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Connections are logged from now on; false if they are already.
+    pub fn log_connections(&self, log: ConnectionLog) -> bool {
+        self.connection_log.set(log).is_ok()
+    }
+
+    /// Where connections are logged, if they are.
+    #[inline]
+    pub fn connection_log(&self) -> Option<&ConnectionLog> {
+        self.connection_log.get()
     }
 
     /// The record of a server.
@@ -272,9 +286,11 @@ impl Director {
         let joined = admission.joined(wanted);
         for candidate in &admission.candidates {
             let record = self.server(candidate.id);
-            let weighted = candidate.weight > 0 && !candidate.drained;
+            let known = services.servers.get(candidate.id as usize).and_then(Option::as_ref);
+            let sends_away = candidate.drained && !known.is_some_and(|server| server.keeps_clients);
+            let weighted = candidate.weight > 0 && !sends_away;
             record.set_standing(Standing { up: candidate.up, weighted });
-            if let Some(Some(server)) = services.servers.get(candidate.id as usize) {
+            if let Some(server) = known {
                 record.limit(server.upper, server.lower, services.settings.compat_lvs);
             }
             match service.policy.on_join {
@@ -292,14 +308,15 @@ impl Director {
 
     /// Counts a connection that was made in `state`.
     pub fn opened(&self, server: ServerId, state: u8) {
-        self.server(server).opens(active(state));
-        self.half_open.0.fetch_add(half_open(state), Ordering::Relaxed);
+        self.opens(server, state);
+        self.server(server).made();
     }
 
-    /// Takes [`Director::opened`] back: the table refused the connection.
-    pub fn not_opened(&self, server: ServerId, state: u8) {
-        self.server(server).did_not_open();
-        self.closed(server, state);
+    /// Counts a connection that is being made in `state`, until it is [`ServerRecord::made`] or
+    /// [`Director::ended`].
+    pub(crate) fn opens(&self, server: ServerId, state: u8) {
+        self.server(server).opens(active(state));
+        self.half_open.0.fetch_add(half_open(state), Ordering::Relaxed);
     }
 
     /// Counts a connection's change of state.

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use crossbeam_channel::{Receiver, Sender};
 use xsk::{Port, PortStats, Waker, wait};
 
-use crate::{clock::Clock, rings::Rings, stats::Stats, topology::PortId, worker::Worker};
+use crate::{
+    capture::Tap, clock::Clock, kill::Kill, rings::Rings, stats::Stats, topology::PortId,
+    worker::Worker,
+};
 
 /// What control tells a worker; looked at once a breath.
 pub enum Order {
@@ -15,6 +18,11 @@ pub enum Order {
     Detach(PortId, Sender<()>),
     /// Send the kernel's statistics of every socket: interface, queue, counters.
     Report(Sender<Vec<(PortId, u32, PortStats)>>),
+    /// Copy packets into this tap, or stop doing so; the one before comes back, so that the
+    /// worker frees nothing.
+    Capture(Option<Box<Tap>>, Sender<Option<Box<Tap>>>),
+    /// End connections.
+    Kill(Arc<Kill>),
     /// Return.
     Stop,
 }
@@ -79,14 +87,21 @@ impl Engine {
     /// Runs until it is told to stop.
     pub fn run(mut self) {
         let (mut quiet, mut refused) = (0u32, false);
+        // When the last breath began, if it moved packets.
+        let mut busy = None;
         for breath in 0u64.. {
-            let now = self.clock.tick();
+            let (now, since) = self.clock.read();
+            if let Some(began) = busy {
+                let took = since.saturating_sub(began);
+                self.worker.stats().breath_time.note(took.as_nanos() as u64);
+            }
             self.rings.tick(now);
             if !self.orders.is_empty() && !self.obey() {
                 break;
             }
             let moved = self.worker.breathe(&mut self.rings, now);
             quiet = if moved > 0 { 0 } else { quiet.saturating_add(1) };
+            busy = (moved > 0).then_some(since);
             if breath % LEDGER_EVERY == 0 {
                 self.publish_ledger();
             }
@@ -115,6 +130,10 @@ impl Engine {
                         |(id, port): (PortId, &Port)| Some((id, port.queue(), port.stats().ok()?));
                     let _ = to.send(self.rings.sockets().filter_map(stats).collect());
                 }
+                Order::Capture(tap, back) => {
+                    let _ = back.try_send(self.worker.capture(tap));
+                }
+                Order::Kill(kill) => self.worker.kill(kill),
                 Order::Stop => return false,
             }
         }

@@ -175,6 +175,20 @@ impl FragmentTable {
         }
     }
 
+    /// How many datagrams it has room for, if they spread evenly.
+    pub fn capacity(&self) -> usize {
+        self.sets.len() * WAYS
+    }
+
+    /// How many datagrams it knows now. Takes every set's lock in turn: for listings.
+    pub fn live(&self, now: Now) -> usize {
+        let of = |set: &Mutex<[Option<Entry>; WAYS]>| {
+            let set = set.lock().unwrap_or_else(PoisonError::into_inner);
+            set.iter().flatten().filter(|entry| entry.until_ms > now.millis).count()
+        };
+        self.sets.iter().map(of).sum()
+    }
+
     /// Rises with every decision: those who wait for one look again when it moved.
     pub fn epoch(&self) -> u32 {
         self.epoch.0.load(Ordering::Acquire)
@@ -224,6 +238,7 @@ mod tests {
         assert!(!table.decide(datagram(8), Decision::Punted, at(2)));
         assert_eq!(table.find(&datagram(3), at(2)), Some(Decision::Punted));
         assert_eq!(table.find(&datagram(3), at(2_001)), None);
+        assert_eq!((table.live(at(2)), table.live(at(2_001)), table.capacity()), (8, 0, 8));
         assert!(table.decide(datagram(8), Decision::Dropped, at(2_001)));
         assert_eq!(table.find(&datagram(8), at(2_002)), Some(Decision::Dropped));
     }

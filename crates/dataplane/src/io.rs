@@ -1,7 +1,12 @@
 //! What the worker needs from the outside: frames in, frames out. The daemon serves it
 //! with AF_XDP rings and a TAP, the simulation and the benches with memory.
 
-use crate::{topology::PortId, verdict::Punt};
+use crate::{
+    breath::Breath,
+    capture::Arrival,
+    topology::PortId,
+    verdict::{Punt, Verdict},
+};
 
 /// An owned packet buffer: exactly one place holds it at any time.
 pub trait Frame {
@@ -33,4 +38,18 @@ pub trait Io {
     fn give(&mut self, frame: Self::Frame);
     /// Sends what was queued: called once a breath.
     fn flush(&mut self);
+
+    /// A packet is about to be decided about. This and what follows is for
+    /// [captures](crate::capture); ports without one have no use for it.
+    #[inline(always)]
+    fn arrives(&mut self, _: &Breath<'_>, _: &Self::Frame, _: Arrival<'_>) {}
+    /// It is decided about; what it causes to be sent comes next.
+    #[inline(always)]
+    fn is_decided(&mut self, _: &Breath<'_>, _: &Self::Frame, _: &Verdict) {}
+    /// All that it caused has happened.
+    #[inline(always)]
+    fn is_over(&mut self, _: &Breath<'_>) {}
+    /// What is sent next is caused by no packet.
+    #[inline(always)]
+    fn originates(&mut self, _: &Breath<'_>, _: PortId, _: &Self::Frame) {}
 }

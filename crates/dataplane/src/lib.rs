@@ -9,7 +9,7 @@
 //! errors go through [`icmp`], our own come from [`answer`], fragments follow their first
 //! one by [`fragment`]; [`gone`] tells which connections are over, [`reset`] ends TCP ones. Every packet ends in one [`verdict`]. The worker sees one
 //! [`snapshot`] a breath; what outlives it is in the [`director`], what is done against floods in [`defence`] and [`patrol`]; where frames come
-//! from and go to is behind [`io`].
+//! from and go to is behind [`io`]; [`capture`] copies packets for an operator, [`connection_log`] tells of connections.
 #![forbid(unsafe_code)]
 
 pub mod access;
@@ -17,7 +17,9 @@ pub mod admission;
 pub mod admit;
 pub mod answer;
 pub mod breath;
+pub mod capture;
 pub mod clock;
+pub mod connection_log;
 mod conveyor;
 pub mod defence;
 pub mod director;
@@ -28,7 +30,9 @@ pub mod gone;
 pub mod icmp;
 pub mod ids;
 pub mod io;
+pub mod kill;
 pub mod limiter;
+pub mod link;
 pub mod lookup;
 pub mod mark;
 pub mod memory;

@@ -4,6 +4,7 @@
 
 use crate::{
     breath::Breath,
+    connection_log::End,
     director::Family,
     forward::{Forward, Protocol},
     packet::Packet,
@@ -51,6 +52,8 @@ impl Breath<'_> {
     pub(crate) fn end_one_packet<A: Family>(&self, found: &Found<A>, verdict: &Verdict) {
         if found.connection.keys == Keys::Neither && !matches!(verdict, Verdict::Wait(_)) {
             A::table(self.director).remove(found);
+            let place = found.reference();
+            self.log_end(&found.connection, place, found.meta.state(), End::OnePacket);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::{
     breath::Breath,
+    connection_log::End,
     director::Family,
     sctp,
     state::State,
@@ -18,6 +19,7 @@ impl Breath<'_> {
     fn drop_entry<A: Family>(&self, found: &Found<A>) {
         if let Some(meta) = A::table(self.director).take(found) {
             self.director.ended(&found.connection, meta.state());
+            self.log_end(&found.connection, found.reference(), meta.state(), End::DropEntry);
             self.stats.dropped_entries.add(1);
         }
     }

@@ -6,7 +6,10 @@ use std::{io, sync::Arc, time::Duration};
 
 use xsk::{Tap, Waker};
 
-use crate::conveyor::{self, Loader, Unloader};
+use crate::{
+    conveyor::{self, Loader, Unloader},
+    memory::ROOM,
+};
 
 /// A worker's side of the port.
 pub struct ProbePort {
@@ -38,8 +41,9 @@ pub struct ProbeWriter {
 /// A port for each of `workers` workers (at least one), in front of this TAP, for frames of so
 /// many octets. The first worker takes what probes send.
 pub fn open(tap: Arc<Tap>, workers: usize, room: usize) -> (Vec<ProbePort>, ProbeTap) {
-    let (arrivals, taken) = conveyor::conveyor(room);
-    let (departures, unloader) = conveyor::conveyor(room);
+    let room = room.max(ROOM);
+    let (arrivals, taken) = conveyor::conveyor(conveyor::LENGTH, room);
+    let (departures, unloader) = conveyor::conveyor(conveyor::LENGTH, room);
     let mut taken = Some(taken);
     let port = |_| ProbePort { arrivals: taken.take(), departures: departures.clone() };
     let ports = (0..workers).map(port).collect();

@@ -10,6 +10,7 @@ use crate::{
     clock::Now,
     conveyor::{self, Loader, Unloader},
     limiter::Bucket,
+    memory::ROOM,
     wire::ethernet,
 };
 
@@ -34,7 +35,7 @@ pub fn queue(
     per_second: u32,
     room: usize,
 ) -> (PuntQueue, PuntThread) {
-    let (loader, unloader) = conveyor::conveyor(room);
+    let (loader, unloader) = conveyor::conveyor(conveyor::LENGTH, room.max(ROOM));
     let burst = per_second.min(conveyor::LENGTH as u32);
     let rate = Arc::new(Bucket::new(per_second, burst));
     (PuntQueue { loader, rate }, PuntThread { unloader, tap, tap_mac })

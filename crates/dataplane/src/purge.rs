@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use crate::{
     breath::Breath,
+    connection_log::End,
     director::Family,
     policy::Gone,
     snapshot::{ServerId, Services},
@@ -66,6 +67,7 @@ impl Breath<'_> {
             && let Some(meta) = A::table(self.director).take(found)
         {
             self.director.ended(&found.connection, meta.state());
+            self.log_end(&found.connection, found.reference(), meta.state(), End::ServerGone);
         }
     }
 }

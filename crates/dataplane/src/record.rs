@@ -27,7 +27,7 @@ pub struct ServerRecord {
 pub(crate) struct Standing {
     /// It is in the list, and up.
     pub(crate) up: bool,
-    /// It has a weight and is not drained.
+    /// It has a weight and is not drained, or is drained of new clients only.
     pub(crate) weighted: bool,
 }
 
@@ -105,9 +105,8 @@ impl ServerRecord {
 
 /// What the director does.
 impl ServerRecord {
-    /// A connection is being made.
+    /// A connection is being made; [`ServerRecord::made`] follows, or [`ServerRecord::closes`].
     pub(crate) fn opens(&self, active: bool) {
-        self.opened.fetch_add(1, Relaxed);
         self.change(|counts| {
             counts.active = counts.active.wrapping_add(active.into());
             counts.all = counts.all.wrapping_add(1);
@@ -115,8 +114,10 @@ impl ServerRecord {
     }
 
     /// The connection was made, and may be one too many (`ip_vs_bind_dest`). Under the service's
-    /// lock, as the pick was; not before, since one that fails must not leave the flag behind.
-    pub(crate) fn fills(&self) {
+    /// lock, as the pick was; not before, since one that fails must not leave the flag behind, and
+    /// what was counted is never taken back: who reads counters would take it for a restart.
+    pub(crate) fn made(&self) {
+        self.opened.fetch_add(1, Relaxed);
         let (upper, _) = halves(self.thresholds.load(Relaxed));
         if upper > 0 {
             self.change(|counts| counts.overloaded |= counts.all >= upper);
@@ -126,11 +127,6 @@ impl ServerRecord {
     /// A datagram was scheduled by itself (one-packet scheduling).
     pub(crate) fn opens_once(&self) {
         self.opened.fetch_add(1, Relaxed);
-    }
-
-    /// Takes the last opening back, but not what it counted as a connection there is.
-    pub(crate) fn did_not_open(&self) {
-        self.opened.fetch_sub(1, Relaxed);
     }
 
     /// A connection ended.
@@ -283,7 +279,7 @@ mod tests {
     fn thresholds_have_hysteresis() {
         let open = |record: &ServerRecord| {
             record.opens(false);
-            record.fills();
+            record.made();
         };
         let rows: [(u32, u32, &str, &str); 7] = [
             (0, 0, "+++", "..."),
@@ -316,10 +312,12 @@ mod tests {
         for (there, overloaded) in [(3, false), (4, true)] {
             let record = ServerRecord::default();
             record.limit(4, 1, false);
-            (0..there).for_each(|_| record.opens(true));
-            record.fills();
+            for _ in 0..there {
+                record.opens(true);
+                record.made();
+            }
             record.opens(true);
-            record.did_not_open();
+            assert_eq!(record.opened(), there.into(), "it is counted when it is made");
             record.closes(true);
             assert_eq!((record.active(), record.overloaded()), (there, overloaded));
             assert_eq!(record.opened(), there.into());
@@ -350,7 +348,7 @@ mod tests {
             assert_eq!(lenient.overloaded(), kernels, "{upper} {lower}");
         }
         lenient.opens(true);
-        lenient.fills();
+        lenient.made();
         for (upper, lower, kernels) in [(11, 12, true), (4, 0, true), (5, 0, false)] {
             lenient.limit(upper, lower, true);
             assert_eq!(lenient.overloaded(), kernels, "{upper} {lower}");

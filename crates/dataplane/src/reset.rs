@@ -15,13 +15,14 @@ use crate::{
     answer::write_header,
     breath::Breath,
     clock::Now,
+    connection_log::End,
     director::Family,
     forward::{Protocol, Tuple},
     io::{Frame, Io},
     packet::Packet,
     rewrite::address_frame,
     route::find_hop,
-    table::{ConnectionRef, Expired, Found, Way},
+    table::{Connection, ConnectionRef, Expired, Found, Way},
     tcp,
     topology::{Hop, Mac, NO_HOP, PortId},
     verdict::{Answer, Drop, Verdict},
@@ -53,7 +54,7 @@ impl Breath<'_> {
             return Verdict::Drop(Drop::Reset);
         };
         let found = Found { direction: way, ..found };
-        self.begin_reset(found);
+        self.begin_reset(found, self.why_over(&found));
         if !self.director.limiter.allow_reset(self.now) {
             self.stats.answer(Answer::RateLimited);
             return Verdict::Drop(Drop::Reset);
@@ -101,8 +102,25 @@ impl Breath<'_> {
         answer(way)
     }
 
-    /// From now on the connection's packets are answered.
-    fn begin_reset<A: Family>(&self, mut found: Found<A>) {
+    /// Ends a connection without a packet of it: from now on its packets are answered, and where
+    /// both ends' pass here, both are asked for their numbers. `end` is what the connection log tells. False if another one
+    /// was faster.
+    #[cold]
+    pub(crate) fn reset_both<A: Family, I: Io>(
+        &mut self,
+        io: &mut I,
+        found: &Found<A>,
+        end: End,
+    ) -> bool {
+        let begun = self.begin_reset(*found, end);
+        if begun && found.connection.forward.two_way() {
+            self.ask_both(io, &found.connection);
+        }
+        begun
+    }
+
+    /// From now on the connection's packets are answered; true if this is what made it so.
+    fn begin_reset<A: Family>(&self, mut found: Found<A>, end: End) -> bool {
         let server = found.connection.server_id;
         let timeout = self.timeouts(server).tcp[tcp::State::Close as usize];
         let table = A::table(self.director);
@@ -110,12 +128,16 @@ impl Breath<'_> {
             match table.transition(&found, tcp::RESETTING, timeout, self.now.seconds()) {
                 Ok(()) => {
                     self.director.changed(server, found.meta.state(), tcp::RESETTING);
-                    return self.unsettle(found);
+                    let (place, state) = (found.reference(), found.meta.state());
+                    self.log_end(&found.connection, place, state, end);
+                    self.unsettle(found);
+                    return true;
                 }
                 Err(seen) if seen.generation() == found.meta.generation() => found.meta = seen,
-                Err(_) => return,
+                Err(_) => return false,
             }
         }
+        false
     }
 
     /// Forgets the connection's hops, so that every packet of it looks at its state. Whoever reads
@@ -160,13 +182,21 @@ impl Breath<'_> {
         if table.insert(&connection, tcp::RESETTING, timeout, self.now.seconds()).is_err() {
             return false;
         }
-        if *probes > 0 && self.director.limiter.allow_reset(self.now) {
+        if *probes > 0 && self.ask_both(io, &connection) {
             *probes -= 1;
+        }
+        true
+    }
+
+    /// Asks both ends of a connection for their numbers; false if the limit does not let us.
+    fn ask_both<A: Family, I: Io>(&mut self, io: &mut I, connection: &Connection<A>) -> bool {
+        let allowed = self.director.limiter.allow_reset(self.now);
+        if allowed {
             let to_client = Some(connection.forward_key().reversed());
             let to_server = connection.reverse_key().map(Tuple::reversed);
             [to_client, to_server].into_iter().flatten().for_each(|tuple| self.probe(io, tuple));
         }
-        true
+        allowed
     }
 
     fn probe<A: Family, I: Io>(&mut self, io: &mut I, tuple: Tuple<A>) {
@@ -177,6 +207,7 @@ impl Breath<'_> {
         let len = segment.write(frame.room(), way);
         frame.set_len(len);
         self.stats.answer(Answer::Probe);
+        io.originates(self, way.0.port, &frame);
         send(self.stats, io, way.0.port, frame);
     }
 }

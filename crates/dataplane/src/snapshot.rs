@@ -13,6 +13,7 @@ use crate::{
     lookup::Rules,
     mark::MarkRule,
     policy::{Access, Defence, Gone, Lifecycle, Policy},
+    prefix::Prefix,
     route::source_towards,
     topology::{Mac, Topology},
     tunnel::{Ends, Path},
@@ -97,8 +98,19 @@ pub struct Services {
     pub settings: Settings,
     /// Which rules a lookup has to try.
     pub rules: Rules,
+    /// Sources that the operator denies for a while.
+    pub denied: Vec<Denial>,
     /// Who may open connections.
     pub gates: Gates,
+}
+
+/// A source that may open no connection, whatever `access:` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Which.
+    pub source: Prefix,
+    /// To which service; `None`: to none at all.
+    pub service: Option<ServiceId>,
 }
 
 /// Box-wide settings of the datapath.
@@ -110,6 +122,8 @@ pub struct Settings {
     pub access: Access,
     /// What is done against floods.
     pub defence: Defence,
+    /// Where there is a connection log: only of services with these names; `None`: of all.
+    pub logged: Option<Vec<String>>,
 }
 
 /// One service: one element of a `listen:` list.
@@ -196,6 +210,14 @@ impl Services {
         self.services.get(self.server(id)?.service as usize)?.as_ref()
     }
 
+    /// The connections of this service are logged, if there is a log.
+    pub fn logs(&self, service: Option<&Service>) -> bool {
+        self.settings
+            .logged
+            .as_ref()
+            .is_none_or(|names| service.is_some_and(|service| names.contains(&service.name)))
+    }
+
     /// True for a server that was removed or is down: its connections are treated by
     /// [`Lifecycle::gone`]. One that is drained or has weight 0 keeps them.
     pub fn is_gone(&self, id: ServerId) -> bool {
@@ -245,6 +267,7 @@ impl Server {
             standby: false,
             absent: false,
             drained: false,
+            keeps_clients: false,
             removed: false,
         }
     }
@@ -339,6 +362,8 @@ pub struct Server {
     pub absent: bool,
     /// Drained: keeps its connections, gets no new ones.
     pub drained: bool,
+    /// Drained, but clients whose template names it still come.
+    pub keeps_clients: bool,
     /// Gone from the file, kept until its last connection ends.
     pub removed: bool,
 }

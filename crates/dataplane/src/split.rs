@@ -42,7 +42,7 @@ pub fn send_parts<I: Io>(
 }
 
 /// Parts of a packet at most: a frame of a 4096-octet chunk, cut for IPv4's smallest MTU.
-const PARTS_MAX: usize = 96;
+pub(crate) const PARTS_MAX: usize = 96;
 
 /// How a packet is cut: where its payload begins, and how much of it a part takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -95,6 +95,35 @@ pub struct Stats {
     pub breaths: Counter,
     /// Breaths that moved packets.
     pub busy_breaths: Counter,
+    /// How long those were.
+    pub breath_time: BreathTime,
+}
+
+/// How long breaths were that moved packets: from one reading of the worker's clock to the next,
+/// so with all that the thread did in between.
+#[derive(Debug, Default)]
+pub struct BreathTime {
+    /// All of them together, in nanoseconds.
+    pub nanos: Counter,
+    /// How many were longer than the bound before, and no longer than this one; the last counts
+    /// those beyond all bounds.
+    pub steps: [Counter; Self::BOUNDS.len() + 1],
+}
+
+impl BreathTime {
+    /// The upper bounds of the steps, in nanoseconds. A burst of 64 packets takes some 5 us.
+    pub const BOUNDS: [u64; 11] = [
+        2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 5_000_000,
+        20_000_000,
+    ];
+
+    /// Counts a breath.
+    #[inline]
+    pub fn note(&self, nanos: u64) {
+        self.nanos.add(nanos);
+        let step = Self::BOUNDS.iter().map(|bound| usize::from(nanos > *bound)).sum::<usize>();
+        self.steps[step].add(1);
+    }
 }
 
 impl Stats {
@@ -116,6 +145,7 @@ impl Stats {
             snapshot: Counter::default(),
             breaths: Counter::default(),
             busy_breaths: Counter::default(),
+            breath_time: BreathTime::default(),
         }
     }
 
@@ -141,5 +171,22 @@ impl Stats {
     #[inline(always)]
     pub fn server(&self, id: ServerId) -> &Traffic {
         &self.servers[id as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BreathTime;
+
+    #[test]
+    fn a_breath_counts_in_the_step_that_holds_it() {
+        let rows = [(0, 0), (2_000, 0), (2_001, 1), (99_999, 5), (20_000_000, 10), (1 << 40, 11)];
+        for (nanos, step) in rows {
+            let time = BreathTime::default();
+            time.note(nanos);
+            let counted: Vec<u64> = time.steps.iter().map(super::Counter::value).collect();
+            assert_eq!(counted.iter().position(|count| *count == 1), Some(step), "{nanos}");
+            assert_eq!((counted.iter().sum::<u64>(), time.nanos.value()), (1, nanos));
+        }
     }
 }

@@ -110,6 +110,8 @@ reasons! {
         HalfOpenLimit = "half_open_limit",
         /// The table of persistence templates is full (`limits.templates`, `limits.templates_ipv6`).
         TemplateTableFull = "template_table_full",
+        /// An operator denies the source for a while (`xlvs deny`).
+        DeniedForNow = "denied_for_now",
         /// The source is denied by the box or the service (`access: deny`).
         SourceDenied = "source_denied",
         /// The source is not among those that the box or the service allows (`access: allow`).

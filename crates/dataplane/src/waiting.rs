@@ -59,6 +59,11 @@ impl<F> Held<F> {
         self.seen = seen(wait, breath);
     }
 
+    /// For how long it has been held, in milliseconds.
+    pub fn waited_ms(&self, now: Now) -> u64 {
+        (now.millis + PATIENCE_MS).saturating_sub(self.until_ms)
+    }
+
     /// True if it was held as long as it may be.
     pub fn expired(&self, now: Now) -> bool {
         now.millis >= self.until_ms

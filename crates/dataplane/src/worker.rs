@@ -10,11 +10,14 @@ use arc_swap::{ArcSwap, Cache};
 
 use crate::{
     breath::Breath,
+    capture::{Arrival, Tap, Watched},
     clock::Now,
+    connection_log::End,
     director::{Director, Family},
     forward::{V4, V6},
     ids::Ids,
     io::{Frame, Io},
+    kill::{Hunt, Kill},
     packet::{Fragment, Packet, Parsed, parse},
     patrol::Patrol,
     purge::Purge,
@@ -37,6 +40,7 @@ const LOOKAHEAD: usize = 4;
 pub struct Worker<F> {
     snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     hands: Hands<F>,
+    tap: Option<Box<Tap>>,
 }
 
 /// All of a worker but the snapshot, which is only borrowed for a breath: to count a holder of it
@@ -49,6 +53,9 @@ struct Hands<F> {
     stage: Vec<Staged>,
     waiting: WaitingRoom<F>,
     sweep: Sweep,
+    /// Which worker it is, and of how many.
+    place: (usize, usize),
+    hunt: Option<Hunt>,
 }
 
 /// A packet of the burst between the stages.
@@ -91,6 +98,8 @@ impl<F: Frame> Worker<F> {
             burst: Vec::with_capacity(BURST),
             stage: Vec::with_capacity(BURST),
             waiting: WaitingRoom::new(held),
+            place: (worker, workers),
+            hunt: None,
             sweep: Sweep {
                 v4: SweepCursor::new(worker, workers),
                 v6: SweepCursor::new(worker, workers),
@@ -105,7 +114,7 @@ impl<F: Frame> Worker<F> {
                 purge_v6: Purge::new(worker, workers),
             },
         };
-        Self { snapshot: Cache::new(snapshot), hands }
+        Self { snapshot: Cache::new(snapshot), hands, tap: None }
     }
 
     /// This worker's counters.
@@ -113,14 +122,37 @@ impl<F: Frame> Worker<F> {
         &self.hands.stats
     }
 
+    /// Ends connections, a part of them with each breath. One order at a time: another one takes
+    /// the place of one that is under way.
+    pub fn kill(&mut self, kill: Arc<Kill>) {
+        self.hands.hunt = Some(Hunt::new(kill, self.hands.place));
+    }
+
     /// Frames held now.
     pub fn held(&self) -> usize {
         self.hands.waiting.len()
     }
 
-    /// One breath: returns how many frames were received or looked at again.
+    /// Begins to copy packets into this tap, or stops; returns the one that it had.
+    pub fn capture(&mut self, tap: Option<Box<Tap>>) -> Option<Box<Tap>> {
+        std::mem::replace(&mut self.tap, tap)
+    }
+
+    /// One breath: returns how many frames were received or looked at again; also not 0 while a
+    /// [kill](Self::kill) is under way.
     pub fn breathe<I: Io<Frame = F>>(&mut self, io: &mut I, now: Now) -> usize {
+        if self.tap.is_some() {
+            return self.breathe_watched(io, now);
+        }
         self.hands.breathe(io, self.snapshot.load(), now)
+    }
+
+    #[inline(never)]
+    fn breathe_watched<I: Io<Frame = F>>(&mut self, io: &mut I, now: Now) -> usize {
+        let snapshot = self.snapshot.load();
+        let Some(tap) = &mut self.tap else { return 0 };
+        let mut watched = Watched::new(io, tap);
+        self.hands.breathe(&mut watched, snapshot, now)
     }
 }
 
@@ -132,6 +164,7 @@ impl<F: Frame> Hands<F> {
             moved += self.burst.len();
             self.pipeline(io, port, snapshot, now);
         }
+        moved += self.hunt(io, snapshot, now);
         self.upkeep(io, snapshot, now, moved);
         io.flush();
         moved
@@ -175,7 +208,10 @@ impl<F: Frame> Hands<F> {
             arrived: port,
         };
         for (mut frame, Staged { parsed, probe, .. }) in self.burst.drain(..).zip(&self.stage) {
+            let arrival = Arrival { parsed, probe: probe.as_ref(), waited_ms: 0 };
+            io.arrives(&breath, &frame, arrival);
             let verdict = breath.decide(&mut frame, parsed, probe.as_ref());
+            io.is_decided(&breath, &frame, &verdict);
             match verdict {
                 Verdict::Wait(wait) => {
                     let held = Held::new(frame, port, wait, parsed, &breath);
@@ -186,6 +222,7 @@ impl<F: Frame> Hands<F> {
                 }
                 verdict => conclude(&mut breath, io, port, frame, verdict),
             }
+            io.is_over(&breath);
         }
         self.stage.clear();
     }
@@ -215,10 +252,13 @@ impl<F: Frame> Hands<F> {
             let parsed = parse(held.frame.bytes());
             let wait = held.wait();
             breath.arrived = held.port;
+            let arrival = Arrival { parsed: &parsed, probe: None, waited_ms: held.waited_ms(now) };
+            io.arrives(&breath, &held.frame, arrival);
             let verdict = match breath.decide_again(&mut held.frame, &parsed, wait) {
                 Verdict::Wait(wait) if held.expired(now) => given_up(wait),
                 verdict => verdict,
             };
+            io.is_decided(&breath, &held.frame, &verdict);
             if let Verdict::Wait(wait) = verdict {
                 held.wait_on(wait, &breath);
                 self.waiting.hold_on(held);
@@ -226,8 +266,26 @@ impl<F: Frame> Hands<F> {
                 let Held { frame, port, .. } = held;
                 conclude(&mut breath, io, port, frame, verdict);
             }
+            io.is_over(&breath);
         }
         looked
+    }
+
+    /// Goes on with what an operator ends.
+    fn hunt<I: Io<Frame = F>>(&mut self, io: &mut I, snapshot: &Snapshot, now: Now) -> usize {
+        let Some(hunt) = &mut self.hunt else { return 0 };
+        let mut breath = Breath {
+            director: &self.director,
+            snapshot,
+            stats: &self.stats,
+            now,
+            ids: &mut self.ids,
+            arrived: 0,
+        };
+        if hunt.walk(&mut breath, io) {
+            self.hunt = None;
+        }
+        1
     }
 
     /// What does not depend on packets: expiry, counters.
@@ -289,6 +347,7 @@ fn expire<A: Family, I: Io>(
     let past = breath.now.seconds().saturating_sub(1);
     table.sweep(cursor, past, entries as usize, &mut |ended| {
         let (server, state) = (ended.connection.server_id, ended.meta.state());
+        breath.log_end(&ended.connection, ended.reference(), state, End::Expired);
         if breath.outlive(io, &ended, probes) {
             director.changed(server, state, tcp::RESETTING);
         } else {

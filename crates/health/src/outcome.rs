@@ -65,6 +65,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Refused,
+        Self::Unreachable,
+        Self::Timeout,
+        Self::Closed,
+        Self::Tls,
+        Self::Malformed,
+        Self::Wrong,
+        Self::Local,
+    ];
+
     /// The name in metrics, JSON and hooks.
     pub const fn name(self) -> &'static str {
         match self {

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::{
     lateness::Lateness,
-    report::{CheckReport, Report, ServerReport},
+    report::{CheckReport, Report, ServerReport, Tally, Turns},
 };
 use crate::{
     ServerId,

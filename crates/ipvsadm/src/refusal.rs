@@ -63,6 +63,7 @@ impl std::error::Error for Refusal {}
 /// A director's refusal, in the words of ipvsadm. It travels as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = IpvsadmDenial)]
 pub enum Denial {
     /// `-A` of a service that is there.
     ServiceExists,

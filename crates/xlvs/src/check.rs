@@ -6,8 +6,8 @@ use control::{
     fault::Faults,
     front::{self, Sockets},
     live::{self, Finding},
-    load::load,
     model::Model,
+    origin::{Origin, host_name},
     registry::Registry,
 };
 
@@ -15,13 +15,32 @@ use crate::{failure, ipvsadm::System};
 
 /// Checks a file, and what `run --rules` would add to it; and the box for them if `live`. Faults and
 /// findings of severity error are failures.
-pub(crate) fn check(file: &Path, live: bool, rules: Option<&Path>) -> ExitCode {
-    let (model, faults) = match read(file, live) {
+pub(crate) fn check(origin: Origin, live: bool, rules: Option<&Path>) -> ExitCode {
+    let elsewhere = !live && origin.name.is_none() && !is_for(&origin, host_name().as_deref());
+    let names = if elsewhere { origin.boxes() } else { Vec::new() };
+    if names.is_empty() {
+        return check_one(&origin, live, rules);
+    }
+    // None of the boxes: all of them can be checked here.
+    let of = |name| Origin { name: Some(name), path: origin.path.clone() };
+    let checked = names.into_iter().map(|name| check_one(&of(name), live, rules));
+    checked.fold(ExitCode::SUCCESS, |all, one| if one == ExitCode::SUCCESS { all } else { one })
+}
+
+/// The configuration has a word for this host, as [`Origin`] looks it up.
+fn is_for(origin: &Origin, host: Option<&str>) -> bool {
+    let Some(host) = host else { return false };
+    let short = host.split('.').next();
+    origin.boxes().iter().any(|name| name == host || Some(name.as_str()) == short)
+}
+
+fn check_one(origin: &Origin, live: bool, rules: Option<&Path>) -> ExitCode {
+    let (model, faults) = match read(origin, live) {
         Ok(read) => read,
         Err(ended) => return ended,
     };
     let mut lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    let mut well = vec![ok(file, &model)];
+    let mut well = vec![of_box(origin, &model)];
     let (mut whole, mut warnings) = (model, Vec::new());
     if let Some(rules) = rules {
         match with_rules(whole.clone(), rules, live) {
@@ -45,14 +64,14 @@ pub(crate) fn check(file: &Path, live: bool, rules: Option<&Path>) -> ExitCode {
 
 /// The file. What the box says is worth knowing even where the file and the box do not agree, so
 /// those faults come beside it.
-fn read(file: &Path, live: bool) -> Result<(Model, Option<Faults>), ExitCode> {
+fn read(origin: &Origin, live: bool) -> Result<(Model, Option<Faults>), ExitCode> {
     if !live {
-        return load(file, None).map(|model| (model, None)).map_err(|faults| failure(&faults));
+        return origin.load(None).map(|model| (model, None)).map_err(|faults| failure(&faults));
     }
     let around = live::surroundings().map_err(|error| failure(&error))?;
-    match load(file, Some(&around)) {
+    match origin.load(Some(&around)) {
         Ok(model) => Ok((model, None)),
-        Err(faults) => match load(file, None) {
+        Err(faults) => match origin.load(None) {
             Ok(model) => Ok((model, Some(faults))),
             Err(_) => Err(failure(&faults)),
         },
@@ -72,6 +91,14 @@ fn with_rules(model: Model, rules: &Path, live: bool) -> Result<(Model, Vec<Stri
     let place = rules.display();
     let said = warnings.iter().map(|warning| format!("warning: {place}: {warning}")).collect();
     Ok((registry.model, said))
+}
+
+/// What is well, and of which box.
+fn of_box(origin: &Origin, model: &Model) -> String {
+    match &origin.name {
+        Some(name) => format!("{}, for the box {name}", ok(&origin.path, model)),
+        None => ok(&origin.path, model),
+    }
 }
 
 fn ok(file: &Path, model: &Model) -> String {

@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use control::file;
 
-use crate::list;
+use crate::{apply, capture, connections, deny, export, server, service, stats};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 #[derive(Parser)]
@@ -26,6 +26,9 @@ pub(crate) enum Verb {
         /// /etc/sysconfig/ipvsadm (Red Hat), to the configuration: all of them or none.
         #[arg(long, value_name = "RULES")]
         rules: Option<PathBuf>,
+        /// Where is kept what operators order while it runs: drained servers, denied sources.
+        #[arg(long, value_name = "DIR", default_value = STATE)]
+        state: PathBuf,
         #[command(flatten)]
         socket: Socket,
     },
@@ -41,6 +44,16 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "RULES")]
         rules: Option<PathBuf>,
     },
+    /// Put a changed configuration into force while traffic flows: all of it, or nothing.
+    Apply(apply::Apply),
+    /// Short for `xlvs apply` of the daemon's own file, as SIGHUP does it.
+    Reload(apply::Reload),
+    /// Print what `xlvs apply` would change; exit code 0: nothing, 3: something, 1: it is refused.
+    Diff(apply::Diff),
+    /// Keep what `xlvs apply --confirm` put into force.
+    Confirm(apply::Plain),
+    /// Go back to the configuration before; again: to the one before that.
+    Rollback(apply::Plain),
     /// List services and servers of the xlvs that runs here, or its connections.
     List {
         /// Print everything that it tells, as JSON.
@@ -51,10 +64,12 @@ pub(crate) enum Verb {
         #[arg(long)]
         connections: bool,
         #[command(flatten)]
-        only: list::Only,
+        only: connections::Only,
         #[command(flatten)]
         socket: Socket,
     },
+    /// Watch it: rates, connections, health, workers, drops, each second; drain servers.
+    Top(crate::top::Top),
     /// Say whether the xlvs that runs here is well; the exit code is fit for a track_script of
     /// keepalived: 0 well, 3 no daemon, 4 no answer in time, 5 stopping, 6 a worker does not
     /// answer, 7 an interface does not forward, 8 a service below its quorum (--quorum), 1 it
@@ -89,6 +104,60 @@ pub(crate) enum Verb {
         #[command(flatten)]
         socket: Socket,
     },
+    /// Show packets as they came in and as they left, and what became of them. tcpdump sees none
+    /// of them: XDP takes them before.
+    Capture {
+        #[command(flatten)]
+        packets: Box<capture::Packets>,
+        #[command(flatten)]
+        socket: Socket,
+    },
+    /// Drain servers, put them into maintenance, weigh them; list and show them.
+    Server {
+        #[command(subcommand)]
+        verb: server::ServerVerb,
+    },
+    /// Short for `xlvs server drain`: no new connections, those they have go on.
+    Drain(server::Drain),
+    /// Short for `xlvs server maint`: out as if they were down, and not asked.
+    Maint(server::Maint),
+    /// Short for `xlvs server ready`: drain and maintenance are over.
+    Ready(server::Ready),
+    /// Short for `xlvs server weight`: SERVER... WEIGHT, or SERVER... file.
+    Weight(server::Weight),
+    /// List and show services.
+    Service {
+        #[command(subcommand)]
+        verb: service::ServiceVerb,
+    },
+    /// Tell how servers and their checks are, and why.
+    Health(service::Which),
+    /// Deny sources for a while, in front of `access:` of the file.
+    Deny {
+        #[command(subcommand)]
+        verb: deny::DenyVerb,
+    },
+    /// List, count and end connections.
+    #[command(visible_alias = "connection")]
+    Conn {
+        #[command(subcommand)]
+        verb: connections::ConnVerb,
+    },
+    /// Print what passed each service and server, or passes a second.
+    Stats(stats::StatsArgs),
+    /// Print the running services as a file.
+    Export {
+        #[command(subcommand)]
+        verb: export::ExportVerb,
+    },
+    /// Print what Prometheus scrapes from the xlvs that runs here.
+    Metrics {
+        /// Only these groups: director, workers, interfaces, services, servers, checks, node_ipvs.
+        #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+        collect: Vec<String>,
+        #[command(flatten)]
+        socket: Socket,
+    },
     /// Translate what another program has configured.
     Import {
         #[command(subcommand)]
@@ -113,6 +182,54 @@ pub(crate) enum From {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
+    /// Print the file of xlvs that does what the LVS part of a keepalived.conf does; what has no
+    /// equal is named in comments and on standard error.
+    Keepalived {
+        /// keepalived.conf.
+        #[arg(value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
+        file: PathBuf,
+        /// Where to write what is left of it for keepalived, which moves the VIPs; else it
+        /// follows in comments.
+        #[arg(long, value_name = "FILE")]
+        vrrp_out: Option<PathBuf>,
+        /// What @ lines are compared with; the name of this host up to its first dot unless
+        /// given.
+        #[arg(long, value_name = "ID")]
+        config_id: Option<String>,
+        #[command(flatten)]
+        around: Around,
+    },
+    /// Print the file of xlvs that does what ipvsadm-save has written; what has no equal is named
+    /// in comments and on standard error.
+    Ipvsadm {
+        /// Output of ipvsadm-save or ipvsadm -S; else standard input.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        around: Around,
+    },
+    /// Print the file of xlvs that does what an ldirectord.cf does; what has no equal is named in
+    /// comments and on standard error.
+    Ldirectord {
+        /// ldirectord.cf.
+        #[arg(value_name = "FILE", default_value = "/etc/ha.d/ldirectord.cf")]
+        file: PathBuf,
+        #[command(flatten)]
+        around: Around,
+    },
+}
+
+/// What the files of other programs do not tell.
+#[derive(Args)]
+pub(crate) struct Around {
+    /// An interface to serve; may be repeated. Without it the result has none, and is refused
+    /// until it has.
+    #[arg(long = "interface", value_name = "NAME")]
+    pub(crate) interfaces: Vec<String>,
+    /// Rules of netfilter that give packets marks, as for `import iptables`; they are written
+    /// under marks: if a service needs one.
+    #[arg(long, value_name = "RULES")]
+    pub(crate) marks: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -120,6 +237,9 @@ pub(crate) struct Config {
     /// The configuration.
     #[arg(value_name = "FILE", default_value = "/etc/xlvs/xlvs.yaml")]
     pub(crate) file: PathBuf,
+    /// Which of the file's boxes: this is; its host name if absent.
+    #[arg(long = "box", value_name = "NAME")]
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Args)]
@@ -131,3 +251,6 @@ pub(crate) struct Socket {
 
 /// Where the daemon's socket is, unless the operator says otherwise.
 pub(crate) const SOCKET: &str = "/run/xlvs/xlvs.sock";
+
+/// Where is kept what operators order, unless they say otherwise.
+const STATE: &str = "/var/lib/xlvs";

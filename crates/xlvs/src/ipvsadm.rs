@@ -83,8 +83,9 @@ fn denial(error: &FetchError) -> Denial {
     match error {
         FetchError::NoDaemon { .. } => Denial::NoProtocol,
         FetchError::Forbidden(_) => Denial::NotPermitted,
-        FetchError::Status { .. } | FetchError::Silent { .. } | FetchError::Broken { .. } => {
-            Denial::Other(error.to_string())
-        }
+        FetchError::Refused(_)
+        | FetchError::Status { .. }
+        | FetchError::Silent { .. }
+        | FetchError::Broken { .. } => Denial::Other(error.to_string()),
     }
 }

@@ -1,6 +1,5 @@
 //! `xlvs list`: asks the daemon, and prints what it says.
 
-mod connections;
 mod table;
 
 use std::{
@@ -11,10 +10,7 @@ use std::{
 
 use control::{api::fetch, report::Report};
 
-pub(crate) use self::{
-    connections::{Only, connections},
-    table::duration,
-};
+pub(crate) use self::table::duration;
 use crate::{another_version, failure, print};
 
 /// Prints the report of the daemon at `socket`.

@@ -3,40 +3,79 @@
 //! Exit codes: 0 all is well, 1 it is not, 2 the command line is wrong; [`status`] has more.
 #![forbid(unsafe_code)]
 
+mod apply;
+mod capture;
 mod check;
+mod columns;
 mod command;
+mod connections;
+mod daemon;
+mod deny;
 mod events;
+mod export;
 mod import;
 mod ipvsadm;
 mod list;
 mod logger;
+mod metrics;
+mod server;
+mod service;
+mod stats;
 mod status;
+mod top;
 
 use std::{path::Path, process::ExitCode};
 
 use clap::Parser;
-use control::{daemon::Options, report::Wanted};
+use control::{daemon::Options, origin::Origin, report::Wanted};
 
-use command::{Command, From, SOCKET, Verb};
+use command::{Command, Config, SOCKET, Verb};
+use server::ServerVerb;
 
 fn main() -> ExitCode {
     if let Some((program, words)) = ipvsadm::called(std::env::args_os()) {
         return ipvsadm::run(program, &words, SOCKET.into());
     }
     match Command::parse().verb {
-        Verb::Run { config, rules, socket } => {
-            run(&Options { file: config.file, rules, socket: socket.path })
+        Verb::Run { config, rules, state, socket } => {
+            let Config { file, name } = config;
+            run(&Options { file, name, rules, socket: socket.path, state })
         }
-        Verb::Check { config, live, rules } => check::check(&config.file, live, rules.as_deref()),
+        Verb::Check { config, live, rules } => {
+            let origin = Origin { path: config.file, name: config.name };
+            check::check(origin, live, rules.as_deref())
+        }
+        Verb::Apply(args) => apply::apply(args),
+        Verb::Reload(args) => apply::reload(args),
+        Verb::Diff(args) => apply::diff(args),
+        Verb::Confirm(args) => apply::confirm(args),
+        Verb::Rollback(args) => apply::rollback(args),
         Verb::Ipvsadm { .. } => unreachable!("called() has taken it"),
-        Verb::Import { from: From::Iptables { file } } => import::iptables(file.as_deref()),
+        Verb::Top(args) => top::top(args),
+        Verb::Import { from } => import::import(from),
         Verb::List { json, connections: true, only, socket } => {
-            list::connections(&socket.path, json, only)
+            connections::connections(&socket.path, json, only)
         }
+        Verb::List { only, .. } if only.is_given() => connections::wrong_words(
+            "a filter without --connections; add that, or write xlvs conn list",
+        ),
         Verb::List { json, socket, .. } => list::list(&socket.path, json),
         Verb::Events { follow, after, json, socket } => {
             events::events(&socket.path, after, follow, json)
         }
+        Verb::Capture { packets, socket } => capture::capture(&socket.path, *packets),
+        Verb::Server { verb } => server::run(verb),
+        Verb::Drain(drain) => server::run(ServerVerb::Drain(drain)),
+        Verb::Maint(maint) => server::run(ServerVerb::Maint(maint)),
+        Verb::Ready(ready) => server::run(ServerVerb::Ready(ready)),
+        Verb::Weight(weight) => server::run(ServerVerb::Weight(weight)),
+        Verb::Service { verb } => service::run(verb),
+        Verb::Health(which) => service::health(which),
+        Verb::Deny { verb } => deny::run(verb),
+        Verb::Conn { verb } => connections::run(verb),
+        Verb::Stats(args) => stats::run(args),
+        Verb::Export { verb } => export::run(verb),
+        Verb::Metrics { collect, socket } => metrics::metrics(&socket.path, &collect),
         Verb::Status { quorum, interfaces, timeout, json, socket } => {
             let wanted = Wanted { interfaces, quorums: quorum };
             status::status(&socket.path, &wanted, timeout, json)

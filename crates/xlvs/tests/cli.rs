@@ -8,7 +8,7 @@ use std::{
 };
 
 use control::{
-    api::{Endpoint, commands, router},
+    api::{Endpoint, Exporter, Source, commands, metrics, router},
     errand::{Desk, Errand},
     front::{Answer, Ask, Cursor, Filter, Page},
     report::Report,
@@ -52,6 +52,10 @@ fn examples_are_ok() {
     let mut count = 0;
     for entry in fs::read_dir(configs()).expect("configs/") {
         let path = entry.expect("readable").path();
+        // Those of Grafana and Prometheus are in directories.
+        if path.is_dir() {
+            continue;
+        }
         let file = path.to_str().expect("UTF-8");
         let (code, out, err) = outcome(&xlvs(&["check", file]));
         assert_eq!((code, err.as_str()), (Some(0), ""), "{file}");
@@ -187,7 +191,8 @@ fn a_wrong_command_line_is_exit_code_2() {
 #[test]
 fn list_without_a_daemon_tells_what_to_do() {
     let socket = Scratch::new("none.sock");
-    for arguments in [&["list"][..], &["list", "--json"], &["list", "--connections"]] {
+    for arguments in [&["list"][..], &["list", "--json"], &["list", "--connections"], &["metrics"]]
+    {
         let all = [arguments, &["--socket", socket.path()]].concat();
         let (code, out, err) = outcome(&xlvs(&all));
         assert_eq!((code, out.as_str()), (Some(1), ""));
@@ -223,38 +228,48 @@ fn ipvsadm_save_tells_its_usage_without_a_daemon() {
 /// A report as the daemon's JSON.
 const REPORT: &str = r#"{
   "probes": {"done": 0, "failed": {}, "in_flight": 0, "latest_us": 0, "late_us": 0,
-    "late_p99_us": 0, "late": 0},
+    "late_p99_us": 0, "late": 0, "late_sum_us": 0, "begun": 0},
   "hooks": {"succeeded": 4, "failed": 1, "killed": 0, "collapsed": 0, "waiting": 0},
-  "version": "1.2.3", "generation": 4, "uptime_s": 93784, "stopping": false, "withdrawn": [],
+  "version": "1.2.3", "generation": 4, "uptime_s": 93784, "started_s": 1700000000.5,
+  "stopping": false, "withdrawn": [], "managed": ["203.0.113.10"],
+  "reloads": {"count": {"success": 2, "failure": 1}, "last": "failure", "last_success_s": 1700000009.0},
+  "events": {"server": 3},
   "interfaces": [
     {"name": "eth0", "index": 2, "mac": "02:00:00:00:00:01", "mtu": 1500, "up": true, "queues": 4,
      "xdp_mode": "native", "zero_copy": true, "fallback": null, "taken": 0, "passed": 0, "oversize": 0, "no_socket": 0},
     {"name": "eth1", "index": 0, "mac": "00:00:00:00:00:00", "mtu": 0, "up": false, "queues": 1,
      "xdp_mode": null, "zero_copy": false, "fallback": "it is gone", "taken": 0, "passed": 0, "oversize": 0, "no_socket": 0}],
   "services": [
-    {"name": "web", "protocol": "tcp", "address": "203.0.113.10", "port": 80, "scheduler": "wrr",
+    {"name": "web", "protocol": "tcp", "address": "203.0.113.10", "port": 80,
+     "key": "203.0.113.10:80/tcp", "scheduler": "wrr",
      "active": 7, "inactive": 12, "connections": 123456, "in_packets": 99999, "in_bytes": 102400,
      "out_packets": 100000, "out_bytes": 5000000000,
      "servers": [
        {"address": "10.0.2.11", "port": 8080, "forward": "nat", "weight": 65535, "state": "up",
         "active": 7, "inactive": 12, "connections": 123456, "in_packets": 99999,
-        "in_bytes": 102400, "out_packets": 100000, "out_bytes": 5000000000},
+        "in_bytes": 102400, "out_packets": 100000, "out_bytes": 5000000000, "templates": 0},
        {"address": "10.0.2.12", "port": 8080, "forward": "fullnat", "weight": 0,
         "state": "drained", "active": 0, "inactive": 0, "connections": 0, "in_packets": 0,
-        "in_bytes": 0, "out_packets": 0, "out_bytes": 0}]},
-    {"name": "dns", "protocol": "udp", "address": "2001:db8::53", "port": 53, "scheduler": "rr",
+        "in_bytes": 0, "out_packets": 0, "out_bytes": 0, "templates": 0}]},
+    {"name": "dns", "protocol": "udp", "address": "2001:db8::53", "port": 53,
+     "key": "[2001:db8::53]:53/udp", "scheduler": "rr",
      "active": 0, "inactive": 0, "connections": 0, "in_packets": 0, "in_bytes": 0,
      "out_packets": 0, "out_bytes": 0, "servers": []}],
   "workers": [
     {"worker": 0, "alive": true, "core": 2, "generation": 4, "rx_packets": 123456789, "tx_packets": 5,
-     "breaths": 9, "busy_breaths": 8, "waiting": 1,
+     "breaths": 9, "busy_breaths": 8, "busy_ns": 7000, "breath_steps": [6, 2], "waiting": 1,
      "ledger": {"total": 10, "pool": 10, "rx_lent": 0, "tx_lent": 0, "held": 0}}],
   "totals": {"drops": {"malformed": 0, "no_route": 3, "table_full": 12}, "punts": {"alien": 0},
     "answers": {"time_exceeded": 1}, "moved_ports": 2, "dropped_entries": 5, "opened": 123456,
     "bypassed": {"active": 1, "inactive": 2, "connections": 7, "in_packets": 99, "in_bytes": 9900,
-      "out_packets": 0, "out_bytes": 0}},
+      "out_packets": 0, "out_bytes": 0},
+    "all": {"active": 8, "inactive": 14, "connections": 123463, "in_packets": 100098,
+      "in_bytes": 112300, "out_packets": 100000, "out_bytes": 5000000000}},
   "tables": {"ipv4": {"connections": 19, "capacity": 1000}, "ipv6": {"connections": 0,
-    "capacity": 250}, "half_open": {"now": 3, "limit": 250}},
+    "capacity": 250}, "half_open": {"now": 3, "limit": 250},
+    "templates_ipv4": {"now": 1, "limit": 9}, "templates_ipv6": {"now": 0, "limit": 9},
+    "fragments": {"now": 0, "limit": 16}, "services": {"now": 2, "limit": 16},
+    "servers": {"now": 2, "limit": 64}},
   "rings": [
     {"interface": "eth0", "queue": 0, "worker": 0, "rx_dropped": 0, "rx_ring_full": 0,
      "fill_ring_empty": 0, "rx_invalid": 0, "tx_invalid": 0, "tx_ring_empty": 9},
@@ -298,7 +313,11 @@ fn serve(name: &str, report: Report) -> Scratch {
     std::thread::spawn(|| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().expect("a runtime");
-        runtime.block_on(endpoint.serve(router(Arc::new(move || report.clone()))))
+        let source: Source = Arc::new(move || report.clone());
+        let collector = Arc::default();
+        let exporter =
+            Exporter { source: Arc::clone(&source), collector, node_ipvs: Arc::default() };
+        runtime.block_on(endpoint.serve(router(source).merge(metrics(exporter))))
     });
     socket
 }
@@ -315,6 +334,29 @@ fn list_prints_what_the_daemon_tells() {
     let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     let given: serde_json::Value = serde_json::from_str(REPORT).expect("JSON");
     assert_eq!((code, told), (Some(0), given));
+}
+
+#[test]
+fn metrics_are_printed_as_prometheus_would_have_them() {
+    let socket = serve("metrics.sock", serde_json::from_str(REPORT).expect("a report"));
+    let run = |words: &[&str]| {
+        outcome(&xlvs(&[&["metrics"], words, &["--socket", socket.path()]].concat()))
+    };
+    let (code, all, err) = run(&[]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let web =
+        "xlvs_service_connections_total{service=\"web\",listen=\"203.0.113.10:80/tcp\"} 123456";
+    let drops = "xlvs_packets_dropped_total{reason=\"no_route\"} 3";
+    for line in [web, drops, "xlvs_config_last_reload_successful 0"] {
+        assert!(all.lines().any(|told| told == line), "{line}\n{all}");
+    }
+    let (code, some, _) = run(&["--collect", "services,node_ipvs"]);
+    assert_eq!(code, Some(0));
+    assert!(some.contains(web) && !some.contains(drops), "{some}");
+    assert!(some.contains("\nnode_ipvs_connections_total 123463\n"), "{some}");
+    let (code, out, err) = run(&["--collect", "service"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("the groups are director, workers"), "{err}");
 }
 
 /// A connection as the daemon's JSON.

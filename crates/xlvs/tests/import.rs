@@ -57,3 +57,71 @@ fn what_cannot_be_read_is_named() {
         assert!(said.starts_with(sentence), "{said}");
     }
 }
+
+#[path = "../../import/tests/case/mod.rs"]
+mod case;
+
+/// The files of the importers' cases, by the binary: YAML that `xlvs check` takes, and what is
+/// left for keepalived, which Debian's keepalived takes.
+#[test]
+fn other_programs_files_become_files_that_are_taken() {
+    let folder = std::env::temp_dir().join(format!("xlvs-import-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("conf.d")).unwrap();
+    std::fs::write(folder.join("marks"), SAVE.replace("-m recent --set ", "")).unwrap();
+    for case in case::all() {
+        // One fault is what it shows; marks of IPv6 need ip6tables' rules.
+        if ["unknown", "group"].contains(&case.name.as_str()) {
+            continue;
+        }
+        for (name, text) in case.included("conf.d/") {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        let (source, vrrp) = (folder.join("source"), folder.join("vrrp"));
+        let _ = std::fs::remove_file(&vrrp);
+        std::fs::write(&source, case.section("source").unwrap()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xlvs"));
+        command.args(["import", &case.importer]).arg(&source);
+        command.args(["--interface", "eth0", "--marks"]).arg(folder.join("marks"));
+        if case.importer == "keepalived" {
+            command.args(["--config-id", "lb1", "--vrrp-out"]).arg(&vrrp);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let lost = case.section("notes").unwrap().contains(": not translated: ");
+        assert_eq!(output.status.code(), Some(i32::from(lost)), "{}: {said}", case.name);
+        assert_eq!(said.contains("not translated\n"), lost, "{}: {said}", case.name);
+        let yaml = folder.join("xlvs.yaml");
+        std::fs::write(&yaml, output.stdout).unwrap();
+        let check = Command::new(env!("CARGO_BIN_EXE_xlvs")).arg("check").arg(&yaml).output();
+        let check = check.unwrap();
+        let faults = String::from_utf8_lossy(&check.stderr).into_owned();
+        assert!(check.status.success(), "{}: {faults}", case.name);
+        assert_eq!(vrrp.exists(), case.section("vrrp").is_some(), "{}", case.name);
+        if vrrp.exists() {
+            accepted_by_keepalived(&vrrp);
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// keepalived -t, but for what depends on the box: its interfaces, and files that are not there.
+fn accepted_by_keepalived(file: &std::path::Path) {
+    let output = Command::new("keepalived").arg("-t").arg("-f").arg(file).output();
+    let output = output.expect("keepalived, of which cargo xtask setup takes care");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let known = [
+        "doesn't exist",
+        "Non-existent interface",
+        "No such file",
+        "does not exist",
+        "gone.conf",
+        "default user",
+        "script_security",
+        "Unable to find",
+        "Configuration file",
+        "no global_defs",
+    ];
+    let odd: Vec<&str> =
+        said.lines().filter(|line| !known.iter().any(|known| line.contains(known))).collect();
+    assert!(odd.is_empty(), "{}:\n{said}", file.display());
+}

@@ -115,7 +115,10 @@ impl<'lab> Director<'lab> {
         let program = binary.to_string_lossy();
         let words: Vec<&str> = wrapping.iter().copied().chain([program.as_ref()]).collect();
         let mut run = host.command(words[0]);
+        // What an operator orders is this director's own, and not the machine's.
+        let state = lab.file(&format!("{name}.state"));
         run.args(&words[1..]).arg("run").arg(file).arg("--socket").arg(&socket);
+        run.arg("--state").arg(&state);
         let process = host.start(&mut run, &lab.file(&format!("{name}.log")))?;
         let mut director = Self { lab, host, binary: binary.to_owned(), socket, process };
         director.wait_until_ready()?;

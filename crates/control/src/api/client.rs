@@ -19,6 +19,8 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use tokio::{net::UnixStream, runtime::Runtime};
 
+use super::Refusal;
+
 /// How long the whole answer may take; a daemon needs milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -60,6 +62,9 @@ pub enum FetchError {
         /// The answer.
         status: StatusCode,
     },
+    /// It refuses, and says why and what to do.
+    #[error("{0}")]
+    Refused(String),
     /// The daemon is there, but the talk broke down.
     #[error("{}: the xlvs here does not answer: {reason}; see its log", socket.display())]
     Broken {
@@ -92,9 +97,30 @@ pub fn fetch_within(socket: &Path, path: &str, patience: Duration) -> Result<Vec
 /// # Errors
 /// See [`FetchError`].
 pub fn send<T: Serialize>(socket: &Path, path: &str, what: &T) -> Result<Vec<u8>, FetchError> {
+    send_within(socket, path, what, PATIENCE)
+}
+
+/// As [`send`], of what takes its time.
+///
+/// # Errors
+/// See [`FetchError`].
+pub fn send_within<T: Serialize>(
+    socket: &Path,
+    path: &str,
+    what: &T,
+    patience: Duration,
+) -> Result<Vec<u8>, FetchError> {
     let json = serde_json::to_vec(what).map_err(|error| broken(socket, &error))?;
     let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
-    exchange(socket, request, json, PATIENCE)
+    exchange(socket, request, json, patience)
+}
+
+/// Deletes what is at `path`; otherwise as [`fetch`].
+///
+/// # Errors
+/// See [`FetchError`].
+pub fn delete(socket: &Path, path: &str) -> Result<Vec<u8>, FetchError> {
+    exchange(socket, Request::delete(path), Vec::new(), PATIENCE)
 }
 
 /// Asks for a stream of lines, and hands each over until the stream ends or `take` has enough
@@ -123,6 +149,36 @@ pub fn follow(
             }
         }
         Ok(())
+    })
+}
+
+/// Sends something, as JSON, and hands over the pieces of the answer as they come, until it ends,
+/// `take` has enough (false), or SIGINT comes. Otherwise as [`follow`].
+///
+/// # Errors
+/// See [`FetchError`].
+pub fn stream<T: Serialize>(
+    socket: &Path,
+    path: &str,
+    what: &T,
+    take: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<(), FetchError> {
+    let broken = |error: &dyn std::error::Error| broken(socket, error);
+    let json = serde_json::to_vec(what).map_err(|error| broken(&error))?;
+    let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+    runtime(socket)?.block_on(async {
+        let mut body = in_time(socket, PATIENCE, ask(socket, request, json)).await?;
+        loop {
+            let frame = tokio::select! {
+                frame = body.frame() => frame,
+                Ok(()) = tokio::signal::ctrl_c() => return Ok(()),
+            };
+            let Some(frame) = frame else { return Ok(()) };
+            let Ok(data) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
+            if !take(&data) {
+                return Ok(());
+            }
+        }
     })
 }
 
@@ -171,9 +227,16 @@ async fn ask(socket: &Path, request: Builder, body: Vec<u8>) -> Result<Incoming,
     let answer = sender.send_request(request).await.map_err(|error| broken(&error))?;
     let status = answer.status();
     if status != StatusCode::OK {
+        if let Ok(Ok(Refusal { message, .. })) = answer.into_body().collect().await.map(read) {
+            return Err(FetchError::Refused(message));
+        }
         return Err(FetchError::Status { socket: socket.to_owned(), path, status });
     }
     Ok(answer.into_body())
+}
+
+fn read(body: http_body_util::Collected<Bytes>) -> serde_json::Result<Refusal> {
+    serde_json::from_slice(&body.to_bytes())
 }
 
 fn broken(socket: &Path, error: &dyn std::error::Error) -> FetchError {

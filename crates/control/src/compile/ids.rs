@@ -10,7 +10,7 @@ use dataplane::{
 use hashbrown::{HashMap, HashSet};
 
 /// What makes a real server the same one after a reload: the LVS identity of a destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerKey {
     /// The service it serves.
     pub service: ServiceKey,

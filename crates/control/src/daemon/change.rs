@@ -10,6 +10,8 @@ use crate::{
     errand::{Back, Errand},
     front::{self, Answer, Ask, View},
     live::{self, Finding},
+    order,
+    stats::Stats,
     traffic::Traffic,
 };
 
@@ -25,6 +27,29 @@ impl Daemon {
             Errand::Ipvsadm(ask, back) => {
                 let found = self.answer(&ask).await;
                 Self::reply(&ask, found, back);
+            }
+            // Who asked may be gone by now.
+            Errand::Apply(read, terms, back) => drop(back.send(self.apply(read, terms).await)),
+            Errand::Confirm(back) => drop(back.send(self.confirm())),
+            Errand::RollBack(back) => drop(back.send(self.roll_back("taken back").await)),
+            Errand::Servers(order, back) => drop(back.send(self.order_servers(&order).await)),
+            Errand::Find(texts, all, back) => {
+                drop(back.send(order::find(&self.registry.model, &texts, all)));
+            }
+            Errand::Deny(order, back) => drop(back.send(self.deny(&order).await)),
+            Errand::Allow { source, service, who, back } => {
+                let allowed = self.allow((&source, service.as_deref()), &who).await;
+                drop(back.send(allowed));
+            }
+            Errand::Denials(back) => drop(back.send(self.registry.denials.all().to_vec())),
+            Errand::Zero(service, back) => {
+                drop(back.send(self.zero(service.as_deref()).await));
+            }
+            Errand::Export(query, back) => drop(back.send(self.export(query).await)),
+            Errand::Stats(back) => {
+                if let Answer::Listing(listing) = self.answer(&Ask::List).await {
+                    drop(back.send(Stats::of(&self.registry.model, &listing)));
+                }
             }
         }
     }
@@ -44,7 +69,12 @@ impl Daemon {
             stats: &stats,
             now: self.crew.clock.tick().seconds(),
         };
+        let overridden = !self.registry.overrides.is_empty();
+        let before = overridden.then(|| self.registry.model.clone());
         let (mut answer, changed) = front::answer(&mut self.registry, view, ask);
+        if let (true, Some(before), Answer::Done(warnings)) = (changed, before, &mut answer) {
+            warnings.extend(self.settle_overrides(&before).iter().map(ToString::to_string));
+        }
         if let (Answer::Done(warnings), Ask::Change(commands)) = (&mut answer, ask) {
             warnings.extend(own_servers(commands));
         }
@@ -106,7 +136,7 @@ impl Daemon {
         let snapshot = self.publisher.current();
         self.director.enlist(&snapshot.services);
         self.matched.follow(&snapshot);
-        self.tell_drains(&before, &snapshot.services);
+        self.tell_states(&before, &snapshot.services);
         self.tell_turns();
         self.follow_quorums().await;
         self.show();

@@ -4,7 +4,7 @@ use ::health::event::Event;
 use dataplane::topology::Topology;
 
 use super::{Daemon, managed};
-use crate::report::Outlook;
+use crate::report::{self, Outlook};
 
 impl Daemon {
     /// Takes what was found, and whatever else was found meanwhile, and publishes it once.
@@ -68,10 +68,14 @@ impl Daemon {
     /// Lets listings tell what was decided.
     pub(super) fn show(&self) {
         let services = &self.publisher.current().services;
+        let managed = self.registry.model.vips.iter().filter(|vip| vip.managed);
         self.outlook.store(std::sync::Arc::new(Outlook {
             stopping: self.stopping,
             withdrawn: self.withdrawn.iter().copied().collect(),
+            managed: managed.map(|vip| vip.address).collect(),
+            reloads: self.reloads.clone(),
             standings: self.registry.board.standings(&self.registry.model, services),
+            admins: report::admins(&self.registry.model, &self.registry.overrides, services),
         }));
     }
 

@@ -7,11 +7,15 @@
 //! Then [`watch`] follows the kernel and the operator until the end, which is the same
 //! backwards.
 
+mod apply;
+mod autoreload;
 mod change;
 mod health;
 mod hints;
 mod matched;
 mod memory;
+mod notes;
+mod orders;
 mod pins;
 mod ports;
 mod probes;
@@ -27,8 +31,8 @@ use std::{
     io,
     net::IpAddr,
     path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant, SystemTime},
 };
 
 use ::health::{
@@ -43,12 +47,14 @@ use dataplane::{
     snapshot::Services,
     topology::PortId,
 };
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use ipvsadm::Resolver;
 use tokio::sync::mpsc;
 
 use crate::{
     api,
+    compile::ServerKey,
+    connection_log::{LogError, Logger},
     event::Chronicle,
     fault::Faults,
     front::{self, RulesError},
@@ -58,10 +64,11 @@ use crate::{
         sysctl::{self, SysctlError},
     },
     live::{self, LiveError, Severity},
-    load,
+    metrics,
     model::{Model, Vip},
+    origin::Origin,
     registry::Registry,
-    report::Outlook,
+    report::{Outlook, Reloads},
     topology::{self, Mirror, MirrorError, Request},
 };
 
@@ -70,10 +77,14 @@ use crate::{
 pub struct Options {
     /// The configuration file.
     pub file: PathBuf,
+    /// The box's name in `boxes:`, in place of its host name.
+    pub name: Option<String>,
     /// Rules that `ipvsadm-save` wrote, to be done on top of the configuration.
     pub rules: Option<PathBuf>,
     /// Where the API listens.
     pub socket: PathBuf,
+    /// Where is kept what operators ordered.
+    pub state: PathBuf,
 }
 
 /// Why the daemon did not start, or could not go on; each sentence names the place and the remedy.
@@ -97,6 +108,9 @@ pub enum StartError {
     /// The API socket.
     #[error("{0}")]
     Api(#[from] api::ApiError),
+    /// An address for scrapers.
+    #[error("{0}")]
+    Metrics(#[from] metrics::ListenError),
     /// The TAP for packets that go back to the kernel.
     #[error(
         "cannot make the TAP device for punted packets: {0}; load the tun driver (modprobe tun) and grant CAP_NET_ADMIN"
@@ -122,6 +136,9 @@ pub enum StartError {
     /// A managed VIP.
     #[error("{0}")]
     Vip(#[from] AddressError),
+    /// The connection log.
+    #[error("{0}")]
+    ConnectionLog(#[from] LogError),
     /// A thread could not be made.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
@@ -132,8 +149,10 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`]; then nothing stays attached.
 pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
-    let model = load::load(&options.file, Some(&live::surroundings()?))?;
+    let origin = Origin { path: options.file.clone(), name: options.name.clone() };
+    let model = origin.load(Some(&live::surroundings()?))?;
     log::info!("{}: {} services", options.file.display(), model.services.len());
+    let configured = apply::Configured::new(origin, Arc::new(model.clone()));
     let mut registry = Registry::new(model);
     if let Some(rules) = &options.rules {
         let before = registry.model.services.len();
@@ -146,12 +165,32 @@ pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
         log::info!("{}: {more} services more", rules.display());
     }
     let endpoint = api::Endpoint::bind(&options.socket)?;
+    let notes = notes::Notes::within(&options.state, &options.socket);
+    recall(&mut registry, &notes);
+    let metrics = metrics::Bound::bind(&registry.model.metrics.listen)?;
     look_at_the_box(&registry.model)?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(StartError::Runtime)?
-        .block_on(start(registry, endpoint))
+        .block_on(start(registry, endpoint, (metrics, notes, configured)))
+}
+
+/// What operators ordered in an earlier run holds again, but for what the file says otherwise by now.
+fn recall(registry: &mut Registry, notes: &notes::Notes) {
+    let noted = notes.read();
+    registry.overrides = noted.servers;
+    registry.denials = noted.denied;
+    registry.denials.expire(SystemTime::now());
+    let settled = registry.overrides.settle(&registry.model, &registry.model);
+    for one in &settled {
+        log::info!("{one}");
+    }
+    if !settled.is_empty()
+        && let Err(warning) = notes.write(&registry.overrides, &registry.denials)
+    {
+        log::error!("{warning}");
+    }
 }
 
 /// Refuses a box on which xlvs cannot run, before anything is touched.
@@ -171,6 +210,7 @@ struct Daemon {
     /// What the mirror of the kernel is asked.
     ask: mpsc::Sender<Request>,
     started: Instant,
+    started_at: SystemTime,
     director: Arc<Director>,
     publisher: publish::Publisher,
     crew: workers::Crew,
@@ -182,24 +222,44 @@ struct Daemon {
     /// What it finds, until it is published.
     found: mpsc::UnboundedReceiver<Event>,
     memory: memory::Memory,
+    /// Where is kept what operators ordered.
+    notes: notes::Notes,
+    /// Why servers' administrative states changed, until that is told.
+    reasons: HashMap<ServerKey, String>,
     /// Managed VIPs that are taken away for want of servers.
     withdrawn: HashSet<IpAddr>,
     /// What the checks knew when they were asked last.
     checked: Arc<ArcSwap<Report>>,
     /// It was told to stop.
     stopping: bool,
+    /// The configuration, and the way back.
+    configured: apply::Configured,
+    /// What became of changed configurations.
+    reloads: Reloads,
+    /// `metrics.node_ipvs`, for who answers scrapers.
+    node_ipvs: Arc<AtomicBool>,
+    /// `metrics.listen`, once it is served.
+    listeners: Option<metrics::Listeners>,
     /// What listings tell of what was decided.
     outlook: Arc<ArcSwap<Outlook>>,
     /// What happened lately.
     chronicle: Arc<Chronicle>,
     hooks: Hooks,
+    /// Writes the connection log, if there is one.
+    logger: Option<Logger>,
 }
 
-async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), StartError> {
+async fn start(
+    mut registry: Registry,
+    endpoint: api::Endpoint,
+    (metrics, notes, configured): (metrics::Bound, notes::Notes, apply::Configured),
+) -> Result<(), StartError> {
     let signals = signals::Signals::listen().map_err(StartError::Runtime)?;
     let memory = memory::Memory::beside(endpoint.path());
     registry.board.recall(memory.read());
     let services = registry.compile(&Services::default());
+    // What was ordered in an earlier run is no news.
+    drop(registry.board.rested());
     let hooks = Hooks::start(&registry.model.hooks).map_err(StartError::Thread)?;
     let model = &registry.model;
     let tap = Arc::new(open_tap(model)?);
@@ -232,14 +292,19 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
 
     let (mut ports, pools) = ports::Ports::open(model, &tap)?;
     let crew = workers::Crew::start(model, &director, &publisher, (&tap, probes), pools)?;
+    // Before the first packet.
+    let log = |wanted| Logger::start(wanted, &director, publisher.pointer(), crew.clock);
+    let logger = model.connection_log.as_ref().map(log).transpose()?;
     let matched = ports.fill(&publisher)?;
     ports.attach_all(&crew)?;
 
     let (ask, asked) = mpsc::channel(1024);
+    let node_ipvs = model.metrics.node_ipvs;
     let mut daemon = Daemon {
         registry,
         ask: ask.clone(),
         started: Instant::now(),
+        started_at: SystemTime::now(),
         director,
         publisher,
         crew,
@@ -249,12 +314,19 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
         health,
         found,
         memory,
+        notes,
+        reasons: HashMap::new(),
         withdrawn: HashSet::new(),
         checked: Arc::default(),
         stopping: false,
+        configured,
+        reloads: Reloads::begin(SystemTime::now()),
+        node_ipvs: Arc::new(node_ipvs.into()),
+        listeners: None,
         outlook: Arc::default(),
         chronicle: Arc::default(),
         hooks,
+        logger,
     };
     daemon.ask_servers();
     daemon.show();
@@ -262,10 +334,10 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
     let added = daemon.add_vips().await;
     bridge(resolve_requests, ask)?;
     let result = match added {
-        Ok(()) => daemon.watch(mirror, asked, endpoint, signals).await,
+        Ok(()) => daemon.watch(mirror, asked, (endpoint, metrics), signals).await,
         Err(error) => {
             daemon.ports.give_up();
-            Err(error)
+            Err(error.into())
         }
     };
     daemon.withdraw_vips().await;
@@ -275,23 +347,27 @@ async fn start(mut registry: Registry, endpoint: api::Endpoint) -> Result<(), St
 
 impl Daemon {
     /// Adds managed VIPs, but those whose services are known to be below their quorum.
-    async fn add_vips(&mut self) -> Result<(), StartError> {
-        let services = Arc::clone(&self.publisher.current().services);
-        let vips: Vec<_> =
-            self.registry.model.vips.iter().filter(|vip| vip.managed).cloned().collect();
-        for vip in vips {
-            let wanted = managed(&vip);
-            if self.registry.board.withdraws(&self.registry.model, &services, &vip) {
-                self.vips.clear(&wanted).await?;
-                let reason = "its services are below quorum".to_owned();
-                self.tell_vip(vip.address, ["unknown", "withdrawn"], reason);
-                self.withdrawn.insert(vip.address);
-                continue;
-            }
-            self.vips.add(&wanted).await?;
-            let reason = format!("on {}", wanted.interface);
-            self.tell_vip(wanted.address, ["unknown", "announced"], reason);
+    async fn add_vips(&mut self) -> Result<(), AddressError> {
+        let vips = self.registry.model.vips.clone();
+        for vip in vips.iter().filter(|vip| vip.managed) {
+            self.add_vip(vip).await?;
         }
+        Ok(())
+    }
+
+    async fn add_vip(&mut self, vip: &Vip) -> Result<(), AddressError> {
+        let services = Arc::clone(&self.publisher.current().services);
+        let wanted = managed(vip);
+        if self.registry.board.withdraws(&self.registry.model, &services, vip) {
+            self.vips.clear(&wanted).await?;
+            let reason = "its services are below quorum".to_owned();
+            self.tell_vip(vip.address, ["unknown", "withdrawn"], reason);
+            self.withdrawn.insert(vip.address);
+            return Ok(());
+        }
+        self.vips.add(&wanted).await?;
+        let reason = format!("on {}", wanted.interface);
+        self.tell_vip(wanted.address, ["unknown", "announced"], reason);
         Ok(())
     }
 
@@ -306,6 +382,9 @@ impl Daemon {
     fn stop(mut self) {
         self.ports.detach_all();
         self.crew.stop();
+        if let Some(logger) = self.logger {
+            logger.finish();
+        }
         self.hooks.finish(HOOKS_TIME);
         log::info!("stopped");
     }

@@ -4,6 +4,15 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// What a signal wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// SIGTERM, SIGINT: the end.
+    End,
+    /// SIGHUP: the file is to be read again.
+    Reload,
+}
+
 /// SIGTERM and SIGINT, which end the daemon, and SIGHUP, which does not.
 pub(super) struct Signals {
     terminate: Signal,
@@ -24,16 +33,12 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one that ends the daemon. May be cancelled: none is lost by it.
-    pub(super) async fn end(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {
-                    log::warn!("SIGHUP: the file is read at the start only; restart to apply it");
-                }
-            }
+    /// Waits for the next one. May be cancelled: none is lost by it.
+    pub(super) async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::End,
+            _ = self.interrupt.recv() => Wish::End,
+            _ = self.hangup.recv() => Wish::Reload,
         }
     }
 }

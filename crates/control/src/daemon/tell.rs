@@ -10,8 +10,9 @@ use dataplane::snapshot::{ServerId, ServiceId, Services};
 
 use super::Daemon;
 use crate::{
-    event::{Event, Kind, Subject},
-    registry::Known,
+    compile::ServerKey,
+    event::{Counts, Event, Kind, Subject},
+    registry::{Known, Registry},
 };
 
 impl Daemon {
@@ -20,6 +21,11 @@ impl Daemon {
         self.chronicle.write(&mut event);
         log::log!(event.level(), "{event}");
         self.hooks.tell(&event);
+    }
+
+    fn counts(&self, services: &Services, service: ServiceId) -> Option<Counts> {
+        let Registry { board, model, overrides, .. } = &self.registry;
+        board.counts(model, overrides, services, service)
     }
 
     /// A server's health changed, or the weight that its checks give it. `before` is what was
@@ -38,9 +44,9 @@ impl Daemon {
             time: heard.at,
             initial,
             reason: heard.why.clone(),
-            counts: services.server(heard.server).and_then(|server| {
-                self.registry.board.counts(&self.registry.model, services, server.service)
-            }),
+            counts: services
+                .server(heard.server)
+                .and_then(|server| self.counts(services, server.service)),
             ..Event::new(kind, subject.clone(), old, new)
         };
         let new = heard.health.name();
@@ -58,7 +64,7 @@ impl Daemon {
         let services = Arc::clone(&self.publisher.current().services);
         for turn in self.registry.turned() {
             let Some(subject) = of_service(&services, turn.service) else { continue };
-            let counts = self.registry.board.counts(&self.registry.model, &services, turn.service);
+            let counts = self.counts(&services, turn.service);
             let before = |pick: fn(&crate::registry::Stand) -> &'static str| {
                 turn.before.as_ref().map_or("unknown", pick)
             };
@@ -76,18 +82,31 @@ impl Daemon {
         }
     }
 
-    /// Tells which servers the operator drains now, or not any more.
-    pub(super) fn tell_drains(&self, before: &Services, now: &Services) {
+    /// Tells which servers the operator drains or has in maintenance now, or not any more.
+    pub(super) fn tell_states(&mut self, before: &Services, now: &Services) {
+        let reasons = std::mem::take(&mut self.reasons);
+        let word = |is| if is { "on" } else { "off" };
+        let reason = |id| {
+            let server = now.server(id)?;
+            let service = now.service_of(id)?.key;
+            reasons.get(&ServerKey { service, address: server.address, port: server.port })
+        };
+        for (id, rests) in self.registry.board.rested() {
+            if let Some(subject) = of_server(now, id) {
+                let event = Event::new(Kind::Maint, subject, word(!rests), word(rests));
+                self.tell(Event { reason: reason(id).cloned().unwrap_or_default(), ..event });
+            }
+        }
         for (id, server) in now.servers.iter().enumerate() {
             let old = before.servers.get(id).and_then(Option::as_ref);
             let (Some(server), Some(old)) = (server, old) else { continue };
             if server.drained == old.drained || server.address != old.address {
                 continue;
             }
-            let word = |drained| if drained { "on" } else { "off" };
             if let Some(subject) = of_server(now, id as ServerId) {
                 let (old, new) = (word(old.drained), word(server.drained));
-                self.tell(Event::new(Kind::Drain, subject, old, new));
+                let reason = reason(id as ServerId).cloned().unwrap_or_default();
+                self.tell(Event { reason, ..Event::new(Kind::Drain, subject, old, new) });
             }
         }
     }
@@ -107,7 +126,7 @@ impl Daemon {
     }
 }
 
-fn of_service(services: &Services, id: ServiceId) -> Option<Subject> {
+pub(super) fn of_service(services: &Services, id: ServiceId) -> Option<Subject> {
     let service = services.services.get(id as usize)?.as_ref()?;
     let endpoint = service.key.endpoint();
     Some(Subject {
@@ -116,8 +135,15 @@ fn of_service(services: &Services, id: ServiceId) -> Option<Subject> {
         port: endpoint.map(|endpoint| endpoint.port),
         protocol: endpoint.map(|endpoint| endpoint.protocol.name().to_owned()),
         mark: service.key.mark(),
-        server: None,
+        ..Subject::default()
     })
+}
+
+/// A server by its key, as far as its service is known.
+pub(super) fn of_key(services: &Services, key: &ServerKey) -> Subject {
+    let service = services.by_key.get(&key.service).and_then(|id| of_service(services, *id));
+    let server = Some(SocketAddr::new(key.address, key.port));
+    Subject { server, ..service.unwrap_or_default() }
 }
 
 fn of_server(services: &Services, id: ServerId) -> Option<Subject> {

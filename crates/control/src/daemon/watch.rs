@@ -17,10 +17,18 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{Daemon, StartError, signals::Signals};
+use super::{
+    Daemon, StartError, apply, autoreload,
+    signals::{Signals, Wish},
+    statics,
+};
 use crate::{
     api,
+    capture::Captures,
+    connection_log::Logger,
     errand::Desk,
+    killer::Killer,
+    metrics,
     registry::Hints,
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
@@ -39,7 +47,7 @@ impl Daemon {
         &mut self,
         mirror: Mirror,
         asked: mpsc::Receiver<Request>,
-        endpoint: api::Endpoint,
+        (endpoint, scraped): (api::Endpoint, metrics::Bound),
         mut signals: Signals,
     ) -> Result<(), StartError> {
         let _ = self.ask.send(self.servers()).await;
@@ -48,14 +56,26 @@ impl Daemon {
             changed.send_replace(Arc::new(topology));
         }));
         let (desk, mut errands) = Desk::open();
+        let scrape = api::metrics(self.exporter());
+        self.listeners = Some(metrics::Listeners::new(scrape.clone().into(), scraped));
         let parts = [
             api::report(self.source()),
-            api::ipvsadm(desk),
+            api::servers::servers(desk.clone()),
+            api::deny::deny(desk.clone()),
+            api::stats::stats(desk.clone()),
+            api::export::export(desk.clone()),
+            api::connections::connections(desk.clone(), self.killer()),
+            scrape,
+            api::config::config(desk.clone(), self.configured.origin.clone()),
+            api::ipvsadm(desk.clone()),
             api::events(Arc::clone(&self.chronicle)),
+            api::captures(self.captures()),
         ];
         let api = tokio::spawn(endpoint.serve(api::assemble(parts)));
         let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
+        let mut look = interval(autoreload::LOOK);
+        let mut watcher = autoreload::Watcher::new(self.configured.origin.clone());
         let mut ramp = interval(RAMP);
         ramp.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.tell_director("starting", "forwarding", String::new());
@@ -63,9 +83,10 @@ impl Daemon {
         let result = loop {
             tokio::select! {
                 biased;
-                () = signals.end() => match end {
-                    None => end = Some(self.withdraw().await),
-                    Some(_) => break Ok(()),
+                wish = signals.next() => match (wish, end) {
+                    (Wish::Reload, _) => self.reload(&desk),
+                    (Wish::End, None) => end = Some(self.withdraw().await),
+                    (Wish::End, Some(_)) => break Ok(()),
                 },
                 () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
                     break Ok(());
@@ -85,6 +106,12 @@ impl Daemon {
                 }
                 Some(errand) = errands.recv() => self.run(errand).await,
                 Some(event) = self.found.recv() => self.hear(event).await,
+                () = apply::at(self.configured.trial()) => self.revert().await,
+                _ = look.tick(), if self.registry.model.autoreload && end.is_none() => {
+                    if watcher.changed() {
+                        self.reload(&desk);
+                    }
+                }
                 _ = measure.tick() => self.measure(),
                 _ = ramp.tick(), if self.registry.ramps() => self.publish().await,
                 _ = upkeep.tick() => {
@@ -94,10 +121,12 @@ impl Daemon {
                     self.release().await;
                     self.look_at_checks().await;
                     self.heed_traffic().await;
+                    self.end_orders().await;
                 }
             }
         };
         api.abort();
+        drop(self.listeners.take());
         if !mirror.is_finished() {
             let _ = self.ask.send(Request::Stop).await;
             let _ = mirror.await;
@@ -142,6 +171,7 @@ impl Daemon {
     /// Whom the kernel is to keep resolved.
     pub(super) fn servers(&self) -> Request {
         let snapshot = self.publisher.current();
+        let statics = statics(&snapshot.services);
         let servers: Vec<IpAddr> = snapshot
             .services
             .servers
@@ -150,7 +180,28 @@ impl Daemon {
             .filter(|server| server.mac.is_none())
             .map(|server| server.address)
             .collect();
-        Request::Servers { servers, vips: snapshot.services.vips.iter().copied().collect() }
+        let vips = snapshot.services.vips.iter().copied().collect();
+        Request::Servers { servers, statics, vips }
+    }
+
+    /// Where captures are begun.
+    fn captures(&self) -> Captures {
+        let room = self.registry.model.chunk_size as usize;
+        Captures::new(self.crew.handles().to_vec(), self.publisher.pointer(), room)
+    }
+
+    /// Who ends connections.
+    fn killer(&self) -> Killer {
+        Killer::new(self.publisher.pointer(), self.crew.handles().to_vec())
+    }
+
+    /// What answers scrapers.
+    fn exporter(&self) -> api::Exporter {
+        api::Exporter {
+            source: self.source(),
+            collector: Arc::default(),
+            node_ipvs: Arc::clone(&self.node_ipvs),
+        }
     }
 
     /// Where the API's answers come from: everything that can be listed, as it is then.
@@ -158,14 +209,19 @@ impl Daemon {
         let director = Arc::clone(&self.director);
         let snapshots = self.publisher.pointer();
         let (handles, stats) = (self.crew.handles().to_vec(), self.crew.stats());
-        let (started, cores) = (self.started, self.crew.cores.clone());
+        let (started, started_at, clock) = (self.started, self.started_at, self.crew.clock);
+        let (cores, chronicle) = (self.crew.cores.clone(), Arc::clone(&self.chronicle));
+        let odometer = Arc::clone(&self.registry.odometer);
         let interfaces = self.ports.facts();
         let hooks = self.hooks.counter();
+        let logged = self.logger.as_ref().map(Logger::counter);
         let (checked, outlook) = (Arc::clone(&self.checked), Arc::clone(&self.outlook));
         Arc::new(move || {
             let (rings, alive) = rings(&snapshots.load(), &handles);
             let facts = Facts {
                 started,
+                started_at,
+                now: clock.tick(),
                 interfaces: interfaces.lock().unwrap_or_else(PoisonError::into_inner).clone(),
                 cores: cores.clone(),
                 rings,
@@ -173,8 +229,20 @@ impl Daemon {
                 health: checked.load_full(),
                 outlook: outlook.load_full(),
                 hooks: hooks(),
+                connection_log: logged.as_ref().map(|logged| logged()),
+                events: chronicle.counts(),
+                odometer: Arc::clone(&odometer),
             };
-            report::build(&director, &snapshots.load(), &stats, &facts)
+            // An id may get another owner between a look at who has it and at what it counted.
+            let mut snapshot = snapshots.load_full();
+            for _ in 0..LOOKS {
+                let report = report::build(&director, &snapshot, &stats, &facts);
+                let looked = std::mem::replace(&mut snapshot, snapshots.load_full());
+                if looked.generation == snapshot.generation {
+                    return report;
+                }
+            }
+            report::build(&director, &snapshot, &stats, &facts)
         })
     }
 }
@@ -201,6 +269,9 @@ fn rings(snapshot: &Snapshot, handles: &[Handle]) -> (Vec<Ring>, Vec<bool>) {
     rings.sort_by(|a, b| (&a.interface, a.queue).cmp(&(&b.interface, b.queue)));
     (rings, alive)
 }
+
+/// How often a report is made anew because it was overtaken by a publication.
+const LOOKS: usize = 3;
 
 /// How long a worker may take to answer: it looks once a breath.
 const ANSWER_TIME: Duration = Duration::from_millis(400);

@@ -1,7 +1,7 @@
 //! The last events, for who asks later, and for who follows.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
-use super::Event;
+use super::{Event, Kind};
 
 /// How many events are kept.
 pub const KEPT: usize = 1000;
@@ -22,6 +22,8 @@ pub struct Chronicle {
     most: usize,
     /// The number of the last event.
     last: watch::Sender<u64>,
+    /// How many there were, by kind.
+    kinds: Mutex<HashMap<Kind, u64>>,
 }
 
 /// A line of the stream.
@@ -52,13 +54,24 @@ impl Default for Chronicle {
 impl Chronicle {
     /// An empty one that keeps so many events, at least one.
     pub fn keeping(most: usize) -> Self {
-        Self { kept: Mutex::default(), most: most.max(1), last: watch::Sender::new(0) }
+        Self {
+            kept: Mutex::default(),
+            most: most.max(1),
+            last: watch::Sender::new(0),
+            kinds: Mutex::default(),
+        }
     }
 
     /// Takes an event and gives it its number.
     pub fn write(&self, event: &mut Event) {
         let mut kept = self.kept();
         event.sequence = *self.last.borrow() + 1;
+        *self
+            .kinds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(event.kind)
+            .or_default() += 1;
         if kept.len() == self.most {
             kept.pop_front();
         }
@@ -78,6 +91,13 @@ impl Chronicle {
         gap.into_iter().chain(events.map(|event| Line::Event(Box::new(event.clone())))).collect()
     }
 
+    /// How many events there were of each kind, by its word; kinds that never came are there.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = |kind: &Kind| kinds.get(kind).copied().unwrap_or_default();
+        Kind::ALL.iter().map(|kind| (kind.name().to_owned(), count(kind))).collect()
+    }
+
     /// Rings with every event.
     pub fn bell(&self) -> watch::Receiver<u64> {
         self.last.subscribe()
@@ -91,7 +111,7 @@ impl Chronicle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Kind, Subject};
+    use crate::event::Subject;
 
     #[test]
     fn the_last_ones_are_kept_and_a_gap_is_said() {

@@ -7,6 +7,7 @@ use super::scalar::Wrong;
 use crate::{
     fault::{Fault, Place},
     marked::{Entry, Marked, Node},
+    words,
 };
 
 /// Where something stands in the file.
@@ -48,6 +49,11 @@ pub(super) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     pub(super) fn root(node: &'a Marked) -> Self {
         Self { node, path: String::new() }
+    }
+
+    /// The value of a key at the top.
+    pub(super) fn below(node: &'a Marked, key: &str) -> Self {
+        Self { node, path: key.to_owned() }
     }
 
     pub(super) fn spot(&self) -> Spot {
@@ -264,7 +270,7 @@ impl<'a> Keys<'a> {
             if self.asked.contains(&key) || self.refused.contains(&key) || free(key) {
                 continue;
             }
-            let remedy = match nearest(key, &self.asked) {
+            let remedy = match words::nearest(key, &self.asked) {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("the keys here are {}", any_of(&self.asked)),
             };
@@ -304,26 +310,4 @@ fn unquoted_ipv6(node: &Node) -> Option<String> {
         Node::Scalar { .. } => return None,
     };
     text.parse::<Ipv6Addr>().is_ok().then_some(text)
-}
-
-/// The known word that is at most two edits away, and nearer than writing it anew.
-fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let (distance, near) = known.iter().map(|k| (edits(word, k), *k)).min()?;
-    (distance <= 2 && distance < near.len().div_ceil(2)).then_some(near)
-}
-
-/// Insertions, deletions and replacements that turn one word into the other (Levenshtein).
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
 }

@@ -12,7 +12,7 @@ use super::{
     cursor::{Cursor, Put, Spot},
     health, scalar,
 };
-use crate::fault::Fault;
+use crate::{fault::Fault, model::AdminState};
 
 /// One real server.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Server {
     pub resume_connections: u32,
     /// `tier`; 0 unless given: the first one.
     pub tier: u32,
+    /// `state`; ready unless given.
+    pub state: AdminState,
     /// `checks`: instead of the service's.
     pub checks: Option<Vec<Named>>,
 }
@@ -74,6 +76,7 @@ pub(super) fn server(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Server>
     let upper = threshold("max_connections");
     let lower = threshold("resume_connections");
     let tier = keys.take("tier").and_then(|at| at.number(faults, 0, 15));
+    let state = keys.take("state").and_then(|at| at.word(faults, &AdminState::WORDS));
     let checks = keys.take("checks").map(|at| health::checks(&at, faults));
     keys.finish(faults, |_| false);
     thresholds(upper.as_ref(), lower.as_ref(), faults);
@@ -88,6 +91,7 @@ pub(super) fn server(at: &Cursor<'_>, faults: &mut Vec<Fault>) -> Option<Server>
         max_connections: upper.map_or(0, |put| put.value),
         resume_connections: lower.map_or(0, |put| put.value),
         tier: tier.map_or(0, |put| put.value),
+        state: state.map(|put| put.value).unwrap_or_default(),
         checks,
     })
 }

@@ -47,6 +47,24 @@ const KEYS: [(&str, Slot); 24] = [
 ];
 
 impl Timeouts {
+    /// The keys that are written, with their seconds.
+    pub fn written(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
+        let key = |slot: Slot| KEYS.iter().find(|(_, known)| *known == slot).map(|(key, _)| *key);
+        self.0.iter().filter_map(move |(slot, seconds)| Some((key(*slot)?, *seconds)))
+    }
+
+    /// What would have to be written for `now` beside `base`.
+    pub fn beside(now: &policy::Timeouts, base: &policy::Timeouts) -> Self {
+        let of = |timeouts: &policy::Timeouts, slot| match slot {
+            Slot::Tcp(state) => timeouts.tcp[state],
+            Slot::Udp => timeouts.udp,
+            Slot::Sctp(state) => timeouts.sctp[state],
+        };
+        let slots = KEYS.iter().map(|(_, slot)| *slot);
+        let changed = slots.filter(|slot| of(now, *slot) != of(base, *slot));
+        Self(changed.map(|slot| (slot, of(now, slot))).collect())
+    }
+
     /// What is written replaces what `base` has.
     pub fn over(&self, base: &policy::Timeouts) -> policy::Timeouts {
         let mut timeouts = base.clone();

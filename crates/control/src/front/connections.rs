@@ -1,12 +1,17 @@
 //! Connections in pages. A page reads a part of the tables as workers do, without a lock, so a
 //! listing of any length costs them nothing; what comes and goes meanwhile may be missing.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use crate::api::schema::Address;
 use dataplane::{
     director::Family,
-    forward::{Protocol, V4, V6},
+    forward::{V4, V6},
+    kill::state_name,
+    prefix::Prefix,
     snapshot::Server,
     state::State,
     table::{Found, Keys, Table},
@@ -42,9 +47,10 @@ pub struct Cursor {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Filter {
-    /// The client's address.
-    #[schema(value_type = Option<Address>)]
-    pub client: Option<IpAddr>,
+    /// The client's address, or its network: `192.0.2.0/24`.
+    #[serde(with = "network")]
+    #[schema(value_type = Option<String>, default = json!(null))]
+    pub client: Option<Prefix>,
     /// The address that the client talks to.
     #[schema(value_type = Option<Address>)]
     pub vip: Option<IpAddr>,
@@ -53,6 +59,8 @@ pub struct Filter {
     pub server: Option<IpAddr>,
     /// The service that scheduled it, also one that is removed by now.
     pub service: Option<ServiceRef>,
+    /// The name of the service that scheduled it.
+    pub name: Option<String>,
     /// Its protocol.
     pub protocol: Option<ipvsadm::Protocol>,
     /// The state's name, one of [`states`].
@@ -124,6 +132,10 @@ impl Part<'_> {
             if service.is_some_and(|key| of().is_none_or(|service| service.key != key)) {
                 return;
             }
+            let name = self.only.name.as_ref();
+            if name.is_some_and(|name| of().is_none_or(|service| service.name != *name)) {
+                return;
+            }
             let end = found.stamp.saturating_add(found.meta.timeout());
             let expires = end.saturating_sub(self.view.now);
             let mut row = Connection { expires, ..row(&found, record) };
@@ -143,12 +155,7 @@ fn connection<A: Family>(found: &Found<A>, record: Option<&Server>) -> Connectio
     Connection {
         protocol: Some(listing::protocol(c.protocol)),
         expires: 0,
-        state: match (c.protocol, State::from_number(found.meta.state())) {
-            // It has one state only, whatever opened the connection.
-            (Protocol::Udp, _) => State::Udp.name(),
-            (_, state) => state.map_or("NONE", State::name),
-        }
-        .to_owned(),
+        state: state_name(c.protocol, found.meta).to_owned(),
         source: Endpoint { address: c.client.ip(), port: c.cport },
         virtual_service: Endpoint { address: c.vip.ip(), port: c.vport },
         destination: Endpoint { address: server(found, record), port: c.rport },
@@ -184,10 +191,57 @@ fn nowhere(address: IpAddr) -> Endpoint {
     Endpoint { address: unspecified, port: 0 }
 }
 
+impl fmt::Display for Filter {
+    /// `client 192.0.2.0/24, vip 203.0.113.10`, or `all`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |word: &str, value: Option<String>| value.map(|value| format!("{word} {value}"));
+        let all = [
+            text("client", self.client.map(|network| network.to_string())),
+            text("vip", self.vip.map(|vip| vip.to_string())),
+            text("server", self.server.map(|server| server.to_string())),
+            text("service", self.service.map(|service| key(&service).to_string())),
+            text("service", self.name.clone()),
+            text("protocol", self.protocol.map(|protocol| format!("{protocol:?}").to_lowercase())),
+            text("state", self.state.clone()),
+        ];
+        let all: Vec<String> = all.into_iter().flatten().collect();
+        f.write_str(&if all.is_empty() { "all".to_owned() } else { all.join(", ") })
+    }
+}
+
+/// Networks in JSON: as people write them, one host as its address.
+mod network {
+    use super::Prefix;
+    use crate::registry::source;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(of: &Option<Prefix>, to: S) -> Result<S::Ok, S::Error> {
+        match of {
+            Some(host) if host.is_host() => to.collect_str(&host.address()),
+            Some(network) => to.collect_str(network),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
+        from: D,
+    ) -> Result<Option<Prefix>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|text| source(&text)).transpose().map_err(D::Error::custom)
+    }
+}
+
+impl Cursor {
+    /// What is listed from here are persistence templates.
+    pub const fn is_of_templates(self) -> bool {
+        self.table >= 2
+    }
+}
+
 impl Filter {
     fn fits(&self, row: &Connection) -> bool {
         let same = |wanted: Option<IpAddr>, is: IpAddr| wanted.is_none_or(|wanted| wanted == is);
-        same(self.client, row.source.address)
+        self.client.is_none_or(|network| network.contains(row.source.address))
             && same(self.vip, row.virtual_service.address)
             && same(self.server, row.destination.address)
             && self.protocol.is_none_or(|wanted| row.protocol == Some(wanted))

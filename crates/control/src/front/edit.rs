@@ -16,7 +16,7 @@ use sched::{Kind, Plan};
 use crate::{
     compile::ServerKey,
     file,
-    model::{Health, Model, Server, Service},
+    model::{AdminState, Health, Model, Server, Service},
     registry::Room,
 };
 
@@ -43,9 +43,9 @@ pub fn edit(model: &mut Model, command: &Command) -> Result<(), Denial> {
             let (service, at) = find_server(model, service, spec.server())?;
             let old = &service.servers[at];
             let (name, mac, edition) = (old.name.clone(), old.mac, old.edition + 1);
-            let (tier, checks) = (old.tier, old.checks.clone());
+            let (tier, state, checks) = (old.tier, old.state, old.checks.clone());
             let new = server(spec, service)?;
-            service.servers[at] = Server { name, mac, edition, tier, checks, ..new };
+            service.servers[at] = Server { name, mac, edition, tier, state, checks, ..new };
             local_addresses(model)
         }
         Command::DeleteServer(service, server) => {
@@ -244,6 +244,7 @@ fn server(spec: &ServerSpec, service: &Service) -> Result<Server, Denial> {
         mac: None,
         edition: 0,
         tier: 0,
+        state: AdminState::Ready,
         checks: Vec::new(),
     })
 }

@@ -97,7 +97,7 @@ fn spec(service: &Service) -> ServiceSpec {
 }
 
 /// The key of a service in ipvsadm's words.
-pub(super) fn reference(key: &ServiceKey) -> ServiceRef {
+pub fn reference(key: &ServiceKey) -> ServiceRef {
     match key {
         ServiceKey::Endpoint(endpoint) => ServiceRef::Endpoint {
             protocol: protocol(endpoint.protocol),

@@ -14,17 +14,17 @@ use crate::{
 const GRACE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Until nothing will come any more, or the end.
-pub(super) async fn run(hooks: &[Hook], shared: &Shared) {
+pub(super) async fn run(shared: &Shared) {
     loop {
         // Before the queue is looked at: what comes later rings.
         let closing = shared.closing.load(Ordering::Relaxed);
         match shared.next() {
             Some(job) => {
-                let Some(hook) = hooks.get(job.hook) else { continue };
+                let Some(hook) = shared.hooks().get(job.hook).cloned() else { continue };
                 tokio::select! {
                     biased;
                     () = shared.end.notified() => return,
-                    () = one(hook, &job, shared) => {}
+                    () = one(&hook, &job, shared) => {}
                 }
             }
             None if closing => return,
@@ -156,6 +156,7 @@ mod tests {
             protocol: Some("tcp".to_owned()),
             mark: None,
             server: Some("[fd00::11]:8080".parse().expect("an address")),
+            source: None,
         };
         let event = Event::new(Kind::Server, subject, "up", "down");
         let reason = "web: {new} HTTP 503".to_owned();

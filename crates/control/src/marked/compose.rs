@@ -226,5 +226,5 @@ fn size(value: &Marked) -> usize {
 }
 
 fn place(marker: &Marker) -> Place {
-    Place { line: marker.line(), column: marker.col() + 1 }
+    Place { file: 0, line: marker.line(), column: marker.col() + 1 }
 }

@@ -11,7 +11,7 @@ pub(super) fn tabs(text: &str) -> impl Iterator<Item = Fault> {
         let content = line.trim_start_matches([' ', '\t']);
         let indent = &line[..line.len() - content.len()];
         let tab = indent.find('\t').filter(|_| !content.is_empty() && !content.starts_with('#'))?;
-        let place = Place { line: index + 1, column: tab + 1 };
+        let place = Place { file: 0, line: index + 1, column: tab + 1 };
         Some(fault(place, "a tab in the indentation".to_owned(), "indent with spaces"))
     })
 }
@@ -20,7 +20,7 @@ pub(super) fn tabs(text: &str) -> impl Iterator<Item = Fault> {
 pub(super) fn unquoted(text: &str) -> impl Iterator<Item = Fault> {
     text.lines().enumerate().filter_map(|(index, line)| {
         let (start, address) = unquoted_ipv6(line)?;
-        let place = Place { line: index + 1, column: line[..start].chars().count() + 1 };
+        let place = Place { file: 0, line: index + 1, column: line[..start].chars().count() + 1 };
         let sentence = format!("{address}: an IPv6 address without quotes");
         Some(fault(place, sentence, &format!("quote it: \"{address}\"")))
     })

@@ -7,7 +7,7 @@ use std::{
 };
 
 use dataplane::snapshot::{self, ServerId, ServiceId, Services};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use health::{
     check::Via,
     event::{Event, Health},
@@ -17,11 +17,12 @@ use health::{
 
 use super::{
     hints::Suspects,
+    overrides::Overrides,
     stand::{Stand, Turn},
 };
 use crate::{
     event::Counts,
-    model::{Model, OnDown, Server, Service, Vip},
+    model::{AdminState, Model, OnDown, Server, Service, Vip},
     report::Standing,
 };
 
@@ -34,6 +35,10 @@ pub struct Board {
     earlier: HashMap<String, Health>,
     /// Servers that their traffic speaks against.
     pub suspects: Suspects,
+    /// Servers in maintenance: nothing is known of them, and nobody asks.
+    resting: HashSet<ServerId>,
+    /// Those that came into maintenance (true) or out of it, not yet told.
+    rested: Vec<(ServerId, bool)>,
 }
 
 /// A server.
@@ -55,9 +60,10 @@ impl Board {
         self.earlier = earlier;
     }
 
-    /// Takes an event; false if it is of a server that is not there any more.
+    /// Takes an event; false if it is of a server that is not there any more, or in maintenance.
     pub fn take(&mut self, event: &Event, services: &Services) -> bool {
-        let there = services.server(event.server).is_some_and(|server| !server.removed);
+        let there = services.server(event.server).is_some_and(|server| !server.removed)
+            && !self.resting.contains(&event.server);
         if there {
             let Event { health, weight, why, at, .. } = event.clone();
             self.servers.insert(event.server, Known { health, weight, why, since: at });
@@ -84,6 +90,11 @@ impl Board {
         }
         self.suspects.add(server, most, why);
         true
+    }
+
+    /// The servers that came into maintenance (true) or out of it since this was asked last.
+    pub fn rested(&mut self) -> Vec<(ServerId, bool)> {
+        std::mem::take(&mut self.rested)
     }
 
     /// What is known of a server.
@@ -115,12 +126,18 @@ impl Board {
     }
 
     /// How a service is, for who hears of an event.
-    pub fn counts(&self, model: &Model, services: &Services, id: ServiceId) -> Option<Counts> {
+    pub fn counts(
+        &self,
+        model: &Model,
+        overrides: &Overrides,
+        services: &Services,
+        id: ServiceId,
+    ) -> Option<Counts> {
         let is = |service: &&Service| services.by_key.get(&service.key) == Some(&id);
         let service = model.services.iter().find(is)?;
         let seats = seated(service, services);
         let seats: Vec<Seat> =
-            seats.map(|(server, id)| self.seat(service, server, id, services)).collect();
+            seats.map(|(server, id)| self.seat((service, server), id, overrides)).collect();
         Some(Counts {
             up: seats.iter().filter(|seat| seat.health == Health::Up).count(),
             servers: seats.len(),
@@ -129,7 +146,7 @@ impl Board {
         })
     }
 
-    /// The servers that are to be asked: those with checks.
+    /// The servers that are to be asked: those with checks that are not in maintenance.
     pub fn members(&self, model: &Model, services: &Services) -> Vec<Member> {
         let mut members = Vec::new();
         for service in &model.services {
@@ -140,7 +157,7 @@ impl Board {
                         path.server = id;
                     }
                 }
-                if checks.is_empty() {
+                if checks.is_empty() || self.resting.contains(&id) {
                     continue;
                 }
                 members.push(Member {
@@ -202,27 +219,38 @@ impl Board {
         memory
     }
 
-    /// Writes into the compiled services what health makes of them, and gives the services whose
-    /// stand turned.
-    pub fn overlay(&mut self, model: &Model, services: &mut Services) -> Vec<Turn> {
+    /// Writes into the compiled services what operators and health make of them, and gives the
+    /// services whose stand turned.
+    pub fn overlay(
+        &mut self,
+        model: &Model,
+        overrides: &Overrides,
+        services: &mut Services,
+    ) -> Vec<Turn> {
         let mut turns = Vec::new();
+        self.rest(model, overrides, services);
         for service in &model.services {
             let Some(&id) = services.by_key.get(&service.key) else { continue };
-            let seats: Vec<Seat> = seated(service, services)
-                .map(|(server, id)| self.seat(service, server, id, services))
-                .collect();
+            let seated: Vec<(&Server, ServerId)> = seated(service, services).collect();
+            let seat =
+                |(server, id): &(&Server, ServerId)| self.seat((service, *server), *id, overrides);
+            let seats: Vec<Seat> = seated.iter().map(seat).collect();
             let (pool, decision) = self.pools.entry(id).or_default();
-            let before = std::mem::replace(decision, pool.decide(&service.health.pool, &seats));
+            let mut decided = pool.decide(&service.health.pool, &seats);
+            keep_resting(&mut decided, &seats, &self.resting);
+            let before = std::mem::replace(decision, decided);
             let before = (before != Decision::default()).then(|| Stand::of(&before));
             let now = Stand::of(decision);
             if before != Some(now) {
                 turns.push(Turn { service: id, before, now });
             }
             let decision = decision.clone();
-            for (seat, used) in seats.iter().zip(&decision.uses) {
-                let weight = self.servers.get(&seat.server).and_then(|known| known.weight);
+            for ((seat, used), (server, _)) in seats.iter().zip(&decision.uses).zip(&seated) {
+                let checked = self.servers.get(&seat.server).and_then(|known| known.weight);
+                let weight = overrides.weight(service.key, server).or(checked);
                 if let Some(Some(record)) = services.servers.get_mut(seat.server as usize) {
                     seat_record(record, service, seat.health, *used, weight);
+                    take_state(record, service, overrides.state(service.key, server));
                 }
             }
             let sorry = sorry_of(service, services);
@@ -237,16 +265,46 @@ impl Board {
         turns
     }
 
-    fn seat(&self, service: &Service, server: &Server, id: ServerId, services: &Services) -> Seat {
+    /// Which servers are in maintenance. What was known of one before is not known after it: it
+    /// begins like a new one.
+    fn rest(&mut self, model: &Model, overrides: &Overrides, services: &Services) {
+        let mut resting = HashSet::new();
+        let by_file = |service: &&Service| {
+            service.servers.iter().any(|server| server.state == AdminState::Maint)
+        };
+        let concerned = !self.resting.is_empty() || !overrides.is_empty();
+        for service in model.services.iter().filter(|service| concerned || by_file(service)) {
+            for (server, id) in seated(service, services) {
+                let rests = overrides.state(service.key, server) == AdminState::Maint;
+                if rests != self.resting.contains(&id) {
+                    self.rested.push((id, rests));
+                    self.servers.remove(&id);
+                    self.earlier.remove(&name(service, server));
+                }
+                if rests {
+                    resting.insert(id);
+                }
+            }
+        }
+        self.resting = resting;
+    }
+
+    fn seat(
+        &self,
+        (service, server): (&Service, &Server),
+        id: ServerId,
+        overrides: &Overrides,
+    ) -> Seat {
         let unknown = if server.checks.is_empty() { Health::Up } else { Health::Waiting };
         let earlier = || self.earlier.get(&name(service, server)).copied();
         let health = self.servers.get(&id).map(|known| known.health);
         Seat {
             server: id,
             tier: server.tier,
-            weight: server.weight,
-            drained: services.server(id).is_some_and(|record| record.drained),
+            weight: overrides.weight(service.key, server).unwrap_or(server.weight),
+            drained: overrides.state(service.key, server).drains(),
             health: match health.or_else(earlier).unwrap_or(unknown) {
+                _ if self.resting.contains(&id) => Health::Down,
                 Health::Up if self.suspects.has(id) => Health::Waiting,
                 health => health,
             },
@@ -255,7 +313,7 @@ impl Board {
 }
 
 /// The servers of a service with the ids that the compiled services give them.
-pub(super) fn seated<'s>(
+pub(crate) fn seated<'s>(
     service: &'s Service,
     services: &Services,
 ) -> impl Iterator<Item = (&'s Server, ServerId)> {
@@ -308,6 +366,24 @@ fn seat_record(
         (false, true, OnDown::Leave) if service.health.keeps => (true, true, false),
         (false, true, OnDown::Leave) => (false, false, false),
     };
+}
+
+/// Not even `all_down` has a server in use that is in maintenance.
+fn keep_resting(decision: &mut Decision, seats: &[Seat], resting: &HashSet<ServerId>) {
+    for (used, seat) in decision.uses.iter_mut().zip(seats) {
+        *used &= !resting.contains(&seat.server);
+    }
+    decision.all_down &= decision.uses.contains(&true);
+}
+
+/// What the operator's state makes of a record, over what health made of it.
+fn take_state(record: &mut snapshot::Server, service: &Service, state: AdminState) {
+    record.drained = state.drains();
+    record.keeps_clients = state == AdminState::DrainPersistent;
+    // Weight 0 alone would let clients with templates come, where LVS's setting says so.
+    if state == AdminState::Maint && service.health.on_down == OnDown::Weight0 {
+        record.standby = true;
+    }
 }
 
 /// A server's name in what outlives a run.

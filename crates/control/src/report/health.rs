@@ -1,6 +1,9 @@
 //! What the checks know, in the report's shapes.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use ::health::runner;
 
@@ -13,6 +16,8 @@ pub(super) fn of(known: &runner::ServerReport) -> Health {
         for_s: ago(known.since),
         paused: known.paused,
         held: known.held,
+        ups: known.turns.up,
+        downs: known.turns.down,
         checks: known.checks.iter().map(check).collect(),
     }
 }
@@ -26,23 +31,36 @@ fn check(check: &runner::CheckReport) -> Check {
         state: check.health.name().to_owned(),
         last: last.map(|(_, text, ..)| text.clone()),
         took_ms: last.map(|(_, _, took, _)| milliseconds(*took)),
+        took_us: last.map(|(_, _, took, _)| microseconds(*took)),
         ago_s: last.map(|(.., at)| ago(*at)),
         good: check.row.0,
         bad: check.row.1,
         next_ms: check.next.map(milliseconds),
+        answers: check.tally.answers,
+        failed: by_kind(check.tally.failures.iter()),
     }
 }
 
+fn by_kind<'a>(
+    failures: impl Iterator<Item = (&'a &'static str, &'a u64)>,
+) -> BTreeMap<String, u64> {
+    failures.map(|(kind, count)| ((*kind).to_owned(), *count)).collect()
+}
+
+fn microseconds(time: Duration) -> u64 {
+    time.as_micros().try_into().unwrap_or(u64::MAX)
+}
+
 pub(super) fn probes(report: &runner::Report) -> Probes {
-    let microseconds = |time: Duration| time.as_micros().try_into().unwrap_or(u64::MAX);
     let late = &report.lateness;
-    let failed = report.failures.iter().map(|(kind, count)| ((*kind).to_owned(), *count));
     Probes {
         done: report.probes,
-        failed: failed.collect(),
+        failed: by_kind(report.failures.iter()),
         in_flight: report.in_flight,
         latest_us: microseconds(late.most),
         late_us: microseconds(late.sum.div_f64(late.count.max(1) as f64)),
+        late_sum_us: microseconds(late.sum),
+        begun: late.count,
         late_p99_us: microseconds(late.quantile(0.99)),
         late: late.late,
     }

@@ -9,18 +9,24 @@ use super::{Names, Surroundings, twice};
 use crate::{
     fault::Fault,
     file::{File, LocalGroup, Put},
+    model,
     sockets::covers,
 };
 
 /// The addresses of all groups with their ports, in file order.
 pub(super) fn all(file: &File) -> Vec<LocalAddress> {
-    let of_group = |group: &LocalGroup| {
-        let ports = group.ports.as_ref().map(|put| put.value.clone());
-        let with_ports =
-            |put: &Put<IpAddr>| Some(LocalAddress { address: put.value, ports: ports.clone()? });
-        group.addresses.iter().filter_map(with_ports).collect::<Vec<_>>()
-    };
-    file.local_addresses.iter().flat_map(of_group).collect()
+    file.local_addresses.iter().flat_map(|written| group(written).addresses).collect()
+}
+
+/// One group.
+pub(super) fn group(written: &LocalGroup) -> model::LocalGroup {
+    let ports = written.ports.as_ref().map(|put| put.value.clone());
+    let with_ports =
+        |put: &Put<IpAddr>| Some(LocalAddress { address: put.value, ports: ports.clone()? });
+    model::LocalGroup {
+        name: written.name.value.clone(),
+        addresses: written.addresses.iter().filter_map(with_ports).collect(),
+    }
 }
 
 /// Checks every group by itself and against the others.

@@ -46,6 +46,7 @@ pub(super) fn servers(
             mac: server.mac,
             edition: 0,
             tier: server.tier,
+            state: server.state,
             checks: names.checks.resolve(
                 server.checks.as_deref().unwrap_or(&service.health.checks),
                 &Asked { address, port, service: key, forward },

@@ -58,9 +58,11 @@ pub struct Settings {
 /// What others ask of the mirror while it runs.
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// The real servers without `mac:`, and the VIPs; instead of those given before.
+    /// The real servers and the VIPs; instead of those given before.
     Servers {
-        /// The servers' addresses; those on the link are kept resolved.
+        /// Those with `mac:`.
+        statics: Statics,
+        /// The others' addresses; those on the link are kept resolved.
         servers: Vec<IpAddr>,
         /// The VIPs, which a real server may have too.
         vips: Vec<IpAddr>,
@@ -308,7 +310,8 @@ impl Mirror {
 
     async fn request(&mut self, request: Request) {
         match request {
-            Request::Servers { servers, vips } => {
+            Request::Servers { statics, servers, vips } => {
+                self.settings.statics = statics;
                 self.servers = servers;
                 self.kept.know_vips(vips);
                 self.due.publish_soon();

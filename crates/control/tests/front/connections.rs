@@ -126,7 +126,8 @@ fn filters_choose() {
         stage.director.v4.insert(connection, *state, 100, 0).expect("room");
     }
     stage.done(&["-D -f 7"]);
-    let client = |text: &str| Some(text.parse().unwrap());
+    let client = |text: &str| control::registry::source(text).ok();
+    let address = |text: &str| Some(text.parse().unwrap());
     let service = |line: &str| -> Option<ServiceRef> {
         match command(line) {
             ipvsadm::Command::AddService(spec) => Some(spec.service),
@@ -134,11 +135,14 @@ fn filters_choose() {
         }
     };
     let any = Filter::default;
-    let cases: [(Filter, &[usize]); 12] = [
+    let cases: [(Filter, &[usize]); 15] = [
         (any(), &[0, 1, 2, 3]),
         (Filter { client: client("100.64.0.0"), ..any() }, &[0, 1]),
-        (Filter { vip: client("10.9.0.7"), ..any() }, &[3]),
-        (Filter { server: client("10.0.0.11"), ..any() }, &[0, 2, 3]),
+        (Filter { client: client("100.64.0.0/31"), ..any() }, &[0, 1, 2, 3]),
+        (Filter { name: Some("web".to_owned()), ..any() }, &[]),
+        (Filter { name: Some("10.9.0.1:80/tcp".to_owned()), ..any() }, &[0, 1, 2]),
+        (Filter { vip: address("10.9.0.7"), ..any() }, &[3]),
+        (Filter { server: address("10.0.0.11"), ..any() }, &[0, 2, 3]),
         (Filter { state: Some("FIN_WAIT".to_owned()), ..any() }, &[1, 2]),
         (Filter { state: Some("UDP".to_owned()), ..any() }, &[3]),
         (Filter { protocol: Some(ipvsadm::Protocol::Tcp), ..any() }, &[0, 1, 2]),
@@ -149,7 +153,7 @@ fn filters_choose() {
         (Filter { service: service("-A -f 8"), ..any() }, &[]),
         (
             Filter {
-                server: client("10.0.0.11"),
+                server: address("10.0.0.11"),
                 state: Some("FIN_WAIT".to_owned()),
                 service: service("-A -t 10.9.0.1:80"),
                 ..any()

@@ -21,7 +21,10 @@ use dataplane::{
 };
 use serde::Deserialize;
 
-use super::case::{Case, Hole, Output, Step};
+use super::{
+    capture::Captured,
+    case::{Case, Hole, Output, Step},
+};
 
 #[derive(Deserialize)]
 struct TheBox {
@@ -61,10 +64,11 @@ pub(crate) struct Lab {
     now: Now,
     bound: HashMap<String, Vec<u8>>,
     arrived: Vec<Vec<u8>>,
+    captured: Option<Captured>,
 }
 
 impl Lab {
-    pub(crate) fn new(folder: &Path, case: &Case) -> Self {
+    pub(crate) fn new(folder: &Path, case: &Case, captured: bool) -> Self {
         let services = Arc::new(services(folder, case));
         let topology = Arc::new(topology(folder, case, &services));
         let (resolve, _) = crossbeam_channel::bounded(16);
@@ -74,8 +78,10 @@ impl Lab {
         director.prepare(&services);
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(1, services, topology)));
         let stats = Arc::new(Stats::new(64));
+        let mut worker = Worker::new((0, 1), director, snapshot, Arc::clone(&stats));
         Self {
-            worker: Worker::new((0, 1), director, snapshot, Arc::clone(&stats)),
+            captured: captured.then(|| Captured::begin(&mut worker)),
+            worker,
             io: MemoryIo::new(2, 256),
             stats,
             now: Now::at_seconds(1),
@@ -112,9 +118,11 @@ impl Lab {
         // A second breath lets held frames go that the first one made free.
         self.worker.breathe(&mut self.io, self.now);
         self.worker.breathe(&mut self.io, self.now);
+        let mut sent = Vec::new();
         for output in &step.out {
             let (port, frame) = self.io.take_sent().ok_or("a frame is missing")?;
             self.compare(output, port, &frame)?;
+            sent.push((port, frame));
         }
         if let Some((port, frame)) = self.io.take_sent() {
             return Err(format!("one frame too many leaves port {port}: {}", hex(&frame)));
@@ -130,7 +138,10 @@ impl Lab {
         if changed != step.counters {
             return Err(format!("counters {changed:?}, expected {:?}", step.counters));
         }
-        Ok(())
+        match &self.captured {
+            Some(captured) => captured.holds(&self.arrived, &sent, &changed),
+            None => Ok(()),
+        }
     }
 
     fn compare(&mut self, output: &Output, port: u16, frame: &[u8]) -> Result<(), String> {

@@ -293,6 +293,13 @@ pub struct Expired<A> {
     pub hops: Hops,
 }
 
+impl<A> Expired<A> {
+    /// The handle that it had.
+    pub const fn reference(&self) -> ConnectionRef {
+        ConnectionRef { id: self.id, generation: self.meta.generation() }
+    }
+}
+
 /// Why a connection was not inserted; the table is as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InsertError {

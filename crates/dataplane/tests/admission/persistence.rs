@@ -210,6 +210,10 @@ fn templates_of_servers_that_stand_otherwise() {
     type Change = fn(&mut Office, u32);
     let weight_0: Change = |office, id| office.server(id).weight = 0;
     let drained: Change = |office, id| office.server(id).drained = true;
+    let sticky: Change = |office, id| {
+        let server = office.server(id);
+        (server.drained, server.keeps_clients) = (true, true);
+    };
     let down: Change = |office, id| office.server(id).up = false;
     let removed: Change = |office, id| {
         office.server(id).removed = true;
@@ -221,6 +225,7 @@ fn templates_of_servers_that_stand_otherwise() {
     for (name, change, ours, lvs) in [
         ("weight 0", weight_0, false, true),
         ("drained", drained, false, true),
+        ("drained of new clients", sticky, true, true),
         ("down", down, false, false),
         ("removed", removed, false, false),
         ("overloaded", full, true, true),

@@ -14,9 +14,11 @@ mod wire;
 use std::{net::IpAddr, sync::Arc};
 
 use dataplane::{
+    capture::{Ends, Filter, Well, tap},
     clock::Now,
     director::{Family, Limits},
     forward::{Endpoint, Protocol, Tunnel, Tuple},
+    memory::ROOM,
     snapshot::{Services, Snapshot},
     stats::Counter,
     table::Table,
@@ -187,6 +189,9 @@ struct Meter {
     /// What was published, so that no worker frees it (control does the same).
     kept: Vec<Arc<Snapshot>>,
     measuring: bool,
+    /// Where copies are taken out, if there is a capture.
+    well: Option<Well>,
+    copies: u64,
 }
 
 impl Meter {
@@ -202,6 +207,9 @@ impl Meter {
         if self.measuring {
             assert_eq!((info.count_total, info.count_current), (0, 0), "allocated: {what}");
             self.breaths += 1;
+        }
+        while self.well.as_ref().is_some_and(|well| well.take(|_, _| ())) {
+            self.copies += 1;
         }
     }
 
@@ -262,6 +270,23 @@ fn values(counters: &[Counter]) -> Vec<u64> {
 
 #[test]
 fn nothing_is_allocated_on_the_packet_path() {
+    assert_eq!(nothing_is_allocated(None), 0);
+}
+
+/// Captures that copy every packet, those with some end, those beyond what the queue holds.
+#[test]
+fn nothing_is_allocated_while_packets_are_captured() {
+    let mut ends = Ends::default();
+    ends.drop(Drop::TtlExceeded);
+    let dropped = Filter { ends: Some(ends), ..Filter::default() };
+    let all = nothing_is_allocated(Some((Filter::default(), 256)));
+    let few = nothing_is_allocated(Some((Filter::default(), 1)));
+    let late = nothing_is_allocated(Some((dropped, 256)));
+    assert!(all > 2_000 && few < all && (100..all).contains(&late), "{all}, {few}, {late} copies");
+}
+
+/// In a tour of everything; returns how many copies a capture made.
+fn nothing_is_allocated(capture: Option<(Filter, usize)>) -> u64 {
     let control = allocation_counter::measure(|| std::mem::drop(std::hint::black_box(vec![7])));
     assert_eq!(control.count_total, 1, "the counter counts");
     let limits = Limits { connections_v4: 512, connections_v6: 512, half_open: u32::MAX, ..LIMITS };
@@ -269,7 +294,13 @@ fn nothing_is_allocated_on_the_packet_path() {
     desk.io.keep_punts = false;
     vary(Arc::make_mut(&mut desk.ground.services));
     let stories = stories(&desk);
-    let mut meter = Meter { desk, millis: 1_000, breaths: 0, kept: vec![], measuring: false };
+    let well = capture.map(|(filter, length)| {
+        let (tap, well) = tap(0, filter, length, ROOM);
+        assert!(desk.worker.capture(Some(Box::new(tap))).is_none());
+        well
+    });
+    let mut meter =
+        Meter { desk, millis: 1_000, breaths: 0, kept: vec![], measuring: false, well, copies: 0 };
     meter.kept.push(meter.desk.published.load_full());
     meter.tour(&stories);
     meter.measuring = true;
@@ -296,4 +327,5 @@ fn nothing_is_allocated_on_the_packet_path() {
     assert!(out >= 32, "answers of {out} servers only");
     assert!(stats.opened.value() >= opened + stories.len() as u64);
     assert!(meter.desk.io.parts().sent > parts, "nothing was fragmented");
+    meter.copies
 }

@@ -7,6 +7,7 @@ use dataplane::{
     clock::Now,
     director::{Director, Limits},
     forward::{Endpoint, Forward, Protocol},
+    kill::Kill,
     memory::{MemoryFrame, MemoryIo},
     policy::{LocalAddress, Policy},
     snapshot::{Server, Service, Services, Snapshot},
@@ -153,6 +154,17 @@ impl Bench {
             outcome.punted.extend(punted);
         }
         outcome
+    }
+
+    /// Some milliseconds pass, with a breath after them.
+    pub(crate) fn wait_ms(&mut self, milliseconds: u64) -> Outcome {
+        self.now.millis += milliseconds;
+        self.breathe()
+    }
+
+    /// What control orders.
+    pub(crate) fn kill(&mut self, kill: Arc<Kill>) {
+        self.worker.kill(kill);
     }
 
     fn breathe(&mut self) -> Outcome {

@@ -7,6 +7,7 @@ mod edits;
 mod floods;
 mod gone;
 mod idle;
+mod killed;
 mod probes;
 mod reports;
 mod timeouts;

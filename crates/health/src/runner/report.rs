@@ -1,7 +1,7 @@
 //! What is known of everybody, for listings, JSON and metrics.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     time::{Duration, SystemTime},
 };
 
@@ -38,8 +38,28 @@ pub struct ServerReport {
     pub held: bool,
     /// Why its traffic makes it suspect: of that the runner knows nothing.
     pub suspect: Option<String>,
+    /// How often it came up, and went down, since it is asked; what it began as does not count.
+    pub turns: Turns,
     /// Its checks, in order.
     pub checks: Vec<CheckReport>,
+}
+
+/// How often a server's health turned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// From down to up.
+    pub up: u64,
+    /// From up to down.
+    pub down: u64,
+}
+
+/// What a check has been answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Answers, failures among them.
+    pub answers: u64,
+    /// Failures, by the name of their kind.
+    pub failures: BTreeMap<&'static str, u64>,
 }
 
 /// A check of a server.
@@ -55,6 +75,8 @@ pub struct CheckReport {
     pub row: (u32, u32),
     /// The last answer: whether it was good, in words, how long it took, when it came.
     pub last: Option<(bool, String, Duration, SystemTime)>,
+    /// What it has been answered since its server is asked.
+    pub tally: Tally,
     /// From now until the next probe; `None` while one is under way or the check pauses.
     pub next: Option<Duration>,
 }

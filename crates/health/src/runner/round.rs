@@ -13,13 +13,13 @@ use tokio::{
 };
 
 use super::{
-    CheckReport, Order, Prober, Report, ServerReport,
+    CheckReport, Order, Prober, Report, ServerReport, Tally, Turns,
     agenda::{Agenda, ItemId, Key},
 };
 use crate::{
     ServerId,
     check::Check,
-    event::Event,
+    event::{Event, Health},
     member::{Change, Member, State},
     outcome::Outcome,
 };
@@ -44,6 +44,36 @@ struct Known {
     state: State,
     since: SystemTime,
     why: String,
+    counts: Counts,
+}
+
+/// What was counted of a member; it stays while the member does, whatever its checks become.
+#[derive(Default)]
+struct Counts {
+    turns: Turns,
+    /// By the check's name.
+    checks: HashMap<String, Tally>,
+}
+
+impl Counts {
+    fn note(&mut self, check: &Check, outcome: &Outcome) {
+        let tally = match self.checks.get_mut(&check.name) {
+            Some(tally) => tally,
+            None => self.checks.entry(check.name.clone()).or_default(),
+        };
+        tally.answers += 1;
+        if let Err(bad) = &outcome.verdict {
+            *tally.failures.entry(bad.kind.name()).or_default() += 1;
+        }
+    }
+
+    fn turn(&mut self, from: Health, to: Health) {
+        match (from, to) {
+            (Health::Down, Health::Up) => self.turns.up += 1,
+            (Health::Up, Health::Down) => self.turns.down += 1,
+            _ => {}
+        }
+    }
 }
 
 /// With nothing to do; an order ends it sooner.
@@ -113,20 +143,23 @@ impl Round {
                 Some(known) => {
                     self.forget(&known.member);
                     let health = known.state.health();
-                    new.push(Member { known: Some(health), ..member });
+                    let mut counts = known.counts;
+                    let named = |name: &String| member.checks.iter().any(|c| c.name == *name);
+                    counts.checks.retain(|name, _| named(name));
+                    new.push((Member { known: Some(health), ..member }, counts));
                 }
-                None => new.push(member),
+                None => new.push((member, Counts::default())),
             }
         }
         for known in before.values() {
             self.forget(&known.member);
         }
-        for member in new {
-            self.enter(member);
+        for (member, counts) in new {
+            self.enter(member, counts);
         }
     }
 
-    fn enter(&mut self, member: Member) {
+    fn enter(&mut self, member: Member, counts: Counts) {
         let now = Instant::now();
         let state = State::new(&member, now - self.began);
         for (at, check) in member.checks.iter().enumerate() {
@@ -134,7 +167,8 @@ impl Round {
             self.agenda.subscribe(&key(check), (member.server, at), due);
         }
         let first = state.first();
-        let known = Known { since: SystemTime::now(), why: first.why.clone(), member, state };
+        let (since, why) = (SystemTime::now(), first.why.clone());
+        let known = Known { since, why, member, state, counts };
         let server = known.member.server;
         self.members.insert(server, known);
         self.tell(server, first);
@@ -209,7 +243,12 @@ impl Round {
         let now = Instant::now() - self.began;
         for &(server, check) in &item.subscribers {
             let Some(known) = self.members.get_mut(&server) else { continue };
+            if let Some(check) = known.member.checks.get(check) {
+                known.counts.note(check, outcome);
+            }
+            let before = known.state.health();
             changes.extend(known.state.take(check, outcome, now).map(|change| (server, change)));
+            known.counts.turn(before, known.state.health());
             let next = known.state.checks().get(check).map(|checked| checked.streak.next());
             pause = next.map_or(pause, |next| next.min(pause));
         }
@@ -244,6 +283,7 @@ impl Round {
                     health: checked.streak.health(),
                     row: checked.streak.row(),
                     last: item.and_then(|item| item.last.clone()),
+                    tally: known.counts.checks.get(&check.name).cloned().unwrap_or_default(),
                     next: waits.map(|item| item.due.saturating_duration_since(now)),
                 }
             });
@@ -254,6 +294,7 @@ impl Round {
                 paused,
                 held: known.state.held(),
                 suspect: None,
+                turns: known.counts.turns,
                 checks: checks.collect(),
             };
             (*server, report)

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use control::{
-    hooks,
+    connection_log, hooks,
     report::{Counts, Report, Ring, Server, ServerState, Service, Totals},
 };
 
@@ -37,6 +37,7 @@ pub(crate) fn render(report: &Report, colours: bool) -> String {
     reasons(&mut text, "Given to the kernel", &totals.punts);
     reasons(&mut text, "Originated or held back", &totals.answers);
     happenings(&mut text, totals, &report.hooks);
+    report.connection_log.inspect(|log| unlogged(&mut text, *log));
     rings(&mut text, &report.rings);
     text
 }
@@ -117,8 +118,11 @@ fn services(text: &mut String, services: &[Service], colours: bool) {
     }
 }
 
-/// Why a server with checks is not simply up.
+/// Why a server is not simply up: what an operator said, what its checks say.
 fn reason(server: &Server) -> Option<String> {
+    if let Some(why) = crate::server::why(server) {
+        return Some(format!("       {why}"));
+    }
     let health = server.health.as_ref()?;
     let paused = if health.paused { ", checks pause" } else { "" };
     let odd = health.state != "up" || server.state != ServerState::Up || health.paused;
@@ -134,7 +138,7 @@ fn row(server: &Server) -> Row {
     [
         format!("  -> {}", server.endpoint()),
         server.forward.clone(),
-        server.weight.to_string(),
+        crate::server::weight(server),
         server.state.name().to_owned(),
         active.to_string(),
         inactive.to_string(),
@@ -164,6 +168,7 @@ fn coloured(state: ServerState, row: String) -> String {
         ServerState::Up => return row,
         ServerState::Down => 31,
         ServerState::Drained
+        | ServerState::Maint
         | ServerState::Removed
         | ServerState::Suspect
         | ServerState::Waiting => 33,
@@ -204,6 +209,16 @@ fn happenings(text: &mut String, totals: &Totals, hooks: &hooks::Counts) {
     let came: Vec<String> = all.into_iter().filter(|(n, _)| *n > 0).map(|(_, said)| said).collect();
     if !came.is_empty() {
         line(text, &format!("\n{}", came.join("\n")));
+    }
+}
+
+/// Lines that the connection log lacks.
+fn unlogged(text: &mut String, log: connection_log::Counts) {
+    let connection_log::Counts { lost_rate, lost_queue, lost_file, .. } = log;
+    if lost_rate + lost_queue + lost_file > 0 {
+        let said =
+            format!("{lost_rate} beyond its rate, {lost_queue} queue full, {lost_file} file");
+        line(text, &format!("\nConnection log lost: {said}"));
     }
 }
 

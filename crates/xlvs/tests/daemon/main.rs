@@ -87,6 +87,7 @@ impl Daemon {
         let mut command = Command::new(XLVS);
         command.arg("run").arg(directory.join("xlvs.yaml"));
         command.arg("--socket").arg(directory.join("sock"));
+        command.arg("--state").arg(directory.join("state"));
         if !rules.is_empty() {
             fs::write(directory.join("rules"), rules).unwrap();
             command.arg("--rules").arg(directory.join("rules"));
@@ -225,6 +226,7 @@ fn a_pinned_program_stays_and_goes_as_the_file_says() {
         let socket = other.directory.join("sock");
         let mut command = Command::new(XLVS);
         command.arg("run").arg(&file).arg("--socket").arg(socket).stderr(Stdio::null());
+        command.arg("--state").arg(other.directory.join("state"));
         other.child = command.spawn().unwrap();
         other.until("eth9 is served", |daemon| daemon.list().contains("eth9: "));
         assert!(!Path::new(PIN).exists());
