@@ -186,7 +186,7 @@ fn member(server: u32, probe: &Arc<Probe>, port: u16, interval: Duration) -> Mem
 fn one(kind: &'static str, probe: Probe, port: u16, options: &Options) -> io::Result<Run> {
     // A thread begins where the one is that starts it.
     machine::pin(HEALTH_CPU);
-    let (runner, mut events) = Runner::start(Net::default())?;
+    let (runner, mut events) = Runner::start(Net::default(), || {})?;
     machine::pin(SERVERS_CPU);
     let thread = health_thread()?;
     let interval = Duration::from_secs_f64(options.interval);

@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod churn;
+pub mod deb;
 pub mod demo;
 pub mod failure;
 pub mod guest;

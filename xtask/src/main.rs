@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use xtask::failure::Outcome;
 use xtask::lab::{self, Lab, Topology};
-use xtask::{bench, churn, demo, guest, oracle, setup, test};
+use xtask::{bench, churn, deb, demo, guest, oracle, setup, test};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Set-up, demo, tests and lab of xlvs")]
@@ -25,6 +25,8 @@ enum Task {
     Churn(churn::Options),
     /// Format, lints and all tests, those of the lab among them
     Test,
+    /// Build the Debian package, with man pages and completions
+    Deb(deb::Options),
     /// Measure: the datapath in one process, and xlvs against a bare forwarder on veth
     Bench(bench::Options),
     /// Boot a Debian kernel in an emulated machine and run a script in it
@@ -71,6 +73,7 @@ fn run(task: Task) -> Outcome {
         Task::Demo(options) => demo::run(&options),
         Task::Churn(options) => churn::run(&options),
         Task::Test => test::run(),
+        Task::Deb(options) => deb::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Guest(options) => guest::run(&options),
         Task::Oracle(options) => oracle::run(&options),

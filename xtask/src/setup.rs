@@ -56,7 +56,7 @@ const LAB: &[&str] = &[
 ];
 
 /// What building a Debian package and installing it in a tree of its own takes.
-const PACKAGING: &[&str] = &["debootstrap"];
+const PACKAGING: &[&str] = &["debootstrap", "dpkg-dev"];
 
 /// What has the place of other packages (a machine has one mail server, and MariaDB or MySQL). Those
 /// stay; then the lab's `kinds` cannot run.

@@ -122,6 +122,7 @@ impl Captures {
             tally: Arc::clone(&self.tally),
         };
         let run = move || {
+            crate::daemon::give_up_capabilities();
             let _held = (taps, lease);
             session.run();
         };

@@ -30,7 +30,7 @@ use dataplane::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::model;
+use crate::{daemon::give_up_capabilities, model};
 use log_file::LogFile;
 
 /// How often the queue is emptied.
@@ -112,7 +112,10 @@ impl Logger {
         };
         let thread = std::thread::Builder::new()
             .name("xlvs-connlog".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || {
+                give_up_capabilities();
+                writer.run();
+            })
             .map_err(LogError::Thread)?;
         Ok(Self { shared, director: Arc::clone(director), thread })
     }

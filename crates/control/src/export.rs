@@ -17,7 +17,9 @@ use crate::{
     event::rfc3339,
     file::Timeouts,
     load,
-    model::{Compat, Hook, Idle, Limits, Model, Vip, WhenDown, Workers, XdpMode, ZeroCopy},
+    model::{
+        Compat, Hook, Idle, Limits, Metrics, Model, Vip, WhenDown, Workers, XdpMode, ZeroCopy,
+    },
     registry::Overrides,
 };
 
@@ -148,8 +150,16 @@ fn top(model: &Model) -> node::Map {
     top.put_some("checks", check::definitions(model).if_any());
     top.put_some("hooks", hooks(model, None).if_any());
     top.put_some("connection_log", model.connection_log.as_ref().map(connection_log));
+    top.put_some("metrics", metrics(&model.metrics));
     top.put_some("marks", list(model.marks.iter().map(|rule| mark(model, rule))).if_any());
     top
+}
+
+fn metrics(metrics: &Metrics) -> Option<Node> {
+    let mut of = map();
+    of.put_some("listen", list(metrics.listen.iter().map(word)).if_any());
+    of.put_some("node_ipvs", metrics.node_ipvs.then(|| word(true)));
+    of.if_any()
 }
 
 fn interface(interface: &crate::model::Interface) -> Node {

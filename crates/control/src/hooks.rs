@@ -23,7 +23,11 @@ use utoipa::ToSchema;
 
 pub use queue::{Job, Queue};
 
-use crate::{event::Event, model::Hook};
+use crate::{
+    daemon::privileges::{self, Task},
+    event::Event,
+    model::Hook,
+};
 
 /// How many hooks wait before events of the same subject are collapsed.
 const WAITING: usize = 1000;
@@ -205,6 +209,7 @@ fn start(shared: &Arc<Shared>) -> io::Result<mpsc::Receiver<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let shared = Arc::clone(shared);
     let run = move || {
+        privileges::limit(Task::Hooks);
         runtime.block_on(runner::run(&shared));
         drop(alive);
     };

@@ -15,7 +15,7 @@ use dataplane::{
     topology::Mac,
 };
 use health::{
-    check::{Check, Require},
+    check::{Check, Probe, Require},
     member::Damping,
     pool,
 };
@@ -96,6 +96,15 @@ impl Model {
     /// The largest MTU (octets, without the Ethernet header) whose frames fit a chunk.
     pub const fn largest_mtu(&self) -> u32 {
         self.chunk_size - CHUNK_RESERVE
+    }
+
+    /// As whom checks run programs, with repetitions.
+    pub fn exec_users(&self) -> impl Iterator<Item = &str> {
+        let servers = self.services.iter().flat_map(|service| &service.servers);
+        servers.flat_map(|server| &server.checks).filter_map(|check| match &*check.question.probe {
+            Probe::Exec(exec) => Some(exec.user.as_str()),
+            _ => None,
+        })
     }
 
     /// The plan of a scheduler of which nothing is said.

@@ -10,14 +10,17 @@ use crate::{
     worker::Worker,
 };
 
+/// The kernel's statistics of a worker's sockets: interface, queue, counters.
+pub type SocketStats = Vec<(PortId, u32, PortStats)>;
+
 /// What control tells a worker; looked at once a breath.
 pub enum Order {
     /// Serve this queue of that interface.
     Attach(PortId, Box<Port>),
     /// Let go of the interface; the sender is dropped when that is done.
     Detach(PortId, Sender<()>),
-    /// Send the kernel's statistics of every socket: interface, queue, counters.
-    Report(Sender<Vec<(PortId, u32, PortStats)>>),
+    /// Send the kernel's statistics of every socket.
+    Report(Sender<SocketStats>),
     /// Copy packets into this tap, or stop doing so; the one before comes back, so that the
     /// worker frees nothing.
     Capture(Option<Box<Tap>>, Sender<Option<Box<Tap>>>),
@@ -51,6 +54,13 @@ impl Handle {
     /// Gives an order; false if the worker is gone.
     pub fn order(&self, order: Order) -> bool {
         let sent = self.orders.send(order).is_ok();
+        self.waker.wake();
+        sent
+    }
+
+    /// The same without waiting for a worker that has too many orders already: then false, too.
+    pub fn try_order(&self, order: Order) -> bool {
+        let sent = self.orders.try_send(order).is_ok();
         self.waker.wake();
         sent
     }

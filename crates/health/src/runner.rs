@@ -62,12 +62,16 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Starts the thread. Events come in order, and none is lost however slowly they are read.
+    /// Starts the thread, which does `begin` first. Events come in order, and none is lost however
+    /// slowly they are read.
     ///
     /// # Errors
     /// The thread or its runtime cannot be made.
-    pub fn start(net: Net) -> io::Result<(Self, mpsc::UnboundedReceiver<Event>)> {
-        Self::with(Arc::new(net))
+    pub fn start(
+        net: Net,
+        begin: impl FnOnce() + Send + 'static,
+    ) -> io::Result<(Self, mpsc::UnboundedReceiver<Event>)> {
+        Self::begin(Arc::new(net), begin)
     }
 
     /// The same with another prober.
@@ -75,11 +79,19 @@ impl Runner {
     /// # Errors
     /// As [`Runner::start`].
     pub fn with(prober: Arc<dyn Prober>) -> io::Result<(Self, mpsc::UnboundedReceiver<Event>)> {
+        Self::begin(prober, || {})
+    }
+
+    fn begin(
+        prober: Arc<dyn Prober>,
+        begin: impl FnOnce() + Send + 'static,
+    ) -> io::Result<(Self, mpsc::UnboundedReceiver<Event>)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (orders, ordered) = mpsc::unbounded_channel();
         let (events, heard) = mpsc::unbounded_channel();
         let in_flight = in_flight();
         let run = move || {
+            begin();
             runtime.block_on(round::Round::new(prober, in_flight, events).run(ordered));
             // A file on a disk that hangs does not hold the end.
             runtime.shutdown_background();

@@ -3,22 +3,54 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
 use control::file;
 
-use crate::{apply, capture, connections, deny, export, server, service, stats};
+mod groups;
+
+use crate::{apply, capture, connections, deny, export, report, server, service, stats};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
+///
+/// xlvs run forwards, as one YAML file says, until it is told to stop. All other verbs talk to the
+/// xlvs that runs here, over its unix socket, or need none.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "xlvs", version, after_help = EXAMPLES)]
 pub(crate) struct Command {
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
 
+const EXAMPLES: &str = "Examples:
+  xlvs check --live                       is the file right, and does this box suit it?
+  xlvs run                                forward; a service manager usually does this
+  xlvs list                               services, servers, connections, drops
+  xlvs drain web/10.0.2.11:80             no new connections for this server
+  xlvs status && echo well                for scripts: the exit code tells
+  xlvs report --output for-support.tar.gz everything that helps to help, without secrets
+
+`xlvs VERB --help` says more of a verb; man xlvs-VERB says the same.";
+
+/// The whole tree, with its verbs in groups.
+pub(crate) fn tree() -> clap::Command {
+    let tree = Command::command();
+    let verbs = groups::list(&tree);
+    tree.help_template(format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{verbs}Options:\n{{options}}{{after-help}}"
+    ))
+}
+
+/// What the command line says; ends the process if that is nothing.
+pub(crate) fn parse() -> Command {
+    let matches = tree().get_matches();
+    Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    /// Forward until SIGTERM or SIGINT.
+    /// Forward, as a configuration says, until SIGTERM or SIGINT.
+    #[command(after_help = RUN)]
     Run {
         #[command(flatten)]
         config: Config,
@@ -33,6 +65,7 @@ pub(crate) enum Verb {
         socket: Socket,
     },
     /// Check a configuration; every fault is printed with its place and its remedy.
+    #[command(after_help = CHECK)]
     Check {
         #[command(flatten)]
         config: Config,
@@ -55,6 +88,7 @@ pub(crate) enum Verb {
     /// Go back to the configuration before; again: to the one before that.
     Rollback(apply::Plain),
     /// List services and servers of the xlvs that runs here, or its connections.
+    #[command(after_help = LIST)]
     List {
         /// Print everything that it tells, as JSON.
         #[arg(long)]
@@ -70,10 +104,8 @@ pub(crate) enum Verb {
     },
     /// Watch it: rates, connections, health, workers, drops, each second; drain servers.
     Top(crate::top::Top),
-    /// Say whether the xlvs that runs here is well; the exit code is fit for a track_script of
-    /// keepalived: 0 well, 3 no daemon, 4 no answer in time, 5 stopping, 6 a worker does not
-    /// answer, 7 an interface does not forward, 8 a service below its quorum (--quorum), 1 it
-    /// cannot be told.
+    /// Say whether the xlvs that runs here is well; the exit code tells, too.
+    #[command(after_help = STATUS)]
     Status {
         /// Services that must have their quorum, by name; all if none is named.
         #[arg(long, value_name = "SERVICE", num_args = 0..)]
@@ -91,6 +123,7 @@ pub(crate) enum Verb {
         socket: Socket,
     },
     /// Print what happened lately on the xlvs that runs here, one event a line.
+    #[command(after_help = EVENTS)]
     Events {
         /// Go on with each event as it comes.
         #[arg(long)]
@@ -163,8 +196,27 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         from: From,
     },
-    /// As ipvsadm 1.31, on the xlvs that runs here; also by links named ipvsadm, ipvsadm-save
-    /// and ipvsadm-restore. XLVS_SOCKET names another socket.
+    /// Collect in an archive what helps to help with this xlvs, without secrets.
+    ///
+    /// Versions, the box, its network, the configuration, state, counters, events, log. It works
+    /// without a daemon, too, and says what is missing.
+    Report(report::ReportArgs),
+    /// Print what completes the words of xlvs in a shell.
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// Which.
+        shell: Shell,
+    },
+    /// Write man pages into a directory, for packages.
+    #[command(hide = true)]
+    Generate {
+        #[command(subcommand)]
+        what: Generate,
+    },
+    /// Be ipvsadm 1.31, for the xlvs that runs here.
+    ///
+    /// Also by links named ipvsadm, ipvsadm-save and ipvsadm-restore. XLVS_SOCKET names another
+    /// socket.
     #[command(disable_help_flag = true)]
     Ipvsadm {
         /// Its words.
@@ -231,6 +283,62 @@ pub(crate) struct Around {
     #[arg(long, value_name = "RULES")]
     pub(crate) marks: Option<PathBuf>,
 }
+
+#[derive(Subcommand)]
+pub(crate) enum Generate {
+    /// One page for each verb, and xlvs.yaml(5).
+    Man {
+        /// Where to.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+const RUN: &str = "Examples:
+  xlvs run                                 /etc/xlvs/xlvs.yaml, as the systemd unit does
+  xlvs run --rules /etc/ipvsadm.rules      and what ipvsadm-save wrote
+  RUST_LOG=debug xlvs run box.yaml         and say more";
+
+const CHECK: &str = "Examples:
+  xlvs check --live                        before a start: the file, and this box
+  xlvs check new.yaml && xlvs apply new.yaml
+
+Exit codes:
+  0  no fault (warnings and notes are none)
+  1  faults, each in a line FILE:LINE:COLUMN: PATH: WHAT; REMEDY
+  2  the command line is wrong";
+
+const LIST: &str = "Examples:
+  xlvs list                                as ipvsadm -Ln, with health and drops
+  watch -n 1 xlvs list
+  xlvs list --json | jq '.services[] | {name, servers}'
+  xlvs list --connections --service 203.0.113.10:80/tcp --state ESTABLISHED";
+
+const EVENTS: &str = "Examples:
+  xlvs events                              the last 1,000
+  xlvs events --follow --json | jq 'select(.kind == \"server\")'";
+
+const STATUS: &str = "Exit codes:
+  0  it is well: it answers, all workers do, all served interfaces forward
+  1  it cannot be told: not allowed, another version, or no service or interface of that name
+  2  the command line is wrong
+  3  no daemon runs
+  4  it runs and does not answer in time: stuck, stopped, or still starting
+  5  it was told to stop, and forwards for its stop_grace only
+  6  a worker does not answer
+  7  an interface is down, gone, or without its XDP program
+  8  with --quorum: a service is below its quorum, or waits for its servers' first answers
+
+Examples:
+  xlvs status --quorum web --timeout 500ms
+  vrrp_script xlvs { script \"/usr/sbin/xlvs status\" interval 1 timeout 2 fall 2 rise 2 }
+
+The second line is for keepalived, whose track_script it may be.";
+
+const COMPLETIONS: &str = "Examples:
+  xlvs completions bash >/etc/bash_completion.d/xlvs
+  xlvs completions zsh >/usr/local/share/zsh/site-functions/_xlvs
+  xlvs completions fish >/etc/fish/completions/xlvs.fish";
 
 #[derive(Args)]
 pub(crate) struct Config {

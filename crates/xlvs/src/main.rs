@@ -8,6 +8,7 @@ mod capture;
 mod check;
 mod columns;
 mod command;
+mod completions;
 mod connections;
 mod daemon;
 mod deny;
@@ -17,7 +18,9 @@ mod import;
 mod ipvsadm;
 mod list;
 mod logger;
+mod manual;
 mod metrics;
+mod report;
 mod server;
 mod service;
 mod stats;
@@ -26,17 +29,16 @@ mod top;
 
 use std::{path::Path, process::ExitCode};
 
-use clap::Parser;
 use control::{daemon::Options, origin::Origin, report::Wanted};
 
-use command::{Command, Config, SOCKET, Verb};
+use command::{Config, Generate, SOCKET, Verb};
 use server::ServerVerb;
 
 fn main() -> ExitCode {
     if let Some((program, words)) = ipvsadm::called(std::env::args_os()) {
         return ipvsadm::run(program, &words, SOCKET.into());
     }
-    match Command::parse().verb {
+    match command::parse().verb {
         Verb::Run { config, rules, state, socket } => {
             let Config { file, name } = config;
             run(&Options { file, name, rules, socket: socket.path, state })
@@ -76,6 +78,9 @@ fn main() -> ExitCode {
         Verb::Stats(args) => stats::run(args),
         Verb::Export { verb } => export::run(verb),
         Verb::Metrics { collect, socket } => metrics::metrics(&socket.path, &collect),
+        Verb::Report(args) => report::report(&args),
+        Verb::Completions { shell } => completions::print(shell),
+        Verb::Generate { what: Generate::Man { directory } } => manual::generate(&directory),
         Verb::Status { quorum, interfaces, timeout, json, socket } => {
             let wanted = Wanted { interfaces, quorums: quorum };
             status::status(&socket.path, &wanted, timeout, json)
@@ -85,7 +90,9 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> ExitCode {
     logger::start();
-    match control::daemon::run(options, &ipvsadm::System) {
+    let ended = control::daemon::run(options, &ipvsadm::System);
+    log::logger().flush();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure(&error),
     }

@@ -38,6 +38,7 @@ mod refusals;
 mod reload;
 mod steady;
 mod stopping;
+mod supervised;
 mod tcp;
 mod through;
 mod verbs;

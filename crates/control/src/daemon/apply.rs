@@ -68,10 +68,17 @@ impl Daemon {
         read: Result<Box<Loaded>, String>,
         terms: Terms,
     ) -> Result<Applied, String> {
+        let reloads = !terms.dry_run && !self.stopping;
+        if reloads {
+            self.supervisor.reloading();
+        }
         let outcome = match read {
             Ok(loaded) => self.take(*loaded, terms).await,
             Err(faults) => Err(faults),
         };
+        if reloads {
+            self.supervisor.ready();
+        }
         if let (Err(why), false) = (&outcome, terms.dry_run) {
             self.reloads.note(Outcome::Failure, SystemTime::now());
             self.tell_config("refused", why.clone());

@@ -18,14 +18,17 @@ mod notes;
 mod orders;
 mod pins;
 mod ports;
+pub(crate) mod privileges;
 mod probes;
 mod publish;
 mod signals;
+mod supervisor;
 mod tell;
 mod watch;
 mod workers;
 
 pub(crate) use pins::PINS;
+use privileges::Task;
 
 use std::{
     io,
@@ -144,11 +147,18 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
+/// For a thread beside the daemon's own: it will need no capabilities.
+pub fn give_up_capabilities() {
+    privileges::limit(Task::Packets);
+}
+
 /// Runs the director until SIGTERM or SIGINT. `names` are those that rules may use.
 ///
 /// # Errors
 /// See [`StartError`]; then nothing stays attached.
 pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
+    // Before the file is read: at a reload it is read with no more than control keeps.
+    privileges::limit(Task::Start);
     let origin = Origin { path: options.file.clone(), name: options.name.clone() };
     let model = origin.load(Some(&live::surroundings()?))?;
     log::info!("{}: {} services", options.file.display(), model.services.len());
@@ -169,6 +179,7 @@ pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
     recall(&mut registry, &notes);
     let metrics = metrics::Bound::bind(&registry.model.metrics.listen)?;
     look_at_the_box(&registry.model)?;
+    privileges::bound(&registry.model);
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -245,6 +256,8 @@ struct Daemon {
     /// What happened lately.
     chronicle: Arc<Chronicle>,
     hooks: Hooks,
+    /// systemd.
+    supervisor: supervisor::Supervisor,
     /// Writes the connection log, if there is one.
     logger: Option<Logger>,
 }
@@ -260,15 +273,18 @@ async fn start(
     let services = registry.compile(&Services::default());
     // What was ordered in an earlier run is no news.
     drop(registry.board.rested());
-    let hooks = Hooks::start(&registry.model.hooks).map_err(StartError::Thread)?;
     let model = &registry.model;
     let tap = Arc::new(open_tap(model)?);
     let (resolve, resolve_requests) = crossbeam_channel::bounded(256);
     let director = Arc::new(director(model, resolve)?);
     director.prepare(&services);
     let probes = probes::open(&model.probe_sources, &director)?;
+    // The namespace stands: what comes now needs no more than control keeps.
+    privileges::limit(Task::Control);
+    let hooks = Hooks::start(&model.hooks).map_err(StartError::Thread)?;
     let way = probes.as_ref().map(probes::Probes::way);
-    let (health, found) = Runner::start(Net::new(way)).map_err(StartError::Thread)?;
+    let limit = || privileges::limit(Task::Health);
+    let (health, found) = Runner::start(Net::new(way), limit).map_err(StartError::Thread)?;
 
     let settings = topology::Settings {
         interfaces: model.interfaces.iter().map(|interface| interface.name.clone()).collect(),
@@ -297,6 +313,7 @@ async fn start(
     let logger = model.connection_log.as_ref().map(log).transpose()?;
     let matched = ports.fill(&publisher)?;
     ports.attach_all(&crew)?;
+    let supervisor = supervisor::Supervisor::start(crew.handles())?;
 
     let (ask, asked) = mpsc::channel(1024);
     let node_ipvs = model.metrics.node_ipvs;
@@ -326,6 +343,7 @@ async fn start(
         outlook: Arc::default(),
         chronicle: Arc::default(),
         hooks,
+        supervisor,
         logger,
     };
     daemon.ask_servers();

@@ -21,7 +21,11 @@ use rtnetlink::RouteMessageBuilder;
 use socket2::{Domain, Socket, Type};
 use xsk::{Tap, Waker};
 
-use super::{StartError, workers::spawn};
+use super::{
+    StartError,
+    privileges::{self, Task},
+    workers::{spawn, spawn_as_control},
+};
 use crate::kernel::sysctl;
 
 /// A socket that is wanted in the namespace: where it is bound, and who waits for it.
@@ -52,12 +56,13 @@ pub(super) fn open(
     let addresses = sources.to_vec();
     let run = move || match enter(&addresses) {
         Ok(tap) => {
+            privileges::limit(Task::Probes);
             let _ = give.send(Ok(tap));
             serve_orders(&orders);
         }
         Err(error) => drop(give.send(Err(error))),
     };
-    spawn("xlvs-probes".to_owned(), run)?;
+    spawn_as_control("xlvs-probes".to_owned(), run)?;
     let ended = || io::Error::other("its thread ended");
     let made = made.recv().map_err(|_| StartError::Probes(ended()))?;
     let (tap, mac) = made.map_err(StartError::Probes)?;

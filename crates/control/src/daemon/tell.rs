@@ -19,7 +19,7 @@ impl Daemon {
     /// Tells everybody; never waits.
     pub(super) fn tell(&self, mut event: Event) {
         self.chronicle.write(&mut event);
-        log::log!(event.level(), "{event}");
+        note(&event);
         self.hooks.tell(&event);
     }
 
@@ -124,6 +124,24 @@ impl Daemon {
         let event = Event::new(Kind::Director, Subject::default(), old, new);
         self.tell(Event { reason, ..event });
     }
+}
+
+/// Into the log: a sentence, and its facts for a log that keeps them.
+fn note(event: &Event) {
+    let level = event.level();
+    if level > log::max_level() {
+        return;
+    }
+    let fields = event.fields();
+    log::logger().log(
+        &log::Record::builder()
+            .args(format_args!("{event}"))
+            .level(level)
+            .target(module_path!())
+            .module_path_static(Some(module_path!()))
+            .key_values(&fields)
+            .build(),
+    );
 }
 
 pub(super) fn of_service(services: &Services, id: ServiceId) -> Option<Subject> {

@@ -79,6 +79,7 @@ impl Daemon {
         let mut ramp = interval(RAMP);
         ramp.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.tell_director("starting", "forwarding", String::new());
+        self.supervisor.ready();
         let mut end = None;
         let result = loop {
             tokio::select! {
@@ -122,6 +123,7 @@ impl Daemon {
                     self.look_at_checks().await;
                     self.heed_traffic().await;
                     self.end_orders().await;
+                    self.tell_supervisor();
                 }
             }
         };
@@ -141,6 +143,7 @@ impl Daemon {
         self.show();
         self.withdraw_vips().await;
         let grace = self.registry.model.stop_grace;
+        self.supervisor.stopping(grace);
         let reason = format!("forwarding goes on for {} s", grace.as_secs_f32());
         self.tell_director("forwarding", "stopping", reason);
         for vip in self.registry.model.vips.iter().filter(|vip| vip.managed) {
@@ -150,6 +153,20 @@ impl Daemon {
             }
         }
         Instant::now() + grace
+    }
+
+    /// Control's loop turns; and how it is, in a line.
+    fn tell_supervisor(&mut self) {
+        self.supervisor.beat();
+        if !self.supervisor.listens() || self.stopping {
+            return;
+        }
+        let current = self.publisher.current();
+        let servers = current.services.servers.iter().flatten();
+        let (up, all) =
+            servers.fold((0, 0), |(up, all), server| (up + usize::from(server.up), all + 1));
+        let services = self.registry.model.services.len();
+        self.supervisor.say(format!("forwarding: services {services}, servers up {up} of {all}"));
     }
 
     /// A new topology: the workers get it, then the match maps and the ports follow.

@@ -14,7 +14,12 @@ use dataplane::{
 };
 use xsk::{Pool, Tap, Waker};
 
-use super::{StartError, clock, probes::Probes, publish::Publisher};
+use super::{
+    StartError, clock,
+    privileges::{self, Task},
+    probes::Probes,
+    publish::Publisher,
+};
 use crate::model::{self, Model};
 
 /// All workers.
@@ -127,8 +132,20 @@ fn pin(number: usize, core: Option<usize>) {
     }
 }
 
-/// A thread whose panic ends the process: half a director is worse than none.
+/// A thread that has no capabilities, and whose panic ends the process: half a director is worse
+/// than none.
 pub(super) fn spawn(
+    name: String,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    spawn_as_control(name, || {
+        privileges::limit(Task::Packets);
+        run();
+    })
+}
+
+/// One that has those of the thread that makes it.
+pub(super) fn spawn_as_control(
     name: String,
     run: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>, StartError> {
