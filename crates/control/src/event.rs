@@ -262,7 +262,9 @@ impl fmt::Display for Event {
         let Self { kind, subject, old, new, reason, .. } = self;
         let subject = subject.to_string();
         let space = if subject.is_empty() { "" } else { " " };
-        write!(f, "{}{space}{subject}: {old} -> {new}", kind.name())?;
+        // What is done has no state before it.
+        let arrow = if old.is_empty() { "" } else { " -> " };
+        write!(f, "{}{space}{subject}: {old}{arrow}{new}", kind.name())?;
         if reason.is_empty() { Ok(()) } else { write!(f, " ({reason})") }
     }
 }

@@ -156,6 +156,13 @@ fn top(model: &Model) -> node::Map {
     top
 }
 
+fn metrics(metrics: &Metrics) -> Option<Node> {
+    let mut of = map();
+    of.put_some("listen", list(metrics.listen.iter().map(word)).if_any());
+    of.put_some("node_ipvs", metrics.node_ipvs.then(|| word(true)));
+    of.if_any()
+}
+
 fn interface(interface: &crate::model::Interface) -> Node {
     let mode = match interface.mode {
         XdpMode::Auto => return word(&interface.name),
@@ -327,13 +334,6 @@ fn api(api: &Api) -> Option<Node> {
         }),
     );
     of.put_some("tokens", api.tokens.as_ref().map(|tokens| word(tokens.display())));
-    of.if_any()
-}
-
-fn metrics(metrics: &Metrics) -> Option<Node> {
-    let mut of = map();
-    of.put_some("listen", list(metrics.listen.iter().map(word)).if_any());
-    of.put_some("node_ipvs", metrics.node_ipvs.then(|| word(true)));
     of.if_any()
 }
 

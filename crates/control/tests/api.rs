@@ -71,8 +71,11 @@ fn answers_are_the_report_and_its_parts() {
         assert_eq!(get::<Vec<Service>>(&socket, "/v1/services"), []);
         assert_eq!(get::<Status>(&socket, "/v1/status"), report().status());
         let unknown = fetch(&socket, "/v1/nothing").unwrap_err();
-        assert!(matches!(unknown, FetchError::Status { .. }));
-        assert!(unknown.to_string().contains("404"), "{unknown}");
+        assert!(matches!(unknown, FetchError::Refused(_)), "{unknown}");
+        assert!(
+            unknown.to_string().contains("GET /v1/nothing: there is no such path"),
+            "{unknown}"
+        );
     });
     assert!(!socket.exists(), "the socket goes with the daemon");
 }

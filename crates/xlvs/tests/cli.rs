@@ -427,7 +427,7 @@ TCP 14:59  ESTABLISHED 192.0.2.3:9001     203.0.113.10:80    10.0.2.11:8080
     let filter = serde_json::json!({
         "client": "192.0.2.1", "vip": "203.0.113.10", "server": "10.0.2.11", "state": "CLOSE",
         "service": {"endpoint": {"protocol": "tcp", "address": "203.0.113.10", "port": 80}},
-        "protocol": "tcp",
+        "protocol": "tcp", "name": null,
     });
     let asked: Vec<_> =
         told.try_iter().map(|page| serde_json::to_value(page.only).unwrap()).collect();

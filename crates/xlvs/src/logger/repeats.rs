@@ -73,7 +73,7 @@ mod tests {
     fn a_line_is_told_five_times_a_minute() {
         let repeats = Repeats::default();
         let start = Instant::now();
-        let mut at = |second: u64, text: &str| {
+        let at = |second: u64, text: &str| {
             repeats.at(start + Duration::from_secs(second), Level::Warn, text)
         };
         for second in 0..5 {

@@ -99,6 +99,11 @@ impl Rates {
     }
 }
 
+/// As [`short`], of what has no fractions.
+pub(crate) fn count(count: u64) -> String {
+    if count < 10_000 { count.to_string() } else { short(count as f64) }
+}
+
 /// `0`, `7.3`, `12k`: at most four letters and a unit in powers of 1000.
 pub(crate) fn short(rate: f64) -> String {
     let mut rate = rate;

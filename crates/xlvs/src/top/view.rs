@@ -14,7 +14,7 @@ use ratatui::{
 };
 
 use super::{
-    rates::{Rate, short},
+    rates::{Rate, count, short},
     state::{Screen, State},
 };
 use crate::list::duration;
@@ -175,7 +175,7 @@ fn services(frame: &mut Frame<'_>, state: &State, area: Rect) {
         let rate = state.rates.service(&service.key);
         let numbers = [
             format!("{up}/{}", service.servers.len()),
-            short((counts.active + counts.inactive) as f64),
+            count(counts.active + counts.inactive),
             short(rate.connections),
             short(rate.in_packets),
             short(rate.in_bits),
@@ -227,8 +227,8 @@ fn servers(frame: &mut Frame<'_>, state: &State, area: Rect) {
         let numbers = [
             server.state.name().to_owned(),
             server.weight.to_string(),
-            short(server.counts.active as f64),
-            short(server.counts.inactive as f64),
+            count(server.counts.active),
+            count(server.counts.inactive),
             short(rate.connections),
             short(rate.in_packets),
             short(rate.in_bits),

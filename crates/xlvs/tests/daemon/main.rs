@@ -308,7 +308,7 @@ fn a_second_signal_ends_the_grace_and_sighup_ends_nothing() {
     in_namespace(|| {
         let mut daemon = Daemon::start("grace", "stop_grace: 60s\n");
         daemon.signal(Signal::SIGHUP);
-        daemon.until("SIGHUP is told", |daemon| daemon.log().contains("SIGHUP"));
+        daemon.until("the file is applied", |daemon| daemon.log().contains("config: applied"));
         daemon.signal(Signal::SIGTERM);
         daemon.until("the grace begins", |daemon| daemon.log().contains("goes on for 60 s"));
         daemon.stop();
