@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     diff::{Change, changes},
@@ -35,7 +36,7 @@ pub struct Loaded {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Applied {
     /// Nothing was done: it was to be told only.
     pub dry_run: bool,
@@ -55,7 +56,7 @@ pub struct Applied {
 pub const LONGEST_TRIAL: Duration = Duration::from_secs(24 * 3600);
 
 /// What holds for as long as the daemon runs: memory, sockets, programs and the log are made of it.
-const FIXED: [&str; 9] = [
+const FIXED: [&str; 10] = [
     "interfaces",
     "workers",
     "zero_copy",
@@ -65,6 +66,7 @@ const FIXED: [&str; 9] = [
     "when_down",
     "probe_sources",
     "connection_log",
+    "api",
 ];
 
 /// What of a new file takes a restart.

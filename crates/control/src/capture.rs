@@ -29,6 +29,7 @@ use dataplane::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use utoipa::ToSchema;
 
 pub use session::Line;
 pub use wanted::{Form, Wanted};
@@ -57,7 +58,8 @@ pub enum Refused {
 }
 
 /// How a capture went so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CaptureTally)]
 pub struct Tally {
     /// It goes on.
     pub running: bool,

@@ -28,6 +28,7 @@ use dataplane::{
     snapshot::Snapshot,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{daemon::give_up_capabilities, model};
 use log_file::LogFile;
@@ -55,7 +56,8 @@ pub enum LogError {
 }
 
 /// How the log goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ConnectionLogCounts)]
 pub struct Counts {
     /// Begins and ends that were written.
     pub written: u64,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     export::{self, Facts},
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// One difference: something came, went, or says something else.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Change {
     /// The service: its name, address and port; none for what holds for the box.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,18 +10,21 @@ use std::{
     time::SystemTime,
 };
 
+use crate::api::schema::{Address, Place};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use chronicle::{Chronicle, Gap, KEPT, Line};
 
 /// Something changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Rises by one with each event since the daemon started; the first is 1.
     pub sequence: u64,
     /// When, in UTC.
     #[serde(with = "time")]
+    #[schema(value_type = String, format = DateTime)]
     pub time: SystemTime,
     /// Of what kind.
     pub kind: Kind,
@@ -29,8 +32,10 @@ pub struct Event {
     #[serde(flatten)]
     pub subject: Subject,
     /// What it was.
+    #[schema(value_type = String)]
     pub old: Cow<'static, str>,
     /// What it is.
+    #[schema(value_type = String)]
     pub new: Cow<'static, str>,
     /// Nothing was known before, or first answers were awaited: it begins, it does not change.
     pub initial: bool,
@@ -42,8 +47,9 @@ pub struct Event {
 }
 
 /// Kinds of events, each with the states that it may lead to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = EventKind)]
 pub enum Kind {
     /// A server's checks: `up`, `down`.
     Server,
@@ -137,13 +143,14 @@ impl Topic {
 }
 
 /// What an event happened to; with its kind, what later events replace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Subject {
     /// The service's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// The VIP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Address>)]
     pub vip: Option<IpAddr>,
     /// Its port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +163,7 @@ pub struct Subject {
     pub mark: Option<u32>,
     /// The server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Place>)]
     pub server: Option<SocketAddr>,
     /// The network that is denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,7 +187,8 @@ impl fmt::Display for Subject {
 }
 
 /// How a service is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = EventCounts)]
 pub struct Counts {
     /// Its servers that are up.
     pub up: usize,

@@ -18,7 +18,7 @@ use crate::{
     file::Timeouts,
     load,
     model::{
-        Compat, Hook, Idle, Limits, Metrics, Model, Vip, WhenDown, Workers, XdpMode, ZeroCopy,
+        Api, Compat, Hook, Idle, Limits, Metrics, Model, Vip, WhenDown, Workers, XdpMode, ZeroCopy,
     },
     registry::Overrides,
 };
@@ -150,6 +150,7 @@ fn top(model: &Model) -> node::Map {
     top.put_some("checks", check::definitions(model).if_any());
     top.put_some("hooks", hooks(model, None).if_any());
     top.put_some("connection_log", model.connection_log.as_ref().map(connection_log));
+    top.put_some("api", api(&model.api));
     top.put_some("metrics", metrics(&model.metrics));
     top.put_some("marks", list(model.marks.iter().map(|rule| mark(model, rule))).if_any());
     top
@@ -317,6 +318,23 @@ fn hook(hook: &Hook) -> Node {
     of.put("timeout", node::time(hook.timeout));
     of.put_some("at_start", hook.at_start.then(|| word(true)));
     of.into()
+}
+
+fn api(api: &Api) -> Option<Node> {
+    let mut of = map();
+    of.put_some("group", api.group.as_ref().map(word));
+    of.put_some("listen", list(api.listen.iter().map(word)).if_any());
+    of.put_some(
+        "tls",
+        api.tls.as_ref().map(|tls| {
+            let mut of = map();
+            of.put("certificate", word(tls.certificate.display()));
+            of.put("key", word(tls.key.display()));
+            of.into()
+        }),
+    );
+    of.put_some("tokens", api.tokens.as_ref().map(|tokens| word(tokens.display())));
+    of.if_any()
 }
 
 fn connection_log(log: &crate::model::ConnectionLog) -> Node {

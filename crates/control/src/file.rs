@@ -7,6 +7,7 @@
 //! later needs to tell the two apart.
 
 mod access;
+mod api;
 mod check;
 mod connection_log;
 mod cursor;
@@ -26,6 +27,7 @@ mod timeouts;
 
 use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 
+pub use api::{Api, Tls};
 pub use check::{Check, Named, Terms};
 pub use connection_log::ConnectionLog;
 use cursor::{Cursor, Keys};
@@ -127,6 +129,8 @@ pub struct File {
     pub hooks: Vec<Hook>,
     /// `connection_log`.
     pub connection_log: Option<ConnectionLog>,
+    /// `api`.
+    pub api: Api,
     /// `metrics`.
     pub metrics: Metrics,
     /// `pools`.
@@ -236,6 +240,7 @@ pub fn decode(tree: Option<&Marked>, faults: &mut Vec<Fault>) -> Option<File> {
         connection_log: keys
             .take("connection_log")
             .and_then(|at| connection_log::connection_log(&at, faults)),
+        api: api::api(&mut keys, faults),
         metrics: metrics::metrics(&mut keys, faults),
         pools: named(keys.take("pools"), faults, |name, at, faults| Pool {
             name,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use dataplane::{director::Director, mark, snapshot::Services, stats::Stats};
 use ipvsadm::{Command, Connection, Denial, Listing, ServiceRef, Timeouts};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use command_line::{Desk, Terminal, run};
 pub use connections::{Cursor, Filter, Page, states};
@@ -28,7 +29,7 @@ pub use crate::sockets::Sockets;
 use crate::{model::Model, registry::Registry, traffic::Traffic};
 
 /// What the front asks the daemon.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
     /// These changes, all or none.
@@ -44,7 +45,7 @@ pub enum Ask {
 }
 
 /// What the daemon answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// It is done. What the operator should know, a sentence each.

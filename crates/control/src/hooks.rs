@@ -19,6 +19,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use utoipa::ToSchema;
 
 pub use queue::{Job, Queue};
 
@@ -44,7 +45,8 @@ impl Hook {
 }
 
 /// What became of hooks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = HookCounts)]
 pub struct Counts {
     /// Hooks that ran and ended with 0.
     pub succeeded: u64,

@@ -72,10 +72,25 @@ pub struct Model {
     pub hooks: Vec<Hook>,
     /// Where connections are logged, if they are.
     pub connection_log: Option<ConnectionLog>,
+    /// Who may ask, beside root on the socket.
+    pub api: Api,
     /// What Prometheus may scrape.
     pub metrics: Metrics,
     /// One for each element of a `listen:` list and for each `mark:`, in file order.
     pub services: Vec<Service>,
+}
+
+/// `api:`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Api {
+    /// The group of the unix socket.
+    pub group: Option<String>,
+    /// Where it is served over TCP.
+    pub listen: Vec<SocketAddr>,
+    /// What is shown there; without it in plain HTTP.
+    pub tls: Option<file::Tls>,
+    /// The file of those who may ask over TCP.
+    pub tokens: Option<PathBuf>,
 }
 
 /// `metrics:`.

@@ -14,6 +14,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     fault::{Fault, Faults},
@@ -24,9 +25,11 @@ use crate::{
 };
 
 /// A file's text, with the name that faults give it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ConfigText)]
 pub struct Text {
     /// The name.
+    #[schema(value_type = String)]
     pub path: PathBuf,
     /// What is in it.
     pub text: String,

@@ -14,7 +14,9 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use crate::api::schema::Address;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{connection_log, hooks};
 
@@ -24,7 +26,7 @@ pub use reloads::{Outcome, Reloads};
 pub use status::{Ill, IllKind, Port, Quorum, Share, Status, Wanted};
 
 /// All of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// The daemon's version.
     pub version: String,
@@ -38,9 +40,11 @@ pub struct Report {
     /// It was told to stop, and forwards for its grace only.
     pub stopping: bool,
     /// Managed VIPs that are taken away for want of servers.
+    #[schema(value_type = Vec<Address>)]
     pub withdrawn: Vec<IpAddr>,
     /// All managed VIPs.
     #[serde(default)]
+    #[schema(value_type = Vec<Address>)]
     pub managed: Vec<IpAddr>,
     /// What became of changed configurations.
     #[serde(default)]
@@ -70,7 +74,7 @@ pub struct Report {
 }
 
 /// A served interface.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Interface {
     /// Its name.
     pub name: String,
@@ -101,7 +105,7 @@ pub struct Interface {
 }
 
 /// Where an XDP program runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum XdpMode {
     /// In the driver.
@@ -131,7 +135,7 @@ impl From<xsk::XdpMode> for XdpMode {
 
 /// One service; its counts are the sums over its servers, those that are gone included: they
 /// only grow.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Service {
     /// The operator's name for it; the elements of one `listen:` list share it.
     pub name: String,
@@ -142,6 +146,7 @@ pub struct Service {
     pub protocol: String,
     /// The VIP; none in a mark service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Address>)]
     pub address: Option<IpAddr>,
     /// Its port; 0 where it takes several.
     pub port: u16,
@@ -171,7 +176,7 @@ impl Service {
 }
 
 /// How a service stands to its quorum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Standing {
     /// It has its quorum.
     pub quorum: bool,
@@ -186,9 +191,10 @@ pub struct Standing {
 }
 
 /// One real server of one service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Server {
     /// Its address.
+    #[schema(value_type = Address)]
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
@@ -220,7 +226,7 @@ impl Server {
 }
 
 /// Whether a server gets new connections, and why not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerState {
     /// It does, if its weight is not 0.
@@ -271,7 +277,7 @@ impl ServerState {
 }
 
 /// What a server's checks say.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     /// `up`, `down` or `waiting`.
     pub state: String,
@@ -294,7 +300,7 @@ pub struct Health {
 }
 
 /// A check of a server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Check {
     /// Its name.
     pub name: String,
@@ -327,7 +333,7 @@ pub struct Check {
 }
 
 /// How the checks of the box go.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Probes {
     /// Probes that ended.
     pub done: u64,
@@ -353,7 +359,7 @@ pub struct Probes {
 
 /// Connections and traffic of a server, or of all servers of a service. Octets are those of
 /// IP packets; what goes out is only seen in NAT and FullNAT.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Counts {
     /// Connections in an active state (`ActiveConn` of LVS).
     pub active: u64,
@@ -385,7 +391,7 @@ impl Counts {
 }
 
 /// One worker thread.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Worker {
     /// Its number.
     pub worker: usize,
@@ -418,7 +424,7 @@ pub struct Worker {
 
 /// Where a worker's UMEM chunks are: `pool + rx_lent + tx_lent + held = total`, unless one
 /// was on its way while it was asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ledger {
     /// All that it has for life.
     pub total: u64,
@@ -433,7 +439,7 @@ pub struct Ledger {
 }
 
 /// What was counted for the box, over all workers. Reasons that never came are there, as 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Totals {
     /// Dropped packets, by reason.
     pub drops: BTreeMap<String, u64>,
@@ -455,7 +461,7 @@ pub struct Totals {
 }
 
 /// The connection tables.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tables {
     /// IPv4.
     pub ipv4: Table,
@@ -481,7 +487,7 @@ pub struct Tables {
 }
 
 /// One connection table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Table {
     /// Connections in it now.
     pub connections: u64,
@@ -490,7 +496,7 @@ pub struct Table {
 }
 
 /// A count with its limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Fill {
     /// Now.
     pub now: u64,
@@ -500,7 +506,7 @@ pub struct Fill {
 
 /// The kernel's counters of the socket on one queue (`XDP_STATISTICS`), in packets or
 /// descriptors.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ring {
     /// The interface's name.
     pub interface: String,

@@ -1,6 +1,7 @@
 //! From what the operator wrote to what is true: names become what they stand for, and
 //! everything that cannot be true together becomes a fault.
 
+mod api;
 mod check;
 mod connection_log;
 mod health;
@@ -56,6 +57,7 @@ pub fn resolve(file: &File, around: Option<&Surroundings>, faults: &mut Vec<Faul
         marks: mark::rules(file, faults),
         hooks: hook::all(file, faults),
         connection_log: connection_log::of(file, faults),
+        api: api::of(file, faults),
         metrics: metrics(file, faults),
         probe_sources: file.probe_sources.iter().map(|put| put.value).collect(),
         services: Vec::new(),

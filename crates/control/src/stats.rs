@@ -3,20 +3,22 @@
 
 use std::net::SocketAddr;
 
+use crate::api::schema::Place;
 use ipvsadm::{Counters, Listing};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::model::Model;
 
 /// Counts and rates of all services.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stats {
     /// In the order of the configuration.
     pub services: Vec<ServiceStats>,
 }
 
 /// One LVS service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceStats {
     /// The operator's name for it.
     pub name: String,
@@ -31,9 +33,10 @@ pub struct ServiceStats {
 }
 
 /// One real server of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServerStats {
     /// Address and port.
+    #[schema(value_type = Place)]
     pub server: SocketAddr,
     /// Since it came, or was set to zero.
     pub totals: Passed,
@@ -42,7 +45,7 @@ pub struct ServerStats {
 }
 
 /// What passed. Octets are those of IP packets; what goes out is only seen in NAT and FullNAT.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Passed {
     /// Connections made.
     pub connections: u64,

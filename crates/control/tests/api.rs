@@ -10,7 +10,7 @@ use std::{
 };
 
 use control::{
-    api::{ApiError, Endpoint, FetchError, Source, fetch, router},
+    api::{self, ApiError, Endpoint, FetchError, Source, assemble, fetch},
     report::{Report, Service, Status},
 };
 
@@ -47,7 +47,7 @@ fn serving(endpoint: Endpoint, body: impl FnOnce()) {
     let server = thread::spawn(move || {
         runtime.block_on(async {
             tokio::select! {
-                result = endpoint.serve(router(source)) => result.unwrap(),
+                result = endpoint.serve(assemble([api::report(source)])) => result.unwrap(),
                 _ = stopped => {}
             }
         });
@@ -71,8 +71,11 @@ fn answers_are_the_report_and_its_parts() {
         assert_eq!(get::<Vec<Service>>(&socket, "/v1/services"), []);
         assert_eq!(get::<Status>(&socket, "/v1/status"), report().status());
         let unknown = fetch(&socket, "/v1/nothing").unwrap_err();
-        assert!(matches!(unknown, FetchError::Status { .. }));
-        assert!(unknown.to_string().contains("404"), "{unknown}");
+        assert!(matches!(unknown, FetchError::Refused(_)), "{unknown}");
+        assert!(
+            unknown.to_string().contains("GET /v1/nothing: there is no such path"),
+            "{unknown}"
+        );
     });
     assert!(!socket.exists(), "the socket goes with the daemon");
 }
@@ -156,4 +159,19 @@ fn a_daemon_that_hangs_is_given_up() {
     let error = fetch(&socket, "/v1/report").unwrap_err().to_string();
     assert!(error.contains("nothing came for 5 s"), "{error}");
     silent.join().unwrap();
+}
+
+#[test]
+fn the_document_has_every_path_and_what_it_refuses() {
+    let place = Place::new("document");
+    let socket = place.socket();
+    serving(Endpoint::bind(&socket).unwrap(), || {
+        let document: serde_json::Value = get(&socket, "/v1/openapi.json");
+        for path in ["/v1/openapi.json", "/v1/report", "/v1/services", "/v1/status"] {
+            let operation = &document["paths"][path]["get"];
+            assert!(operation["responses"]["200"].is_object(), "{path}: {document}");
+            assert!(operation["responses"]["default"].is_object(), "{path}: {document}");
+            assert_eq!(operation["security"][0]["token"][0], "viewer", "{path}");
+        }
+    });
 }

@@ -451,6 +451,48 @@ fn connection_log() {
 }
 
 #[test]
+fn api() {
+    let file = |api: &str| format!("version: 1\ninterfaces: [eth0]\napi: {api}\nservices: []\n");
+    let tls = "tls: {certificate: /c, key: /k}";
+    let rows: &[(&str, &[&str])] = &[
+        ("{}", &[]),
+        ("{group: xlvs}", &[]),
+        ("{listen: \"127.0.0.1:9443\", tokens: /t}", &[]),
+        ("{listen: [\"127.0.0.1:9443\", \"[::1]:9443\"], tokens: /t}", &[]),
+        (&format!("{{listen: \"192.0.2.1:9443\", tokens: /t, {tls}}}"), &[]),
+        (
+            "{listen: [\"127.0.0.1:9443\", \"192.0.2.1:9443\"], tokens: /t}",
+            &[
+                "3:35: api.listen[1]: 192.0.2.1:9443: tokens would cross the network in the clear; add tls: {",
+            ],
+        ),
+        (
+            "{listen: \"[::]:9443\", tokens: /t}",
+            &["api.listen: [::]:9443: tokens would cross the network in the clear"],
+        ),
+        (
+            "{listen: \"127.0.0.1:9443\"}",
+            &["api.listen: nobody could use it: there are no tokens; add tokens: "],
+        ),
+        (
+            "{listen: [\"127.0.0.1:9443\", \"127.0.0.1:9443\"], tokens: /t}",
+            &["api.listen[1]: listed twice; remove one"],
+        ),
+        ("{listen: 9443, tokens: /t}", &["api.listen: \"9443\": not an address with a port; "]),
+        ("{tls: {certificate: /c}}", &["api.tls: key is missing; write key: /"]),
+        ("{tokens: tokens}", &["api.tokens: \"tokens\": not a whole path; write it from / on"]),
+        ("{user: a}", &["unknown key; "]),
+    ];
+    for (api, expected) in rows {
+        let faults = lines(&file(api), None);
+        assert_eq!(faults.len(), expected.len(), "{api} {faults:#?}");
+        for (fault, expected) in faults.iter().zip(*expected) {
+            assert!(fault.contains(expected), "{api}: {fault}");
+        }
+    }
+}
+
+#[test]
 fn hooks() {
     let file = |of_box: &str, of_service: &str| {
         format!(

@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::schema::Address;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One command of ipvsadm, with defaults filled in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     /// `-A`: a new service.
@@ -49,7 +51,9 @@ pub enum Command {
 }
 
 /// A transport protocol that a service can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// `-t`.
@@ -90,7 +94,7 @@ impl Protocol {
 }
 
 /// The key of a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceRef {
     /// A protocol, an address and a port; port 0 takes every port of the address.
@@ -98,6 +102,7 @@ pub enum ServiceRef {
         /// The transport protocol.
         protocol: Protocol,
         /// The VIP.
+        #[schema(value_type = Address)]
         address: IpAddr,
         /// In host order.
         port: u16,
@@ -135,7 +140,7 @@ impl ServiceRef {
 }
 
 /// A service and its options, for `-A` and `-E` and in listings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceSpec {
     /// Which service.
     pub service: ServiceRef,
@@ -154,7 +159,9 @@ pub struct ServiceSpec {
 }
 
 /// A flag of a scheduler (`-b`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum SchedulerFlag {
     /// sh: a server without weight or overloaded is passed over.
@@ -201,18 +208,20 @@ impl SchedulerFlag {
 }
 
 /// The key of a real server in its service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct ServerRef {
     /// Its address.
+    #[schema(value_type = Address)]
     pub address: IpAddr,
     /// In host order; 0 keeps the client's destination port.
     pub port: u16,
 }
 
 /// A real server and its options, for `-a` and `-e` and in listings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServerSpec {
     /// Its address; of the service's family, but for tunnels.
+    #[schema(value_type = Address)]
     pub address: IpAddr,
     /// In host order. Direct routing and tunnels have the service's port.
     pub port: u16,
@@ -234,7 +243,7 @@ impl ServerSpec {
 }
 
 /// How packets reach a real server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Forward {
     /// `-m`, shown as `Masq`.
@@ -248,7 +257,7 @@ pub enum Forward {
 }
 
 /// The outer header of a tunnelled packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Tunnel {
     /// IP in IP.
@@ -268,7 +277,7 @@ pub enum Tunnel {
 }
 
 /// The checksum of a tunnel's header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Checksum {
     /// `--tun-nocsum`, and if nothing is said.
@@ -280,7 +289,7 @@ pub enum Checksum {
 }
 
 /// The box's timeouts in seconds; 0 in `--set` leaves one as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Timeouts {
     /// TCP, established.
     pub tcp: u32,
@@ -291,7 +300,7 @@ pub struct Timeouts {
 }
 
 /// Which way a connection sync daemon works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DaemonRole {
     /// Sends connections.
@@ -301,7 +310,7 @@ pub enum DaemonRole {
 }
 
 /// A connection sync daemon, to start or to list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SyncDaemon {
     /// Which way it works.
     pub role: DaemonRole,
@@ -312,6 +321,7 @@ pub struct SyncDaemon {
     /// `--sync-maxlen`: bytes of a sync message.
     pub max_length: Option<u16>,
     /// `--mcast-group`.
+    #[schema(value_type = Option<Address>)]
     pub group: Option<IpAddr>,
     /// `--mcast-port`.
     pub port: Option<u16>,
@@ -320,7 +330,7 @@ pub struct SyncDaemon {
 }
 
 /// What `-L` lists, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ListSpec {
     /// The thing listed.
     pub what: ListWhat,
@@ -333,7 +343,7 @@ pub struct ListSpec {
 }
 
 /// The thing listed by `-L`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ListWhat {
     /// Services and servers.
@@ -355,7 +365,7 @@ pub enum ListWhat {
 }
 
 /// The columns of a table of services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum View {
     /// Forwarding, weight, connections.

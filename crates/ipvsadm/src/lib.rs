@@ -25,6 +25,7 @@ mod parse;
 mod refusal;
 pub mod restore;
 pub mod save;
+pub mod schema;
 
 pub use command::{
     Checksum, Command, DaemonRole, Forward, ListSpec, ListWhat, Protocol, SchedulerFlag, ServerRef,

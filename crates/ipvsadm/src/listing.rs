@@ -7,7 +7,9 @@ mod table;
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use crate::schema::Address;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::command::{
     DaemonRole, ListSpec, Protocol, SchedulerFlag, ServerSpec, ServiceRef, ServiceSpec, SyncDaemon,
@@ -19,7 +21,7 @@ pub use connections::{connection, connections_title};
 use order::sorted;
 
 /// The services of a director, in its own order.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Listing {
     /// The size of the connection table, shown in the first line.
     pub size: u32,
@@ -28,7 +30,7 @@ pub struct Listing {
 }
 
 /// A service with its counters and servers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ListedService {
     /// The service and its options.
     pub spec: ServiceSpec,
@@ -41,7 +43,7 @@ pub struct ListedService {
 }
 
 /// A real server with its counters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ListedServer {
     /// The server and its options.
     pub spec: ServerSpec,
@@ -58,7 +60,7 @@ pub struct ListedServer {
 }
 
 /// Counters of `--stats`, or of `--rate` for each second. Bytes are of IP packets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Counters {
     /// Connections scheduled.
     pub connections: u64,
@@ -81,16 +83,17 @@ impl Counters {
 }
 
 /// An address and a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Endpoint {
     /// The address.
+    #[schema(value_type = Address)]
     pub address: IpAddr,
     /// In host order.
     pub port: u16,
 }
 
 /// A connection or a persistence template.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Connection {
     /// None is shown as `IP`: a template of a mark.
     pub protocol: Option<Protocol>,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A command that is not done: what to print on standard error, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +61,9 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// A director's refusal, in the words of ipvsadm. It travels as JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = IpvsadmDenial)]
 pub enum Denial {
     /// `-A` of a service that is there.
     ServiceExists,

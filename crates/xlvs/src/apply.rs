@@ -112,7 +112,7 @@ fn tell(
     json: bool,
     done: &str,
 ) -> (ExitCode, bool) {
-    let applied: Applied = match post_within(&socket.path, path, what, PATIENCE) {
+    let applied: Applied = match post_within(&socket.way(), path, what, PATIENCE) {
         Ok(applied) => applied,
         Err(code) => return (code, false),
     };

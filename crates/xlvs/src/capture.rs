@@ -4,14 +4,14 @@ use std::{
     fs::File,
     io::{self, IsTerminal, Write},
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
 use clap::Args;
 use control::{
-    api::{FetchError, fetch, stream},
+    api::{FetchError, Way, fetch, stream},
     capture::{Form, Line, Tally, Wanted},
     file,
 };
@@ -113,7 +113,7 @@ impl Packets {
 }
 
 /// Captures at the daemon behind `socket` until its limits are reached, or it is interrupted.
-pub(crate) fn capture(socket: &Path, packets: Packets) -> ExitCode {
+pub(crate) fn capture(socket: &Way, packets: Packets) -> ExitCode {
     let mut out = match packets.out() {
         Ok(out) => out,
         Err(error) => return failure(&error),
@@ -134,9 +134,7 @@ pub(crate) fn capture(socket: &Path, packets: Packets) -> ExitCode {
         // Who read it has seen enough.
         (Some(error), _) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         (Some(error), _) => failure(&format!("cannot write: {error}")),
-        (None, Err(FetchError::Broken { .. })) => {
-            failure(&format!("{}: xlvs has ended", socket.display()))
-        }
+        (None, Err(FetchError::Broken { .. })) => failure(&format!("{}: xlvs has ended", socket)),
         (None, Err(error)) => failure(&error),
         (None, Ok(())) => {
             summary(socket);
@@ -146,7 +144,7 @@ pub(crate) fn capture(socket: &Path, packets: Packets) -> ExitCode {
 }
 
 /// How it went, beside what was captured.
-fn summary(socket: &Path) {
+fn summary(socket: &Way) {
     let Ok(body) = fetch(socket, "/v1/captures") else { return };
     let Ok(tally) = serde_json::from_slice::<Tally>(&body) else { return };
     let Tally { packets, copies, missed_queue, missed_share, .. } = tally;

@@ -1,16 +1,23 @@
 //! The command line: the verbs of xlvs and their words. Man pages and completions are made
 //! of this tree.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
-use control::file;
+use control::{
+    api::{Server, Way},
+    file,
+};
 
 mod groups;
 
 use crate::{
-    apply, capture, connections, deny, explain, export, report, server, service, stats, verify,
+    apply, capture, connections, deny, explain, export, report, server, service, stats, token,
+    verify,
 };
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
@@ -64,7 +71,7 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "DIR", default_value = STATE)]
         state: PathBuf,
         #[command(flatten)]
-        socket: Socket,
+        socket: Listen,
     },
     /// Check a configuration; every fault is printed with its place and its remedy.
     #[command(after_help = CHECK)]
@@ -171,6 +178,11 @@ pub(crate) enum Verb {
     Deny {
         #[command(subcommand)]
         verb: deny::DenyVerb,
+    },
+    /// Say who may use the API over TCP.
+    Token {
+        #[command(subcommand)]
+        verb: token::TokenVerb,
     },
     /// List, count and end connections.
     #[command(visible_alias = "connection")]
@@ -363,6 +375,40 @@ pub(crate) struct Config {
 
 #[derive(Args)]
 pub(crate) struct Socket {
+    /// The unix socket of the daemon.
+    #[arg(long = "socket", value_name = "PATH", default_value = SOCKET)]
+    path: PathBuf,
+    /// Ask an xlvs elsewhere, such as https://192.0.2.1:9443; without it and --socket: the one that
+    /// XLVS_SERVER names.
+    #[arg(long, value_name = "URL", conflicts_with = "path")]
+    server: Option<String>,
+    /// The file with the token that goes there; without it: the one that XLVS_TOKEN_FILE names.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The authorities (PEM) that its certificate is to be of; without it: the system's.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+impl Socket {
+    /// Where the daemon is asked. What cannot be ends the process as any wrong argument does.
+    pub(crate) fn way(&self) -> Way {
+        let elsewhere = || std::env::var("XLVS_SERVER").ok().filter(|url| !url.is_empty());
+        let here = self.path != Path::new(SOCKET);
+        let server = self.server.clone().or_else(|| if here { None } else { elsewhere() });
+        let Some(url) = server else { return Way::Socket(self.path.clone()) };
+        let named = || std::env::var_os("XLVS_TOKEN_FILE").map(PathBuf::from);
+        let token = self.token_file.clone().or_else(named);
+        match Server::new(&url, token, self.ca.clone()) {
+            Ok(server) => server.into(),
+            Err(error) => clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n")).exit(),
+        }
+    }
+}
+
+/// Where the daemon listens.
+#[derive(Args)]
+pub(crate) struct Listen {
     /// The unix socket of the daemon.
     #[arg(long = "socket", value_name = "PATH", default_value = SOCKET)]
     pub(crate) path: PathBuf,

@@ -5,7 +5,6 @@
 use std::{
     io::{self, Write},
     net::IpAddr,
-    path::Path,
     process::ExitCode,
     time::Duration,
 };
@@ -13,6 +12,7 @@ use std::{
 use clap::{Args, Subcommand};
 use control::{
     api::{
+        Way,
         connections::{Count, KillOrder},
         send,
     },
@@ -130,10 +130,10 @@ pub(crate) const KILL_TIME: Duration = Duration::from_secs(65);
 
 pub(crate) fn run(verb: ConnVerb) -> ExitCode {
     let (text, count): (_, Result<Count, ExitCode>) = match verb {
-        ConnVerb::List { json, only, socket } => return connections(&socket.path, json, only),
+        ConnVerb::List { json, only, socket } => return connections(&socket.way(), json, only),
         ConnVerb::Count { json, only, socket } => {
             let filter: Filter = only.into();
-            (!json, post_within(&socket.path, "/v1/connections/count", &filter, KILL_TIME))
+            (!json, post_within(&socket.way(), "/v1/connections/count", &filter, KILL_TIME))
         }
         ConnVerb::Kill { all, templates, json, only, socket } => {
             if all == only.is_given() {
@@ -142,7 +142,7 @@ pub(crate) fn run(verb: ConnVerb) -> ExitCode {
                 return wrong_words(&format!("{what}: {remedy}"));
             }
             let order = KillOrder { only: only.into(), all, templates };
-            (!json, post_within(&socket.path, "/v1/connections/kill", &order, KILL_TIME))
+            (!json, post_within(&socket.way(), "/v1/connections/kill", &order, KILL_TIME))
         }
     };
     match count {
@@ -181,7 +181,7 @@ fn state(text: &str) -> Result<String, String> {
 
 /// Prints the connections of the daemon at `socket`: rows as `ipvsadm -Lnc` has them, or one JSON
 /// array with a line for each.
-pub(crate) fn connections(socket: &Path, json: bool, only: Only) -> ExitCode {
+pub(crate) fn connections(socket: &Way, json: bool, only: Only) -> ExitCode {
     let mut out = io::BufWriter::new(io::stdout());
     let mut page = Page { only: only.into(), ..Page::default() };
     let mut rows = 0_usize;
@@ -212,7 +212,7 @@ pub(crate) fn connections(socket: &Path, json: bool, only: Only) -> ExitCode {
 
 /// Hands over each connection that fits; what is wrong has been said.
 pub(crate) fn each_page(
-    socket: &Path,
+    socket: &Way,
     only: Filter,
     take: &mut dyn FnMut(&Connection),
 ) -> Result<(), ExitCode> {
@@ -230,14 +230,14 @@ pub(crate) fn each_page(
 type Rows = (Vec<Connection>, Option<control::front::Cursor>);
 
 /// A page of them; what is wrong has been said.
-fn fetch(socket: &Path, page: &Page) -> Result<Rows, ExitCode> {
+fn fetch(socket: &Way, page: &Page) -> Result<Rows, ExitCode> {
     let body = send(socket, "/v1/ipvsadm", &Ask::Connections(page.clone()));
     let body = body.map_err(|error| failure(&error))?;
     match serde_json::from_slice(&body) {
         Ok(Answer::Connections(rows, next)) => Ok((rows, next)),
         Ok(_) => Err(failure(&format!(
             "{}: not what was asked for; is the xlvs here of another version?",
-            socket.display()
+            socket
         ))),
         Err(error) => Err(failure(&another_version(socket, &error))),
     }

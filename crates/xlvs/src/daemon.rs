@@ -1,8 +1,8 @@
 //! The daemon behind its socket, for verbs: asks, and reads the answer or says what is wrong.
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
-use control::api::{FetchError, delete, fetch, send_within};
+use control::api::{FetchError, Way, delete, fetch, send_within};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{another_version, failure};
@@ -11,13 +11,13 @@ use crate::{another_version, failure};
 const AT_HAND: Duration = Duration::from_secs(5);
 
 /// What is at `path`; what is wrong has been said.
-pub(crate) fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ExitCode> {
+pub(crate) fn get<T: DeserializeOwned>(socket: &Way, path: &str) -> Result<T, ExitCode> {
     read(socket, fetch(socket, path))
 }
 
 /// Sends something.
 pub(crate) fn post<T: DeserializeOwned>(
-    socket: &Path,
+    socket: &Way,
     path: &str,
     what: &impl Serialize,
 ) -> Result<T, ExitCode> {
@@ -26,7 +26,7 @@ pub(crate) fn post<T: DeserializeOwned>(
 
 /// Sends something that takes the daemon a while.
 pub(crate) fn post_within<T: DeserializeOwned>(
-    socket: &Path,
+    socket: &Way,
     path: &str,
     what: &impl Serialize,
     patience: Duration,
@@ -35,12 +35,12 @@ pub(crate) fn post_within<T: DeserializeOwned>(
 }
 
 /// Deletes what is at `path`.
-pub(crate) fn remove<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ExitCode> {
+pub(crate) fn remove<T: DeserializeOwned>(socket: &Way, path: &str) -> Result<T, ExitCode> {
     read(socket, delete(socket, path))
 }
 
 fn read<T: DeserializeOwned>(
-    socket: &Path,
+    socket: &Way,
     told: Result<Vec<u8>, FetchError>,
 ) -> Result<T, ExitCode> {
     let body = told.map_err(|error| failure(&error))?;

@@ -1,10 +1,11 @@
 //! `xlvs deny add|list|del`: sources that are denied for a while.
 
-use std::{io, path::Path, process::ExitCode, time::Duration};
+use std::{io, process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
 use control::{
     api::{
+        Way,
         connections::{Count, KillOrder},
         deny::{Denied, DenyWish},
     },
@@ -79,9 +80,9 @@ pub(crate) struct Add {
 pub(crate) fn run(verb: DenyVerb) -> ExitCode {
     let done = match verb {
         DenyVerb::Add(add) => self::add(&add),
-        DenyVerb::List { json, socket } => list(&socket.path, json),
+        DenyVerb::List { json, socket } => list(&socket.way(), json),
         DenyVerb::Del { sources, service, socket } => {
-            del(&socket.path, &sources, service.as_deref())
+            del(&socket.way(), &sources, service.as_deref())
         }
     };
     done.unwrap_or_else(|ended| ended)
@@ -103,7 +104,7 @@ fn add(add: &Add) -> Done {
         for_s,
         reason: add.reason.clone(),
     };
-    let socket = &add.socket.path;
+    let socket = &add.socket.way();
     let denied: Denied = post(socket, "/v1/deny", &wish)?;
     warn(&denied.warnings);
     let killed = if add.kill {
@@ -123,7 +124,7 @@ fn add(add: &Add) -> Done {
     Ok(crate::print(&mut io::stdout(), &format!("{network}: denied {lasts}{ended}")))
 }
 
-fn list(socket: &Path, json: bool) -> Done {
+fn list(socket: &Way, json: bool) -> Done {
     let denied: Denied = get(socket, "/v1/deny")?;
     if json {
         return Ok(print_json(&denied.denied));
@@ -144,7 +145,7 @@ fn list(socket: &Path, json: bool) -> Done {
     Ok(crate::print(&mut io::stdout(), &columns(titles, [false; 6], &rows).join("\n")))
 }
 
-fn del(socket: &Path, sources: &[String], service: Option<&str>) -> Done {
+fn del(socket: &Way, sources: &[String], service: Option<&str>) -> Done {
     for text in sources {
         let of = service.map(|name| format!("&service={}", escaped(name))).unwrap_or_default();
         let path = format!("/v1/deny?source={}{of}", escaped(text));

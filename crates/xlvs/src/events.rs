@@ -2,12 +2,11 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
     process::ExitCode,
 };
 
 use control::{
-    api::{FetchError, follow},
+    api::{FetchError, Way, follow},
     event::{Gap, Line},
 };
 
@@ -15,7 +14,7 @@ use crate::failure;
 
 /// Prints the events of the daemon at `socket` with a greater number than `after`, one a line;
 /// then, if `follows`, each as it comes, until the daemon ends.
-pub(crate) fn events(socket: &Path, after: u64, follows: bool, json: bool) -> ExitCode {
+pub(crate) fn events(socket: &Way, after: u64, follows: bool, json: bool) -> ExitCode {
     let more = if follows { "&follow" } else { "" };
     let mut out = io::stdout().lock();
     let mut stopped = None;
@@ -33,9 +32,9 @@ pub(crate) fn events(socket: &Path, after: u64, follows: bool, json: bool) -> Ex
             failure(&format!("cannot print: {error}"))
         }
         (Some(_), _) => ExitCode::SUCCESS,
-        (None, Ok(())) if follows => failure(&format!("{}: xlvs has ended", socket.display())),
+        (None, Ok(())) if follows => failure(&format!("{}: xlvs has ended", socket)),
         (None, Err(FetchError::Broken { .. })) if follows => {
-            failure(&format!("{}: xlvs has ended", socket.display()))
+            failure(&format!("{}: xlvs has ended", socket))
         }
         (None, Ok(())) => ExitCode::SUCCESS,
         (None, Err(error)) => failure(&error),

@@ -97,7 +97,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> ExitCode {
         (None, Some(client), Some(vip)) => Question { packets: vec![described(args, client, vip)] },
         _ => return failure(&"give --client and --vip, or --packet FILE"),
     };
-    let told = post_within(&args.socket.path, "/v1/explain", &question, PATIENCE);
+    let told = post_within(&args.socket.way(), "/v1/explain", &question, PATIENCE);
     let told: Vec<Explanation> = match told {
         Ok(told) => told,
         Err(code) => return code,

@@ -1,9 +1,9 @@
 //! `xlvs export yaml|ipvsadm`: the running state as a file.
 
-use std::{io, path::Path, process::ExitCode};
+use std::{io, process::ExitCode};
 
 use clap::Subcommand;
-use control::api::fetch;
+use control::api::{Way, fetch};
 
 use crate::{command::Socket, failure};
 
@@ -31,12 +31,12 @@ pub(crate) enum ExportVerb {
 
 pub(crate) fn run(verb: ExportVerb) -> ExitCode {
     match verb {
-        ExportVerb::Yaml { effective, socket } => print(&socket.path, "yaml", effective),
-        ExportVerb::Ipvsadm { effective, socket } => print(&socket.path, "ipvsadm", effective),
+        ExportVerb::Yaml { effective, socket } => print(&socket.way(), "yaml", effective),
+        ExportVerb::Ipvsadm { effective, socket } => print(&socket.way(), "ipvsadm", effective),
     }
 }
 
-fn print(socket: &Path, format: &str, effective: bool) -> ExitCode {
+fn print(socket: &Way, format: &str, effective: bool) -> ExitCode {
     match fetch(socket, &format!("/v1/export?format={format}&effective={effective}")) {
         Ok(body) => crate::print(&mut io::stdout(), &String::from_utf8_lossy(&body).trim_end()),
         Err(error) => failure(&error),

@@ -4,17 +4,19 @@ mod table;
 
 use std::{
     io::{self, IsTerminal},
-    path::Path,
     process::ExitCode,
 };
 
-use control::{api::fetch, report::Report};
+use control::{
+    api::{Way, fetch},
+    report::Report,
+};
 
 pub(crate) use self::table::duration;
 use crate::{another_version, failure, print};
 
 /// Prints the report of the daemon at `socket`.
-pub(crate) fn list(socket: &Path, json: bool) -> ExitCode {
+pub(crate) fn list(socket: &Way, json: bool) -> ExitCode {
     let body = match fetch(socket, "/v1/report") {
         Ok(body) => body,
         Err(error) => return failure(&error),

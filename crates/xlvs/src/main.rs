@@ -27,12 +27,13 @@ mod server;
 mod service;
 mod stats;
 mod status;
+mod token;
 mod top;
 mod verify;
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
-use control::{daemon::Options, origin::Origin, report::Wanted};
+use control::{api::Way, daemon::Options, origin::Origin, report::Wanted};
 
 use command::{Config, Generate, SOCKET, Verb};
 use server::ServerVerb;
@@ -59,16 +60,16 @@ fn main() -> ExitCode {
         Verb::Top(args) => top::top(args),
         Verb::Import { from } => import::import(from),
         Verb::List { json, connections: true, only, socket } => {
-            connections::connections(&socket.path, json, only)
+            connections::connections(&socket.way(), json, only)
         }
         Verb::List { only, .. } if only.is_given() => connections::wrong_words(
             "a filter without --connections; add that, or write xlvs conn list",
         ),
-        Verb::List { json, socket, .. } => list::list(&socket.path, json),
+        Verb::List { json, socket, .. } => list::list(&socket.way(), json),
         Verb::Events { follow, after, json, socket } => {
-            events::events(&socket.path, after, follow, json)
+            events::events(&socket.way(), after, follow, json)
         }
-        Verb::Capture { packets, socket } => capture::capture(&socket.path, *packets),
+        Verb::Capture { packets, socket } => capture::capture(&socket.way(), *packets),
         Verb::Server { verb } => server::run(verb),
         Verb::Drain(drain) => server::run(ServerVerb::Drain(drain)),
         Verb::Maint(maint) => server::run(ServerVerb::Maint(maint)),
@@ -77,19 +78,20 @@ fn main() -> ExitCode {
         Verb::Service { verb } => service::run(verb),
         Verb::Health(which) => service::health(which),
         Verb::Deny { verb } => deny::run(verb),
+        Verb::Token { verb } => token::run(verb),
         Verb::Conn { verb } => connections::run(verb),
         Verb::Explain(args) => explain::explain(&args),
         Verb::Verify(args) => verify::verify(&args),
         Verb::Probe(args) => verify::probe(&args),
         Verb::Stats(args) => stats::run(args),
         Verb::Export { verb } => export::run(verb),
-        Verb::Metrics { collect, socket } => metrics::metrics(&socket.path, &collect),
+        Verb::Metrics { collect, socket } => metrics::metrics(&socket.way(), &collect),
         Verb::Report(args) => report::report(&args),
         Verb::Completions { shell } => completions::print(shell),
         Verb::Generate { what: Generate::Man { directory } } => manual::generate(&directory),
         Verb::Status { quorum, interfaces, timeout, json, socket } => {
             let wanted = Wanted { interfaces, quorums: quorum };
-            status::status(&socket.path, &wanted, timeout, json)
+            status::status(&socket.way(), &wanted, timeout, json)
         }
     }
 }
@@ -111,10 +113,10 @@ fn failure(error: &dyn std::fmt::Display) -> ExitCode {
 }
 
 /// What is wrong with an answer that cannot be read.
-fn another_version(socket: &Path, error: &serde_json::Error) -> String {
+fn another_version(socket: &Way, error: &serde_json::Error) -> String {
     format!(
         "{}: cannot read the answer: {error}; is the xlvs here of another version? (this one is {})",
-        socket.display(),
+        socket,
         env!("CARGO_PKG_VERSION")
     )
 }

@@ -1,16 +1,16 @@
 //! `xlvs metrics`: what Prometheus scrapes, on standard output.
 
-use std::{io, path::Path, process::ExitCode};
+use std::{io, process::ExitCode};
 
 use control::{
-    api::{FetchError, fetch},
+    api::{FetchError, Way, fetch},
     metrics::Group,
 };
 
 use crate::{failure, print};
 
 /// Prints the page of the daemon at `socket`, of these groups or of all.
-pub(crate) fn metrics(socket: &Path, groups: &[String]) -> ExitCode {
+pub(crate) fn metrics(socket: &Way, groups: &[String]) -> ExitCode {
     let known = Group::ALL.map(Group::name);
     if let Some(wrong) = groups.iter().find(|group| !known.contains(&group.as_str())) {
         return failure(&format!(

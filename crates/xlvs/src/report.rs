@@ -20,7 +20,7 @@ use clap::Args;
 use control::origin::Origin;
 
 use crate::{
-    command::{Config, Socket},
+    command::{Config, Listen},
     failure,
 };
 use archive::Archive;
@@ -35,7 +35,7 @@ pub(crate) struct ReportArgs {
     #[arg(long, short, value_name = "FILE.tar.gz")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    socket: Socket,
+    socket: Listen,
 }
 
 const HELP: &str = "Examples:

@@ -2,14 +2,16 @@
 
 use std::{
     io,
-    path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use clap::{Args, Subcommand};
 use control::{
-    api::servers::{ServerName, ServersDone, ServersNamed, StateOrder, WeightOrder},
+    api::{
+        Way,
+        servers::{ServerName, ServersDone, ServersNamed, StateOrder, WeightOrder},
+    },
     file,
     front::{Filter, reference},
     model::AdminState,
@@ -171,9 +173,9 @@ pub(crate) fn run(verb: ServerVerb) -> ExitCode {
             order_state(&whom, AdminState::Ready, &wait)
         }
         ServerVerb::Weight(Weight { whom, to }) => order_weight(&whom, to),
-        ServerVerb::List(List { services, json, socket }) => list(&socket.path, &services, json),
+        ServerVerb::List(List { services, json, socket }) => list(&socket.way(), &services, json),
         ServerVerb::Show(Show { servers, all, json, socket }) => {
-            show(&socket.path, ServersNamed { servers, all }, json)
+            show(&socket.way(), ServersNamed { servers, all }, json)
         }
     };
     done.unwrap_or_else(|ended| ended)
@@ -188,7 +190,7 @@ fn order_state(whom: &Whom, state: AdminState, wait: &Wait) -> Done {
         state: state.name().to_owned(),
         reason: whom.reason.clone(),
     };
-    let socket = &whom.socket.path;
+    let socket = &whom.socket.way();
     let done: ServersDone = post(socket, "/v1/servers/state", &order)?;
     tell(whom, &done)?;
     if wait.wait { wait_for(whom, &done.servers, wait.deadline) } else { Ok(ExitCode::SUCCESS) }
@@ -201,7 +203,7 @@ fn order_weight(whom: &Whom, WantedWeight(weight): WantedWeight) -> Done {
         weight,
         reason: whom.reason.clone(),
     };
-    let done: ServersDone = post(&whom.socket.path, "/v1/servers/weight", &order)?;
+    let done: ServersDone = post(&whom.socket.way(), "/v1/servers/weight", &order)?;
     tell(whom, &done)
 }
 
@@ -211,7 +213,7 @@ fn tell(whom: &Whom, done: &ServersDone) -> Done {
     if whom.json {
         return Ok(print_json(done));
     }
-    let services: Vec<Service> = get(&whom.socket.path, "/v1/services")?;
+    let services: Vec<Service> = get(&whom.socket.way(), "/v1/services")?;
     let lines = chosen(&services, &done.servers).map(|(service, server)| {
         let same = !done.changed.contains(&name_of(service, server));
         let before = if same { " (as before)" } else { "" };
@@ -234,7 +236,7 @@ fn wait_for(whom: &Whom, servers: &[ServerName], deadline: Option<Duration>) -> 
     let begun = Instant::now();
     let mut told = None;
     loop {
-        let now = open(&whom.socket.path, servers)?;
+        let now = open(&whom.socket.way(), servers)?;
         if told != Some(now) && !whom.json {
             let _ = crate::print(&mut io::stdout(), &format!("connections left: {now}"));
         }
@@ -253,7 +255,7 @@ fn wait_for(whom: &Whom, servers: &[ServerName], deadline: Option<Duration>) -> 
 
 /// How many connections of these servers are not over yet. Counts alone do not tell: to LVS one in
 /// `TIME_WAIT` is as inactive as one whose client has only said that it sends no more.
-fn open(socket: &Path, servers: &[ServerName]) -> Result<u64, ExitCode> {
+fn open(socket: &Way, servers: &[ServerName]) -> Result<u64, ExitCode> {
     let services: Vec<Service> = get(socket, "/v1/services")?;
     let counts = || chosen(&services, servers).map(|(_, server)| &server.counts);
     let active: u64 = counts().map(|counts| counts.active).sum();
@@ -316,7 +318,7 @@ pub(crate) fn why(server: &Server) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-fn list(socket: &Path, names: &[String], json: bool) -> Done {
+fn list(socket: &Way, names: &[String], json: bool) -> Done {
     let services = crate::service::chosen(socket, names)?;
     if json {
         let rows = services.iter().flat_map(|service| {
@@ -354,7 +356,7 @@ pub(crate) fn checks_word(server: &Server) -> Option<String> {
     Some(format!("{} for {}{paused}: {}", health.state, duration(health.for_s), health.why))
 }
 
-fn show(socket: &Path, which: ServersNamed, json: bool) -> Done {
+fn show(socket: &Way, which: ServersNamed, json: bool) -> Done {
     let names: Vec<ServerName> = post(socket, "/v1/servers/find", &which)?;
     let services: Vec<Service> = get(socket, "/v1/services")?;
     if json {

@@ -1,9 +1,12 @@
 //! `xlvs service list|show` and `xlvs health`.
 
-use std::{io, path::Path, process::ExitCode};
+use std::{io, process::ExitCode};
 
 use clap::{Args, Subcommand};
-use control::report::{ServerState, Service};
+use control::{
+    api::Way,
+    report::{ServerState, Service},
+};
 
 use crate::{
     columns::columns,
@@ -46,7 +49,7 @@ pub(crate) fn run(verb: ServiceVerb) -> ExitCode {
 type Done = Result<ExitCode, ExitCode>;
 
 /// The services of these names, or all; what is wrong has been said.
-pub(crate) fn chosen(socket: &Path, names: &[String]) -> Result<Vec<Service>, ExitCode> {
+pub(crate) fn chosen(socket: &Way, names: &[String]) -> Result<Vec<Service>, ExitCode> {
     let all: Vec<Service> = get(socket, "/v1/services")?;
     let fits = |service: &Service, name: &String| {
         service.name == *name || service.key == *name || service.key.replacen(' ', ":", 1) == *name
@@ -68,7 +71,7 @@ pub(crate) fn chosen(socket: &Path, names: &[String]) -> Result<Vec<Service>, Ex
 }
 
 fn list(Which { services, json, socket }: Which) -> Done {
-    let services = chosen(&socket.path, &services)?;
+    let services = chosen(&socket.way(), &services)?;
     if json {
         return Ok(print_json(&services));
     }
@@ -107,7 +110,7 @@ fn serves(service: &Service) -> &'static str {
 }
 
 fn show(Which { services, json, socket }: Which) -> Done {
-    let services = chosen(&socket.path, &services)?;
+    let services = chosen(&socket.way(), &services)?;
     if json {
         return Ok(print_json(&services));
     }
@@ -153,7 +156,7 @@ fn server_lines(server: &control::report::Server, checks: bool) -> Vec<String> {
 
 /// Prints how servers and their checks are, what is not well first in words.
 pub(crate) fn health(Which { services, json, socket }: Which) -> ExitCode {
-    let services = match chosen(&socket.path, &services) {
+    let services = match chosen(&socket.way(), &services) {
         Ok(services) => services,
         Err(ended) => return ended,
     };

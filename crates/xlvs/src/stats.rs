@@ -57,13 +57,13 @@ pub(crate) fn run(args: StatsArgs) -> ExitCode {
 type Done = Result<ExitCode, ExitCode>;
 
 fn zero(service: Option<String>, socket: &Socket) -> Done {
-    let zeroed: Zeroed = post(&socket.path, "/v1/stats/zero", &ZeroOrder { service })?;
+    let zeroed: Zeroed = post(&socket.way(), "/v1/stats/zero", &ZeroOrder { service })?;
     let lines: Vec<String> = zeroed.services.iter().map(|key| format!("{key}: zero")).collect();
     Ok(crate::print(&mut io::stdout(), &lines.join("\n")))
 }
 
 fn show(args: &StatsArgs) -> Done {
-    let mut stats: Stats = get(&args.socket.path, "/v1/stats")?;
+    let mut stats: Stats = get(&args.socket.way(), "/v1/stats")?;
     let fits = |service: &ServiceStats, name: &String| {
         service.name == *name
             || service.place == *name

@@ -4,13 +4,12 @@
 use std::{
     fmt::{Display, Write},
     io,
-    path::Path,
     process::ExitCode,
     time::Duration,
 };
 
 use control::{
-    api::{FetchError, fetch_within},
+    api::{FetchError, Way, fetch_within},
     report::{Ill, IllKind, Status, Wanted},
 };
 use serde_json::{Value, json};
@@ -35,7 +34,7 @@ const fn code(kind: IllKind) -> u8 {
 }
 
 /// Prints how the daemon at `socket` is; the exit code is that of the worst of its ills.
-pub(crate) fn status(socket: &Path, wanted: &Wanted, patience: Duration, json: bool) -> ExitCode {
+pub(crate) fn status(socket: &Way, wanted: &Wanted, patience: Duration, json: bool) -> ExitCode {
     let told = fetch_within(socket, "/v1/status", patience);
     let unread = |code: u8, kind: &str, why: &dyn Display| {
         if json {

@@ -54,7 +54,7 @@ pub(crate) fn top(args: Top) -> ExitCode {
         return failure(&"xlvs top needs a terminal; --once prints one picture");
     }
     let state = State::new(filter, std::env::var_os("NO_COLOR").is_none());
-    let asker = Asker::start(socket.path);
+    let asker = Asker::start(socket.way());
     if once {
         return picture(state, &asker);
     }

@@ -62,7 +62,7 @@ const REQUEST: Duration = Duration::from_secs(15);
 /// Verifies; exit code 1 if something is wrong.
 pub(crate) fn verify(args: &VerifyArgs) -> ExitCode {
     let wanted = Wanted { service: args.service.clone(), client: args.client };
-    let verified: Verification = match post_within(&args.socket.path, "/v1/verify", &wanted, ROUND)
+    let verified: Verification = match post_within(&args.socket.way(), "/v1/verify", &wanted, ROUND)
     {
         Ok(verified) => verified,
         Err(code) => return code,
@@ -78,7 +78,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> ExitCode {
 pub(crate) fn probe(args: &ProbeArgs) -> ExitCode {
     let ProbeArgs { service, server, page, .. } = args;
     let request = Request { service: service.clone(), server: server.clone(), path: page.clone() };
-    let told: Answered = match post_within(&args.socket.path, "/v1/probe", &request, REQUEST) {
+    let told: Answered = match post_within(&args.socket.way(), "/v1/probe", &request, REQUEST) {
         Ok(told) => told,
         Err(code) => return code,
     };

@@ -4,23 +4,36 @@
 use std::convert::Infallible;
 
 use axum::{
-    Json, Router,
+    Json,
     body::Body,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
-    routing::post,
 };
 use futures_util::stream::unfold;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Refusal;
+use super::{Deed, Part, Refusal};
 use crate::capture::{Captures, Form, Refused, Tally, Wanted};
 
 /// Captures.
-pub fn captures(captures: Captures) -> Router {
-    Router::new().route("/v1/captures", post(begin).get(tally)).with_state(captures)
+pub fn captures(captures: Captures) -> Part {
+    OpenApiRouter::new().routes(routes!(begin, tally)).with_state(captures)
 }
 
+/// Capture packets: the answer is the stream of them, until its end, or until the reader is gone.
+#[utoipa::path(
+    post,
+    path = "/v1/captures",
+    operation_id = "capture",
+    tag = "packets",
+    request_body = Wanted,
+    security(("token" = ["operator"])),
+    responses((status = 200, description = "Packets.", content(
+        (Vec<u8> = "application/x-pcapng"),
+        (String = "application/x-ndjson"),
+    )))
+)]
 async fn begin(
     State(captures): State<Captures>,
     Json(wanted): Json<Wanted>,
@@ -37,7 +50,8 @@ async fn begin(
         let piece = pieces.recv().await?;
         Some((Ok::<_, Infallible>(piece), pieces))
     });
-    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(stream)).into_response())
+    let deed = Deed::of("captures packets");
+    Ok((deed, [(header::CONTENT_TYPE, kind)], Body::from_stream(stream)).into_response())
 }
 
 fn refusal(refused: Refused) -> Refusal {
@@ -49,6 +63,14 @@ fn refusal(refused: Refused) -> Refusal {
     }
 }
 
+/// How the capture goes, or how the last one went.
+#[utoipa::path(
+    get,
+    path = "/v1/captures",
+    operation_id = "captured",
+    tag = "packets",
+    responses((status = 200, description = "Counts.", body = Tally))
+)]
 async fn tally(State(captures): State<Captures>) -> Json<Tally> {
     Json(captures.tally())
 }

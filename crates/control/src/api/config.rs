@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{DefaultBodyLimit, State},
-    routing::post,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Refusal;
+use super::{Deed, Part, Refusal};
 use crate::{
     apply::{self, Applied, Loaded, Terms},
     errand::{Desk, Errand},
@@ -20,7 +21,7 @@ use crate::{
 const LARGEST: usize = 128 << 20;
 
 /// A configuration is to be put into force.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyOrder {
     /// The configuration: the first file, then those that it includes, in order. If absent, the
@@ -45,21 +46,31 @@ struct Office {
 }
 
 /// The endpoints. `origin` is the daemon's own file.
-pub fn config(desk: Desk, origin: Origin) -> Router {
-    Router::new()
-        .route("/v1/config/apply", post(apply).layer(DefaultBodyLimit::max(LARGEST)))
-        .route("/v1/config/confirm", post(confirm))
-        .route("/v1/config/rollback", post(rollback))
+pub fn config(desk: Desk, origin: Origin) -> Part {
+    OpenApiRouter::new()
+        .routes(routes!(apply))
+        .layer(DefaultBodyLimit::max(LARGEST))
+        .routes(routes!(confirm))
+        .routes(routes!(rollback))
         .with_state(Office { desk, origin })
 }
 
 /// Put a configuration into force: all of it, or nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/config/apply",
+    operation_id = "apply",
+    tag = "configuration",
+    request_body = ApplyOrder,
+    responses((status = 200, description = "What changed, or would.", body = Applied))
+)]
 async fn apply(
     State(Office { desk, origin }): State<Office>,
     Json(order): Json<ApplyOrder>,
-) -> Result<Json<Applied>, Refusal> {
+) -> Result<(Deed, Json<Applied>), Refusal> {
     let ApplyOrder { files, dry_run, prune, confirm_within_s } = order;
     let terms = Terms { dry_run, prune, confirm: confirm_within_s.map(Duration::from_secs) };
+    let deed = if dry_run { Deed::NONE } else { Deed::of("applies a configuration") };
     let read = move || match files {
         Some(files) => apply::sent(&files, &origin),
         None => apply::reread(&origin),
@@ -69,16 +80,30 @@ async fn apply(
         .map_err(|_| Refusal::conflict("reading it broke off; see the log"))?;
     let read = read.map(Box::new);
     let applied = desk.ask(|back| Errand::Apply(read, terms, back)).await?;
-    applied.map(Json).map_err(Refusal::invalid)
+    applied.map(|applied| (deed, Json(applied))).map_err(Refusal::invalid)
 }
 
 /// Keep a change that would go back by itself.
+#[utoipa::path(
+    post,
+    path = "/v1/config/confirm",
+    operation_id = "confirm",
+    tag = "configuration",
+    responses((status = 200, description = "What is kept.", body = Applied))
+)]
 async fn confirm(State(office): State<Office>) -> Result<Json<Applied>, Refusal> {
     let confirmed = office.desk.ask(Errand::Confirm).await?;
     confirmed.map(Json).map_err(Refusal::conflict)
 }
 
 /// Go back to the configuration before this one.
+#[utoipa::path(
+    post,
+    path = "/v1/config/rollback",
+    operation_id = "rollback",
+    tag = "configuration",
+    responses((status = 200, description = "What changed.", body = Applied))
+)]
 async fn rollback(State(office): State<Office>) -> Result<Json<Applied>, Refusal> {
     let applied = office.desk.ask(Errand::RollBack).await?;
     applied.map(Json).map_err(Refusal::conflict)

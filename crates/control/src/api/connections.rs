@@ -1,10 +1,12 @@
 //! `/v1/connections`: a page of them, how many there are, their end.
 
-use axum::{Json, Router, extract::State, routing::post};
+use axum::{Json, extract::State};
 use ipvsadm::Connection;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Refusal, refusal::Caller};
+use super::{Deed, Part, Refusal};
 use crate::{
     errand::{Desk, Errand},
     front::{Answer, Ask, Cursor, Filter, Page},
@@ -12,7 +14,7 @@ use crate::{
 };
 
 /// A page of connections and persistence templates.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Connections {
     /// Those of this part of the tables that fit.
     pub connections: Vec<Connection>,
@@ -22,7 +24,7 @@ pub struct Connections {
 }
 
 /// How many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Count {
     /// Connections.
     pub connections: u64,
@@ -31,7 +33,7 @@ pub struct Count {
 }
 
 /// What is to end.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KillOrder {
     /// Connections that fit; without any filter `all` must be true.
@@ -46,25 +48,44 @@ pub struct KillOrder {
 }
 
 /// The endpoints.
-pub fn connections(desk: Desk, killer: Killer) -> Router {
-    let reading = Router::new()
-        .route("/v1/connections", post(page))
-        .route("/v1/connections/count", post(count));
-    let ending = Router::new().route("/v1/connections/kill", post(kill)).with_state(killer);
+pub fn connections(desk: Desk, killer: Killer) -> Part {
+    let reading = OpenApiRouter::new().routes(routes!(page)).routes(routes!(count));
+    let ending = OpenApiRouter::new().routes(routes!(kill)).with_state(killer);
     reading.with_state(desk).merge(ending)
 }
 
 /// A page of the connections that fit; what comes and goes meanwhile may be missing.
+#[utoipa::path(
+    post,
+    path = "/v1/connections",
+    operation_id = "connections",
+    tag = "connections",
+    request_body = Page,
+    security(("token" = ["viewer"])),
+    responses((status = 200, description = "A page.", body = Connections))
+)]
 async fn page(
     State(desk): State<Desk>,
     Json(page): Json<Page>,
-) -> Result<Json<Connections>, Refusal> {
+) -> Result<(Deed, Json<Connections>), Refusal> {
     let (connections, next) = ask(&desk, page).await?;
-    Ok(Json(Connections { connections, next }))
+    Ok((Deed::NONE, Json(Connections { connections, next })))
 }
 
 /// How many connections fit.
-async fn count(State(desk): State<Desk>, Json(only): Json<Filter>) -> Result<Json<Count>, Refusal> {
+#[utoipa::path(
+    post,
+    path = "/v1/connections/count",
+    operation_id = "count_connections",
+    tag = "connections",
+    request_body = Filter,
+    security(("token" = ["viewer"])),
+    responses((status = 200, description = "How many.", body = Count))
+)]
+async fn count(
+    State(desk): State<Desk>,
+    Json(only): Json<Filter>,
+) -> Result<(Deed, Json<Count>), Refusal> {
     let mut page = Page { only, ..Page::default() };
     let mut count = Count::default();
     loop {
@@ -75,7 +96,7 @@ async fn count(State(desk): State<Desk>, Json(only): Json<Filter>) -> Result<Jso
         }
         match next {
             Some(next) => page.from = next,
-            None => return Ok(Json(count)),
+            None => return Ok((Deed::NONE, Json(count))),
         }
     }
 }
@@ -88,11 +109,19 @@ async fn ask(desk: &Desk, page: Page) -> Result<(Vec<Connection>, Option<Cursor>
 }
 
 /// End connections: TCP is reset, what is no TCP is forgotten.
+#[utoipa::path(
+    post,
+    path = "/v1/connections/kill",
+    operation_id = "kill_connections",
+    tag = "connections",
+    request_body = KillOrder,
+    security(("token" = ["operator"])),
+    responses((status = 200, description = "How many ended.", body = Count))
+)]
 async fn kill(
     State(killer): State<Killer>,
-    caller: Caller,
     Json(order): Json<KillOrder>,
-) -> Result<Json<Count>, Refusal> {
+) -> Result<(Deed, Json<Count>), Refusal> {
     let KillOrder { only, all, templates } = order;
     if all != (only == Filter::default()) {
         let text = match all {
@@ -102,6 +131,6 @@ async fn kill(
         return Err(Refusal::invalid(text));
     }
     let (connections, templates) = killer.kill(&only, templates).await;
-    log::info!("{} ended {connections} connections and {templates} templates: {only}", caller.name);
-    Ok(Json(Count { connections, templates }))
+    let deed = format!("ends {connections} connections and {templates} templates: {only}");
+    Ok((Deed::of(deed), Json(Count { connections, templates })))
 }

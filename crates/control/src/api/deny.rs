@@ -3,13 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{Query, State},
-    routing::get,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Refusal, refusal::Caller, servers::sign};
+use super::{Caller, Part, Refusal, servers::sign};
 use crate::{
     errand::{Desk, Errand},
     order::{self, DenyOrder},
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// A source is to be denied.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DenyWish {
     /// A network, or an address.
@@ -34,7 +35,7 @@ pub struct DenyWish {
 }
 
 /// Entries of the list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Denied {
     /// In the order in which they came.
     pub denied: Vec<DeniedSource>,
@@ -43,7 +44,7 @@ pub struct Denied {
 }
 
 /// One of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeniedSource {
     /// Source, service, until when, who, when and why.
     #[serde(flatten)]
@@ -54,7 +55,8 @@ pub struct DeniedSource {
 }
 
 /// Which entries.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Which {
     /// A network, or an address, as it was given.
@@ -75,17 +77,33 @@ impl Denied {
 }
 
 /// The endpoints.
-pub fn deny(desk: Desk) -> Router {
-    Router::new().route("/v1/deny", get(list).post(add).delete(remove)).with_state(desk)
+pub fn deny(desk: Desk) -> Part {
+    OpenApiRouter::new().routes(routes!(list, add, remove)).with_state(desk)
 }
 
 /// The sources that are denied for a while.
+#[utoipa::path(
+    get,
+    path = "/v1/deny",
+    operation_id = "denied",
+    tag = "access",
+    responses((status = 200, description = "All of them.", body = Denied))
+)]
 async fn list(State(desk): State<Desk>) -> Result<Json<Denied>, Refusal> {
     let denials = desk.ask(Errand::Denials).await?;
     Ok(Json(Denied::of(denials, Vec::new())))
 }
 
 /// Deny a source.
+#[utoipa::path(
+    post,
+    path = "/v1/deny",
+    operation_id = "deny",
+    tag = "access",
+    request_body = DenyWish,
+    security(("token" = ["operator"])),
+    responses((status = 200, description = "What is denied now.", body = Denied))
+)]
 async fn add(
     State(desk): State<Desk>,
     caller: Caller,
@@ -102,6 +120,15 @@ async fn add(
 }
 
 /// Deny a source no more.
+#[utoipa::path(
+    delete,
+    path = "/v1/deny",
+    operation_id = "allow",
+    tag = "access",
+    params(Which),
+    security(("token" = ["operator"])),
+    responses((status = 200, description = "What was taken away.", body = Denied))
+)]
 async fn remove(
     State(desk): State<Desk>,
     caller: Caller,

@@ -4,44 +4,69 @@
 use std::{convert::Infallible, sync::Arc};
 
 use axum::{
-    Router,
     body::Body,
     extract::{RawQuery, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use futures_util::stream::{Stream, unfold};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::{Part, Refusal};
 use crate::event::{Chronicle, Line};
 
 /// The stream of events.
-pub fn events(chronicle: Arc<Chronicle>) -> Router {
-    Router::new().route("/v1/events", get(answer)).with_state(chronicle)
+pub fn events(chronicle: Arc<Chronicle>) -> Part {
+    OpenApiRouter::new().routes(routes!(stream)).with_state(chronicle)
 }
 
-async fn answer(State(chronicle): State<Arc<Chronicle>>, RawQuery(query): RawQuery) -> Response {
-    let Some((after, follows)) = read(query.as_deref().unwrap_or_default()) else {
-        return StatusCode::BAD_REQUEST.into_response();
-    };
+/// What happened lately, and what happens: one event a line.
+///
+/// The last 1,000 are kept; where some of them are not any more, a line says how many.
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    operation_id = "events",
+    tag = "director",
+    params(
+        ("after" = Option<u64>, Query, description = "Only events with a greater number."),
+        ("follow" = Option<bool>, Query, description = "Go on with each as it comes; the word alone means true."),
+    ),
+    responses((
+        status = 200,
+        description = "Lines of JSON.",
+        content_type = "application/x-ndjson",
+        body = Line,
+    ))
+)]
+async fn stream(
+    State(chronicle): State<Arc<Chronicle>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let (after, follows) = read(query.as_deref().unwrap_or_default())?;
     let body = match follows {
         true => Body::from_stream(follow(chronicle, after)),
         false => Body::from(text(&chronicle.after(after))),
     };
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
 /// `after=7&follow`.
-fn read(query: &str) -> Option<(u64, bool)> {
+fn read(query: &str) -> Result<(u64, bool), Refusal> {
     let (mut after, mut follows) = (0, false);
     for word in query.split('&').filter(|word| !word.is_empty()) {
+        let wrong = || {
+            let message = format!("{word}: not understood; write after=NUMBER, follow, or both");
+            Refusal::new(StatusCode::BAD_REQUEST, message)
+        };
         match word.split_once('=') {
-            Some(("after", number)) => after = number.parse().ok()?,
+            Some(("after", number)) => after = number.parse().map_err(|_| wrong())?,
+            Some(("follow", yes)) => follows = yes.parse().map_err(|_| wrong())?,
             None if word == "follow" => follows = true,
-            _ => return None,
+            _ => return Err(wrong()),
         }
     }
-    Some((after, follows))
+    Ok((after, follows))
 }
 
 /// Each part is what there is when the reader has taken the one before.

@@ -5,14 +5,14 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{DefaultBodyLimit, State},
     http::StatusCode,
-    routing::post,
 };
 use tokio::sync::Semaphore;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Refusal;
+use super::{Deed, Part, Refusal};
 use crate::explain::{Explainer, Explanation, Question, Unanswerable};
 
 /// Octets of the largest question: 1000 frames in hexadecimal digits.
@@ -26,17 +26,28 @@ struct Booth {
 }
 
 /// The endpoint.
-pub fn explain(explainer: Explainer) -> Router {
+pub fn explain(explainer: Explainer) -> Part {
     let booth = Booth { explainer, turn: Arc::new(Semaphore::new(1)) };
-    Router::new()
-        .route("/v1/explain", post(answer).layer(DefaultBodyLimit::max(LARGEST)))
+    OpenApiRouter::new()
+        .routes(routes!(answer))
+        .layer(DefaultBodyLimit::max(LARGEST))
         .with_state(booth)
 }
 
+/// What would happen to packets now.
+#[utoipa::path(
+    post,
+    path = "/v1/explain",
+    operation_id = "explain",
+    tag = "understanding",
+    request_body = Question,
+    security(("token" = ["operator"])),
+    responses((status = 200, description = "An account for each packet.", body = Vec<Explanation>))
+)]
 async fn answer(
     State(booth): State<Booth>,
     Json(question): Json<Question>,
-) -> Result<Json<Vec<Explanation>>, Refusal> {
+) -> Result<(Deed, Json<Vec<Explanation>>), Refusal> {
     // Never closed.
     let turn = booth.turn.acquire_owned().await.ok();
     let explain = move || {
@@ -47,8 +58,9 @@ async fn answer(
     let failed = |error: &dyn std::fmt::Display| {
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     };
-    explained.map_err(|error| failed(&error))?.map(Json).map_err(|error| match error {
+    let explained = explained.map_err(|error| failed(&error))?.map_err(|error| match error {
         Unanswerable::Memory(_) => failed(&error),
         Unanswerable::Packets(_) | Unanswerable::Packet(..) => Refusal::invalid(error.to_string()),
-    })
+    })?;
+    Ok((Deed::NONE, Json(explained)))
 }

@@ -1,19 +1,19 @@
 //! `/v1/export`: the running state as a file.
 
 use axum::{
-    Router,
     extract::{Query, State},
     http::header,
     response::{IntoResponse, Response},
-    routing::get,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Refusal;
+use super::{Part, Refusal};
 use crate::errand::{Desk, Errand};
 
 /// As what.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// A configuration file of xlvs.
@@ -24,7 +24,8 @@ pub enum Format {
 }
 
 /// How it is to be written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ExportQuery {
     /// `yaml` or `ipvsadm`.
@@ -36,11 +37,20 @@ pub struct ExportQuery {
 }
 
 /// The endpoint.
-pub fn export(desk: Desk) -> Router {
-    Router::new().route("/v1/export", get(whole)).with_state(desk)
+pub fn export(desk: Desk) -> Part {
+    OpenApiRouter::new().routes(routes!(whole)).with_state(desk)
 }
 
 /// The running services as a file; with the passwords of checks.
+#[utoipa::path(
+    get,
+    path = "/v1/export",
+    operation_id = "export",
+    tag = "configuration",
+    params(ExportQuery),
+    security(("token" = ["admin"])),
+    responses((status = 200, description = "The file.", content_type = "text/plain", body = String))
+)]
 async fn whole(
     State(desk): State<Desk>,
     Query(query): Query<ExportQuery>,

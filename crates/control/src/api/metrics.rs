@@ -10,15 +10,14 @@ use std::{
 };
 
 use axum::{
-    Router,
     extract::{RawQuery, State},
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use flate2::{Compression, write::GzEncoder};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Source;
+use super::{Part, Source};
 use crate::metrics::{Collector, Format, Wanted, accepts_gzip};
 
 /// Who answers.
@@ -33,10 +32,22 @@ pub struct Exporter {
 }
 
 /// The route.
-pub fn metrics(exporter: Exporter) -> Router {
-    Router::new().route("/metrics", get(answer)).with_state(exporter)
+pub fn metrics(exporter: Exporter) -> Part {
+    OpenApiRouter::new().routes(routes!(answer)).with_state(exporter)
 }
 
+/// Everything that is counted, for Prometheus: as text, or as OpenMetrics by `Accept`.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "director",
+    params(("collect" = Option<String>, Query, description = "Groups of families, with commas between them.")),
+    responses((status = 200, description = "A page.", content(
+        (String = "text/plain"),
+        (String = "application/openmetrics-text"),
+    )))
+)]
 async fn answer(
     State(exporter): State<Exporter>,
     RawQuery(query): RawQuery,

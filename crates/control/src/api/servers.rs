@@ -2,10 +2,13 @@
 
 use std::{net::SocketAddr, time::SystemTime};
 
-use axum::{Json, Router, extract::State, routing::post};
+use crate::api::schema::Place;
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Refusal, refusal::Caller};
+use super::{Caller, Deed, Part, Refusal};
 use crate::{
     compile::ServerKey,
     errand::{Desk, Errand},
@@ -15,7 +18,7 @@ use crate::{
 };
 
 /// Servers are to be in a state.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StateOrder {
     /// Which: `SERVICE/ADDRESS:PORT`, `SERVICE/ADDRESS` or `SERVICE/NAME`; all of them or none.
@@ -31,7 +34,7 @@ pub struct StateOrder {
 }
 
 /// Servers are to have a weight.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WeightOrder {
     /// As in [`StateOrder::servers`].
@@ -47,7 +50,7 @@ pub struct WeightOrder {
 }
 
 /// Servers by their names.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServersNamed {
     /// As in [`StateOrder::servers`].
@@ -58,11 +61,12 @@ pub struct ServersNamed {
 }
 
 /// A server of a service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct ServerName {
     /// What its service takes, such as `203.0.113.10:80/tcp`, or `mark 10`.
     pub service: String,
     /// Its address and port.
+    #[schema(value_type = Place)]
     pub server: SocketAddr,
 }
 
@@ -74,7 +78,7 @@ impl From<&ServerKey> for ServerName {
 }
 
 /// What was done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServersDone {
     /// All servers that were named.
     pub servers: Vec<ServerName>,
@@ -85,25 +89,43 @@ pub struct ServersDone {
 }
 
 /// The endpoints.
-pub fn servers(desk: Desk) -> Router {
-    Router::new()
-        .route("/v1/servers/find", post(find))
-        .route("/v1/servers/state", post(state))
-        .route("/v1/servers/weight", post(weight))
+pub fn servers(desk: Desk) -> Part {
+    OpenApiRouter::new()
+        .routes(routes!(find))
+        .routes(routes!(state))
+        .routes(routes!(weight))
         .with_state(desk)
 }
 
 /// Which servers a name stands for.
+#[utoipa::path(
+    post,
+    path = "/v1/servers/find",
+    operation_id = "find_servers",
+    tag = "servers",
+    request_body = ServersNamed,
+    security(("token" = ["viewer"])),
+    responses((status = 200, description = "The servers.", body = Vec<ServerName>))
+)]
 async fn find(
     State(desk): State<Desk>,
     Json(which): Json<ServersNamed>,
-) -> Result<Json<Vec<ServerName>>, Refusal> {
+) -> Result<(Deed, Json<Vec<ServerName>>), Refusal> {
     let ServersNamed { servers, all } = which;
     let found = desk.ask(|back| Errand::Find(servers, all, back)).await??;
-    Ok(Json(found.iter().map(ServerName::from).collect()))
+    Ok((Deed::NONE, Json(found.iter().map(ServerName::from).collect())))
 }
 
 /// Drain servers, put them into maintenance, or have them serve again.
+#[utoipa::path(
+    post,
+    path = "/v1/servers/state",
+    operation_id = "set_server_state",
+    tag = "servers",
+    request_body = StateOrder,
+    security(("token" = ["operator"])),
+    responses((status = 200, description = "What was done.", body = ServersDone))
+)]
 async fn state(
     State(desk): State<Desk>,
     caller: Caller,
@@ -121,6 +143,15 @@ async fn state(
 }
 
 /// Give servers another weight, or the file's again.
+#[utoipa::path(
+    post,
+    path = "/v1/servers/weight",
+    operation_id = "set_server_weight",
+    tag = "servers",
+    request_body = WeightOrder,
+    security(("token" = ["operator"])),
+    responses((status = 200, description = "What was done.", body = ServersDone))
+)]
 async fn weight(
     State(desk): State<Desk>,
     caller: Caller,

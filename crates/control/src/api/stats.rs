@@ -1,20 +1,18 @@
 //! `/v1/stats`: what passed, for listings.
 
-use axum::{
-    Json, Router,
-    extract::State,
-    routing::{get, post},
-};
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Refusal;
+use super::{Part, Refusal};
 use crate::{
     errand::{Desk, Errand},
     stats::Stats,
 };
 
 /// Whose counts are to be set to zero.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ZeroOrder {
     /// A service's name, or what it takes; all services if absent.
@@ -23,23 +21,39 @@ pub struct ZeroOrder {
 }
 
 /// The services whose counts are zero now, by what they take.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Zeroed {
     /// Such as `203.0.113.10:80/tcp`.
     pub services: Vec<String>,
 }
 
 /// The endpoints.
-pub fn stats(desk: Desk) -> Router {
-    Router::new().route("/v1/stats", get(all)).route("/v1/stats/zero", post(zero)).with_state(desk)
+pub fn stats(desk: Desk) -> Part {
+    OpenApiRouter::new().routes(routes!(all)).routes(routes!(zero)).with_state(desk)
 }
 
 /// Counts and rates of all services and their servers.
+#[utoipa::path(
+    get,
+    path = "/v1/stats",
+    operation_id = "stats",
+    tag = "services",
+    responses((status = 200, description = "As they are now.", body = Stats))
+)]
 async fn all(State(desk): State<Desk>) -> Result<Json<Stats>, Refusal> {
     Ok(Json(desk.ask(Errand::Stats).await?))
 }
 
 /// Set the counts of listings to zero. Those of `/metrics` go on.
+#[utoipa::path(
+    post,
+    path = "/v1/stats/zero",
+    operation_id = "zero_stats",
+    tag = "services",
+    request_body = ZeroOrder,
+    security(("token" = ["operator"])),
+    responses((status = 200, description = "Whose counts are zero now.", body = Zeroed))
+)]
 async fn zero(
     State(desk): State<Desk>,
     Json(order): Json<ZeroOrder>,

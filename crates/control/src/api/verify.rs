@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
+use axum::{Json, extract::State};
 use tokio::sync::Semaphore;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Refusal;
+use super::{Deed, Part, Refusal};
 use crate::verify::{Answered, NoRequest, Request, Unknown, Verification, Verifier, Wanted};
 
 /// One verification at a time, and a few requests.
@@ -21,37 +22,58 @@ struct Counter {
 const REQUESTS: usize = 16;
 
 /// Both endpoints.
-pub fn verify(verifier: Verifier) -> Router {
+pub fn verify(verifier: Verifier) -> Part {
     let (turn, requests) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(REQUESTS)));
-    Router::new()
-        .route("/v1/verify", post(look))
-        .route("/v1/probe", post(ask))
-        .with_state(Counter { verifier, turn, requests })
+    OpenApiRouter::new().routes(routes!(look)).routes(routes!(ask)).with_state(Counter {
+        verifier,
+        turn,
+        requests,
+    })
 }
 
+/// Does everything work, or one service?
+#[utoipa::path(
+    post,
+    path = "/v1/verify",
+    operation_id = "verify",
+    tag = "understanding",
+    request_body = Wanted,
+    security(("token" = ["operator"])),
+    responses((status = 200, description = "What was found.", body = Verification))
+)]
 async fn look(
     State(counter): State<Counter>,
     Json(wanted): Json<Wanted>,
-) -> Result<Json<Verification>, Refusal> {
+) -> Result<(Deed, Json<Verification>), Refusal> {
     let _turn = counter.turn.acquire().await;
     let verified = counter.verifier.verify(&wanted).await;
-    verified.map(Json).map_err(|unknown| Refusal::unknown(unknown.to_string()))
+    let verified = verified.map_err(|unknown| Refusal::unknown(unknown.to_string()))?;
+    Ok((Deed::NONE, Json(verified)))
 }
 
+/// One request through the datapath, as a client's.
+#[utoipa::path(
+    post,
+    path = "/v1/probe",
+    operation_id = "probe",
+    tag = "understanding",
+    request_body = Request,
+    security(("token" = ["operator"])),
+    responses((status = 200, description = "What came of it.", body = Answered))
+)]
 async fn ask(
     State(counter): State<Counter>,
     Json(request): Json<Request>,
-) -> Result<Json<Answered>, Refusal> {
+) -> Result<(Deed, Json<Answered>), Refusal> {
     let _turn = counter.requests.acquire().await;
-    counter.verifier.request(&request).await.map(Json).map_err(|error| match &error {
+    let answered = counter.verifier.request(&request).await.map_err(|error| match &error {
         NoRequest::Unknown(Unknown::Service(_) | Unknown::Server(..)) => {
             Refusal::unknown(error.to_string())
         }
         NoRequest::Unknown(Unknown::Several(..)) | NoRequest::NotTcp(_) => {
             Refusal::invalid(error.to_string())
         }
-        NoRequest::NoSources(..) | NoRequest::NoServer(..) => {
-            Refusal::new(StatusCode::CONFLICT, error.to_string())
-        }
-    })
+        NoRequest::NoSources(..) | NoRequest::NoServer(..) => Refusal::conflict(error.to_string()),
+    })?;
+    Ok((Deed::NONE, Json(answered)))
 }

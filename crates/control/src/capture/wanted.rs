@@ -2,6 +2,7 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
+use crate::api::schema::Address;
 use dataplane::{
     capture::{Ends, Filter},
     forward::Protocol,
@@ -10,19 +11,22 @@ use dataplane::{
     verdict::{Drop, Punt},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::file;
 
 /// A capture: the filter, of which all that is named must hold; the limits, of which the first
 /// that is reached ends it; the form.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = CaptureOrder)]
 pub struct Wanted {
     /// Packets of this client, an address or a network: `192.0.2.0/24`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// Packets to this VIP, and their answers.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Address>)]
     pub vip: Option<IpAddr>,
     /// Packets of this real server, by any port or by one: `10.0.2.11`, `10.0.2.11:80`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,8 +69,9 @@ pub struct Wanted {
 }
 
 /// How a capture is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = CaptureForm)]
 pub enum Form {
     /// For Wireshark, tshark, tcpdump.
     #[default]

@@ -111,6 +111,12 @@ pub enum StartError {
     /// The API socket.
     #[error("{0}")]
     Api(#[from] api::ApiError),
+    /// The API's group.
+    #[error("{0}")]
+    Group(#[from] api::group::GroupError),
+    /// The API over TCP.
+    #[error("{0}")]
+    Tcp(#[from] api::TcpError),
     /// An address for scrapers.
     #[error("{0}")]
     Metrics(#[from] metrics::ListenError),
@@ -175,6 +181,10 @@ pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
         log::info!("{}: {more} services more", rules.display());
     }
     let endpoint = api::Endpoint::bind(&options.socket)?;
+    if let Some(group) = &registry.model.api.group {
+        endpoint.give(group)?;
+    }
+    let remote = api::Remote::bind(&registry.model.api)?;
     let notes = notes::Notes::within(&options.state, &options.socket);
     recall(&mut registry, &notes);
     let metrics = metrics::Bound::bind(&registry.model.metrics.listen)?;
@@ -184,7 +194,7 @@ pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
         .enable_all()
         .build()
         .map_err(StartError::Runtime)?
-        .block_on(start(registry, endpoint, (metrics, notes, configured)))
+        .block_on(start(registry, (endpoint, remote), (metrics, notes, configured)))
 }
 
 /// What operators ordered in an earlier run holds again, but for what the file says otherwise by now.
@@ -268,7 +278,7 @@ struct Daemon {
 
 async fn start(
     mut registry: Registry,
-    endpoint: api::Endpoint,
+    (endpoint, remote): (api::Endpoint, api::Remote),
     (metrics, notes, configured): (metrics::Bound, notes::Notes, apply::Configured),
 ) -> Result<(), StartError> {
     let signals = signals::Signals::listen().map_err(StartError::Runtime)?;
@@ -359,7 +369,7 @@ async fn start(
     let added = daemon.add_vips().await;
     bridge(resolve_requests, ask)?;
     let result = match added {
-        Ok(()) => daemon.watch(mirror, asked, (endpoint, metrics), signals).await,
+        Ok(()) => daemon.watch(mirror, asked, (endpoint, remote, metrics), signals).await,
         Err(error) => {
             daemon.ports.give_up();
             Err(error.into())

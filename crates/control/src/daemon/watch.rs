@@ -49,7 +49,7 @@ impl Daemon {
         &mut self,
         mirror: Mirror,
         asked: mpsc::Receiver<Request>,
-        (endpoint, scraped): (api::Endpoint, metrics::Bound),
+        (endpoint, remote, scraped): (api::Endpoint, api::Remote, metrics::Bound),
         mut signals: Signals,
     ) -> Result<(), StartError> {
         let _ = self.ask.send(self.servers()).await;
@@ -59,20 +59,25 @@ impl Daemon {
         }));
         let (desk, mut errands) = Desk::open();
         let scrape = api::metrics(self.exporter());
-        self.listeners = Some(metrics::Listeners::new(scrape.clone(), scraped));
-        let router = api::router(self.source())
-            .merge(api::servers::servers(desk.clone()))
-            .merge(api::deny::deny(desk.clone()))
-            .merge(api::stats::stats(desk.clone()))
-            .merge(api::export::export(desk.clone()))
-            .merge(api::connections::connections(desk.clone(), self.killer()))
-            .merge(api::verify::verify(self.verifier(desk.clone())))
-            .merge(api::explain::explain(self.explainer()))
-            .merge(scrape)
-            .merge(api::config::config(desk.clone(), self.configured.origin.clone()))
-            .merge(api::commands(desk.clone()))
-            .merge(api::events(Arc::clone(&self.chronicle)))
-            .merge(api::captures(self.captures()));
+        self.listeners = Some(metrics::Listeners::new(scrape.clone().into(), scraped));
+        let parts = [
+            api::report(self.source()),
+            api::servers::servers(desk.clone()),
+            api::deny::deny(desk.clone()),
+            api::stats::stats(desk.clone()),
+            api::export::export(desk.clone()),
+            api::connections::connections(desk.clone(), self.killer()),
+            scrape,
+            api::config::config(desk.clone(), self.configured.origin.clone()),
+            api::ipvsadm(desk.clone()),
+            api::events(Arc::clone(&self.chronicle)),
+            api::captures(self.captures()),
+            api::verify::verify(self.verifier(desk.clone())),
+            api::explain::explain(self.explainer()),
+        ];
+        let router = api::assemble(parts);
+        // Until this function returns.
+        let _remote = remote.start(router.clone(), api::Patience::default())?;
         let api = tokio::spawn(endpoint.serve(router));
         let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);

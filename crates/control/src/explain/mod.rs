@@ -18,6 +18,7 @@ use dataplane::{
     topology::{PortId, RouteKind, Topology},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use self::{contract::Contract, packet::Described};
 use crate::matches::{mark_slots, match_entries};
@@ -26,7 +27,7 @@ use crate::matches::{mark_slots, match_entries};
 pub const MOST: usize = 1000;
 
 /// What is asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
     /// The packets, one after the other: each sees what those before it did. At most 1000.
@@ -34,7 +35,7 @@ pub struct Question {
 }
 
 /// One packet: a description, or a frame.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
     /// The interface where it arrives; if it is not said, the one by which its sender is reached.
@@ -52,7 +53,7 @@ pub struct Asked {
 }
 
 /// What would happen to one packet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The packet in one line.
     pub packet: String,
@@ -75,7 +76,7 @@ pub struct Explanation {
 }
 
 /// One step of a packet's way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Step {
     /// Which: `match`, `connection`, `service`, `template`, `scheduler`, `opened`, `rewrite`,
     /// `next_hop`, `mtu`.
@@ -85,7 +86,7 @@ pub struct Step {
 }
 
 /// A server that the scheduler chose from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Candidate {
     /// Address and port.
     pub server: String,
@@ -106,7 +107,7 @@ pub struct Candidate {
 }
 
 /// What becomes of a packet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Verdict {
     /// `sent`, `answered`, `dropped`, `punted` (xlvs gives it to the kernel), `waits`, `kernel` (it
     /// does not reach xlvs).
@@ -122,7 +123,7 @@ pub struct Verdict {
 }
 
 /// A frame that leaves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Sent {
     /// By which interface.
     pub interface: String,

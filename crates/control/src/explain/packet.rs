@@ -7,17 +7,22 @@ use etherparse::{
     Icmpv4Type, Icmpv6Type, IpHeaders, IpNumber, PacketBuilder, PacketBuilderStep, icmpv4, icmpv6,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::api::schema::Address;
 
 /// A packet, described.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Described {
     /// Who sends it.
+    #[schema(value_type = Address)]
     pub client: IpAddr,
     /// From which port; 40000 if it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_port: Option<u16>,
     /// Where it goes.
+    #[schema(value_type = Address)]
     pub vip: IpAddr,
     /// To which port.
     pub port: u16,
@@ -38,7 +43,7 @@ pub struct Described {
 }
 
 /// A transport protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
     /// TCP.
@@ -50,7 +55,7 @@ pub enum Transport {
 }
 
 /// A flag of TCP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Flag {
     /// It opens.
@@ -66,7 +71,7 @@ pub enum Flag {
 }
 
 /// An ICMP message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Icmp {
     /// An echo request (ping) to the VIP.

@@ -442,17 +442,10 @@ fn exec(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Option<Probe> {
 
 fn file(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Option<Probe> {
     let path = keys.need("path", faults, "write path: /run/xlvs/web");
-    let path = path.and_then(|at| at.read(faults, absolute));
+    let path = path.and_then(|at| at.read(faults, scalar::whole_path));
     let word = text(keys, "word", faults);
     let weight = keys.take("weight").and_then(|at| at.truth(faults)).unwrap_or(false);
     Some(Probe::File(File { path: path?.value, word, weight }))
-}
-
-fn absolute(text: &str) -> Result<PathBuf, Wrong> {
-    if text.starts_with('/') {
-        return Ok(PathBuf::from(text));
-    }
-    Err(Wrong::new("not a whole path", "write it from / on"))
 }
 
 #[cfg(test)]

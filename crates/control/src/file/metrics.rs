@@ -18,7 +18,7 @@ pub(super) fn metrics(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Metrics {
     let keys = keys.take("metrics").and_then(|at| at.keys(faults));
     let Some(mut keys) = keys else { return Metrics::default() };
     let listen = keys.take("listen").map(|at| at.one_or_more(faults)).unwrap_or_default();
-    let read = |at: &Cursor<'_>| at.read(faults, address);
+    let read = |at: &Cursor<'_>| at.read(faults, address_and_port);
     let listen = listen.iter().filter_map(read).collect();
     let node_ipvs = keys.take("node_ipvs").and_then(|at| at.truth(faults)).unwrap_or(false);
     keys.finish(faults, |_| false);
@@ -26,7 +26,7 @@ pub(super) fn metrics(keys: &mut Keys<'_>, faults: &mut Vec<Fault>) -> Metrics {
 }
 
 /// An address of the box with a port.
-fn address(text: &str) -> Result<SocketAddr, Wrong> {
+pub(super) fn address_and_port(text: &str) -> Result<SocketAddr, Wrong> {
     let remedy = "write it like 127.0.0.1:9799 or \"[::1]:9799\"";
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() == 0 => Err(Wrong::new("no port", remedy)),

@@ -4,6 +4,8 @@ mod address;
 mod endpoint;
 mod time;
 
+use std::path::PathBuf;
+
 use dataplane::{snapshot::MssClamp, topology::Mac};
 
 pub use self::address::Mask;
@@ -33,6 +35,14 @@ pub(super) fn interface(text: &str) -> Result<String, Wrong> {
         return Ok(text.to_owned());
     }
     Err(Wrong::new("not an interface name", "write a name of ip link, 1 to 15 letters"))
+}
+
+/// A file: the daemon runs in another directory than the operator.
+pub(super) fn whole_path(text: &str) -> Result<PathBuf, Wrong> {
+    if text.starts_with('/') {
+        return Ok(PathBuf::from(text));
+    }
+    Err(Wrong::new("not a whole path", "write it from / on"))
 }
 
 /// A name that the operator gives: it appears in listings, logs and labels.

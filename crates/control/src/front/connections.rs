@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use crate::api::schema::Address;
 use dataplane::{
     director::Family,
     forward::{V4, V6},
@@ -18,11 +19,12 @@ use dataplane::{
 };
 use ipvsadm::{Connection, Endpoint, ServiceRef};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{View, key, listing};
 
 /// Which connections, and where to go on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Page {
     /// The first one to look at; the beginning, or what the last answer said.
     #[serde(default)]
@@ -33,7 +35,7 @@ pub struct Page {
 }
 
 /// A place in the tables.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Cursor {
     /// Which table.
     table: u8,
@@ -42,15 +44,18 @@ pub struct Cursor {
 }
 
 /// What a connection must have; absent: anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Filter {
     /// The client's address, or its network: `192.0.2.0/24`.
     #[serde(with = "network")]
+    #[schema(value_type = Option<String>, default = json!(null))]
     pub client: Option<Prefix>,
     /// The address that the client talks to.
+    #[schema(value_type = Option<Address>)]
     pub vip: Option<IpAddr>,
     /// The real server's address.
+    #[schema(value_type = Option<Address>)]
     pub server: Option<IpAddr>,
     /// The service that scheduled it, also one that is removed by now.
     pub service: Option<ServiceRef>,

@@ -1,10 +1,14 @@
 //! Sources that operators deny for a while: a list in front of `access:`, each with who denied it,
 //! when, why and until when. It outlives reloads and restarts.
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 use dataplane::{forward::ServiceKey, prefix::Prefix, snapshot};
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 use super::{naming, overrides::Sign};
 use crate::event;
@@ -119,15 +123,32 @@ pub fn source(text: &str) -> Result<Prefix, String> {
 }
 
 /// One as it is kept and told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 struct Row {
     source: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     service: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "event::maybe_time")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<SystemTime>,
     #[serde(flatten)]
     sign: Sign,
+}
+
+impl PartialSchema for Denial {
+    fn schema() -> RefOr<Schema> {
+        Row::schema()
+    }
+}
+
+impl ToSchema for Denial {
+    fn name() -> Cow<'static, str> {
+        "Denial".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Row::schemas(schemas);
+    }
 }
 
 impl From<Denial> for Row {

@@ -15,6 +15,7 @@ use std::{
 use dataplane::forward::ServiceKey;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::naming;
 use crate::{
@@ -24,12 +25,13 @@ use crate::{
 };
 
 /// Who wanted something, when, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Sign {
     /// The user behind the API's connection.
     pub who: String,
     /// When, in UTC.
     #[serde(with = "event::time")]
+    #[schema(value_type = String, format = DateTime)]
     pub when: SystemTime,
     /// Why, in the operator's words; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -3,6 +3,7 @@
 use dataplane::snapshot::{ServerId, Services};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     event::time,
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// What holds for a server in place of the file's values.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Override {
     /// Its administrative state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,7 +23,7 @@ pub struct Override {
 }
 
 /// A value in place of the file's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Overridden<T> {
     /// What holds: a weight; `ready`, `drain`, `drain_persistent` or `maint`.
     pub value: T,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What became of a configuration that was given to the running daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl Outcome {
 
 /// How often configurations came, and how the last one fared. The one that the daemon began with
 /// counts as a success that is no reload.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Reloads {
     /// By [`Outcome::name`]; what never came is there, as 0.
     pub count: BTreeMap<String, u64>,

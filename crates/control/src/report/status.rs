@@ -2,12 +2,14 @@
 
 use std::{fmt, net::IpAddr};
 
+use crate::api::schema::Address;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Interface, Report, Server, ServerState, Service, Standing};
 
 /// How the director is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The daemon's version.
     pub version: String,
@@ -28,6 +30,7 @@ pub struct Status {
     /// Connections now.
     pub connections: u64,
     /// Managed VIPs that are taken away for want of servers.
+    #[schema(value_type = Vec<Address>)]
     pub withdrawn: Vec<IpAddr>,
     /// The numbers of the workers that do not answer.
     pub silent_workers: Vec<usize>,
@@ -38,7 +41,7 @@ pub struct Status {
 }
 
 /// A served interface in short.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Port {
     /// Its name.
     pub name: String,
@@ -47,7 +50,7 @@ pub struct Port {
 }
 
 /// A service in short.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Quorum {
     /// Its name.
     pub name: String,
@@ -72,7 +75,7 @@ impl fmt::Display for Quorum {
 }
 
 /// How many there are, and how many of them are well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Share {
     /// All.
     pub total: usize,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use health::probe::{Net, ServicePath};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use inquiry::Unknown;
 pub use request::{Answered, NoRequest, Request};
@@ -35,7 +36,7 @@ pub struct Verifier {
 }
 
 /// What was found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Verification {
     /// No errors.
     pub well: bool,
@@ -46,7 +47,7 @@ pub struct Verification {
 }
 
 /// Something to know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
@@ -59,7 +60,7 @@ pub struct Finding {
 }
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Clients notice.
@@ -71,7 +72,7 @@ pub enum Severity {
 }
 
 /// A service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VerifiedService {
     /// Its name.
     pub service: String,
@@ -92,7 +93,7 @@ pub struct VerifiedService {
 }
 
 /// A server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VerifiedServer {
     /// Address and port.
     pub server: String,
@@ -115,7 +116,7 @@ pub struct VerifiedServer {
 }
 
 /// How many of the new clients a server would get.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Pick {
     /// The server.
     pub server: String,

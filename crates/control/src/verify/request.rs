@@ -21,6 +21,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
+use utoipa::ToSchema;
 
 use super::{
     Verifier,
@@ -32,7 +33,7 @@ use crate::explain::{
 };
 
 /// What is asked of a service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// The service by its name, or by what it listens on.
@@ -47,7 +48,7 @@ pub struct Request {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Answered {
     /// The service.
     pub service: String,

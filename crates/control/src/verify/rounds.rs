@@ -14,6 +14,9 @@ use dataplane::{
 };
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::api::schema::Address;
 
 use super::{
     Finding, Pick, Severity, Verification, VerifiedService, Verifier,
@@ -30,7 +33,7 @@ use crate::{
 };
 
 /// What is verified.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     /// A service by its name, or by what it listens on; all for none.
@@ -39,6 +42,7 @@ pub struct Wanted {
     /// An address of clients, for what would happen to new ones. If it is not said, addresses that
     /// are for tests (RFC 2544, RFC 5180), where there is a route to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Address>)]
     pub client: Option<IpAddr>,
 }
 

@@ -393,7 +393,7 @@ fn unknown_keys_are_told_what_works() {
     assert_eq!(
         faults(&top("qwertyuiop: 1")),
         [
-            "3: qwertyuiop: unknown key; the keys here are version, interfaces, workers, zero_copy, limits, compat, lvs, on_gone, on_idle, on_join, timeouts, access, when_down, stop_grace, autoreload, chunk_size, vips, local_addresses, probe_sources, checks, hooks, connection_log, metrics, pools, marks, services, include or boxes"
+            "3: qwertyuiop: unknown key; the keys here are version, interfaces, workers, zero_copy, limits, compat, lvs, on_gone, on_idle, on_join, timeouts, access, when_down, stop_grace, autoreload, chunk_size, vips, local_addresses, probe_sources, checks, hooks, connection_log, api, metrics, pools, marks, services, include or boxes"
         ]
     );
 }

@@ -11,7 +11,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         "See how it is",
         &["status", "list", "top", "health", "service", "conn", "stats", "events", "metrics"],
     ),
-    ("Change it while it runs", &["server", "drain", "maint", "ready", "weight", "deny"]),
+    ("Change it while it runs", &["server", "drain", "maint", "ready", "weight", "deny", "token"]),
     ("Understand what it does", &["explain", "verify", "probe", "capture", "report"]),
     ("Come from elsewhere, go elsewhere", &["import", "export", "ipvsadm"]),
     (REST, &["completions", "help"]),

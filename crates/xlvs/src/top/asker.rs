@@ -1,7 +1,6 @@
 //! The threads that ask the daemon.
 
 use std::{
-    path::PathBuf,
     sync::mpsc::{self, Receiver, Sender, TryRecvError},
     thread,
     time::Duration,
@@ -9,6 +8,7 @@ use std::{
 
 use control::{
     api::{
+        Way,
         connections::Connections,
         fetch, send,
         servers::{ServersDone, StateOrder},
@@ -37,13 +37,13 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// Asks for reports until it is dropped, and for what else is wanted.
 pub(crate) struct Asker {
-    socket: PathBuf,
+    socket: Way,
     sender: Sender<Told>,
     receiver: Receiver<Told>,
 }
 
 impl Asker {
-    pub(crate) fn start(socket: PathBuf) -> Self {
+    pub(crate) fn start(socket: Way) -> Self {
         let (sender, receiver) = mpsc::channel();
         let asker = Self { socket, sender, receiver };
         asker.aside(|socket, sender| {
@@ -114,17 +114,17 @@ impl Asker {
     }
 
     /// Threads end with the program: what they wait for is a daemon's answer.
-    fn aside(&self, work: impl FnOnce(&std::path::Path, &Sender<Told>) + Send + 'static) {
+    fn aside(&self, work: impl FnOnce(&Way, &Sender<Told>) + Send + 'static) {
         let (socket, sender) = (self.socket.clone(), self.sender.clone());
         thread::spawn(move || work(&socket, &sender));
     }
 }
 
-fn ask(socket: &std::path::Path) -> Result<Report, String> {
+fn ask(socket: &Way) -> Result<Report, String> {
     let body = fetch(socket, "/v1/report").map_err(|error| error.to_string())?;
     read(socket, &body)
 }
 
-fn read<T: DeserializeOwned>(socket: &std::path::Path, body: &[u8]) -> Result<T, String> {
+fn read<T: DeserializeOwned>(socket: &Way, body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| another_version(socket, &error))
 }
