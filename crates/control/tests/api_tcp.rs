@@ -530,9 +530,9 @@ fn a_client_finds_its_way() {
     let server =
         |token: &str, ca| Way::from(Server::new(&url, Some(place.file(token)), ca).unwrap());
     let ca = pem(&authority, "ca");
-    let answer = fetch(&server("token", ca.clone()), "/v1/who").unwrap();
+    let answer = fetch(server("token", ca.clone()), "/v1/who").unwrap();
     assert_eq!(answer, b"\"token ops viewer\"");
-    let refused = |way: Way| fetch(&way, "/v1/who").expect_err("refused").to_string();
+    let refused = |way: Way| fetch(way, "/v1/who").expect_err("refused").to_string();
     let other = refused(server("token", pem(&Authority::new(), "other")));
     assert!(other.starts_with(&url) && other.contains("invalid peer certificate"), "{other}");
     let wrong = refused(server("tokens", ca.clone()));
