@@ -11,7 +11,7 @@ use std::{
 };
 
 use control::{
-    api::{Endpoint, router},
+    api::{self, Endpoint, assemble},
     report::Report,
 };
 use serde_json::{Value, json};
@@ -98,7 +98,7 @@ fn serve(name: &str, report: Report) -> Socket {
     thread::spawn(|| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().expect("a runtime");
-        runtime.block_on(endpoint.serve(router(Arc::new(move || report.clone()))))
+        runtime.block_on(endpoint.serve(assemble([api::report(Arc::new(move || report.clone()))])))
     });
     socket
 }

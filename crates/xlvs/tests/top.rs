@@ -9,7 +9,7 @@ use std::{
 };
 
 use control::{
-    api::{Endpoint, Source, router},
+    api::{Endpoint, Source, assemble, report},
     report::{Report, Service},
 };
 
@@ -39,7 +39,7 @@ fn serve(name: &str) -> PathBuf {
                 ..Report::default()
             }
         });
-        runtime.block_on(endpoint.serve(router(source)))
+        runtime.block_on(endpoint.serve(assemble([report(source)])))
     });
     path
 }
