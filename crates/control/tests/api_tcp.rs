@@ -17,6 +17,7 @@ use control::{
         tcp,
         tokens::{self, TokenError, Tokens},
     },
+    errand::Desk,
     file::Tls,
     model,
 };
@@ -117,7 +118,10 @@ fn serve(place: &Place, tls: Option<Tls>, patience: Patience) -> (SocketAddr, Se
     };
     let remote = Remote::bind(&wanted).unwrap_or_else(|error| panic!("{error}"));
     let address = remote.addresses()[0];
-    (address, remote.start(assemble([part()]), patience).unwrap().expect("an address"))
+    (
+        address,
+        remote.start(assemble(Desk::open().0, [part()]), patience).unwrap().expect("an address"),
+    )
 }
 
 fn connect(address: SocketAddr) -> TcpStream {

@@ -71,7 +71,7 @@ impl Daemon {
             api::events(Arc::clone(&self.chronicle)),
             api::captures(self.captures()),
         ];
-        let router = api::assemble(parts);
+        let router = api::assemble(desk.clone(), parts);
         // Until this function returns.
         let _remote = remote.start(router.clone(), api::Patience::default())?;
         let api = tokio::spawn(endpoint.serve(router));
