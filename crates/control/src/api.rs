@@ -71,6 +71,7 @@ pub mod connections;
 pub mod deny;
 mod document;
 mod events;
+pub mod explain;
 pub mod export;
 pub mod group;
 mod identity;
@@ -88,6 +89,7 @@ mod stamp;
 pub mod stats;
 pub mod tcp;
 pub mod tokens;
+pub mod verify;
 mod way;
 
 use std::sync::Arc;

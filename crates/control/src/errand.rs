@@ -9,6 +9,7 @@ use crate::{
     compile::ServerKey,
     event::Event,
     front::{Answer, Ask},
+    model::Model,
     order::{DenyOrder, Refused, ServerOrder, ServerOutcome},
     registry::Denial,
     stats::Stats,
@@ -52,6 +53,8 @@ pub enum Errand {
     },
     /// Who is denied.
     Denials(Back<Vec<Denial>>),
+    /// The configuration as it is now.
+    Model(Back<Model>),
     /// The running state as a file.
     Export(ExportQuery, Back<String>),
     /// What passed, and how fast.

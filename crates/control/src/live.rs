@@ -174,7 +174,23 @@ fn ip(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
 /// Changes nothing. Blocks; not to be called within an async runtime.
 pub fn check(model: &Model) -> Vec<Finding> {
     let mut findings = process::judge(&process::Process::read());
-    let nics: Vec<Nic> = match sight(model) {
+    findings.extend(programs::judge(model));
+    findings.extend(around(model, false));
+    findings.sort_by_key(|finding| finding.severity);
+    findings
+}
+
+/// As [`check`], of the box on which xlvs itself runs with this configuration: its own programs and
+/// its rights are not looked at.
+pub fn check_running(model: &Model) -> Vec<Finding> {
+    let mut findings = around(model, true);
+    findings.sort_by_key(|finding| finding.severity);
+    findings
+}
+
+fn around(model: &Model, runs: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let nics: Vec<Nic> = match sight(model, runs) {
         Ok((topology, nics)) => {
             findings.extend(reach::judge(model, &topology));
             // What cannot be read, [`surroundings`] has reported.
@@ -190,16 +206,14 @@ pub fn check(model: &Model) -> Vec<Finding> {
         }
     };
     findings.extend(interfaces::judge(model, &nics));
-    findings.extend(programs::judge(model));
     findings.extend(settings::judge(model, &settings::Settings::read(model)));
     findings.extend(firewall::judge(&firewall::of_model(model), &firewall::read()));
-    findings.sort_by_key(|finding| finding.severity);
     findings
 }
 
 /// Routes and addresses as the workers will see them, and the interfaces of the file that
 /// are there.
-fn sight(model: &Model) -> Result<(Topology, Vec<Nic>), LiveError> {
+fn sight(model: &Model, runs: bool) -> Result<(Topology, Vec<Nic>), LiveError> {
     let read = |source| LiveError::Read { what: "interfaces", source };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(read)?;
@@ -214,7 +228,11 @@ fn sight(model: &Model) -> Result<(Topology, Vec<Nic>), LiveError> {
     };
     runtime.block_on(async {
         let mut mirror = Mirror::open(settings).await?;
-        let programs = interfaces::programs(&mirror.handle()).await.map_err(read)?;
+        // Those that are there are our own.
+        let programs = match runs {
+            true => Default::default(),
+            false => interfaces::programs(&mirror.handle()).await.map_err(read)?,
+        };
         let topology = mirror.topology();
         let nics = topology.interfaces.iter().filter(|interface| interface.index != 0);
         let nics = nics.map(|interface| Nic::read(interface, &programs)).collect();

@@ -463,7 +463,7 @@ fn api() {
         (
             "{listen: [\"127.0.0.1:9443\", \"192.0.2.1:9443\"], tokens: /t}",
             &[
-                "3:35: api.listen[1]: 192.0.2.1:9443: tokens would cross the network in the clear; add tls: {",
+                "3:34: api.listen[1]: 192.0.2.1:9443: tokens would cross the network in the clear; add tls: {",
             ],
         ),
         (

@@ -134,6 +134,12 @@ impl Sources {
         Self { sets: (0..sets).map(|_| Set::default()).collect(), hasher: RandomState::new() }
     }
 
+    /// One that says the same, from now on apart.
+    pub(crate) fn replica(&self) -> Self {
+        let set = |Set(words): &Set| Set(words.each_ref().map(|w| AtomicU64::new(w.load(Relaxed))));
+        Self { sets: self.sets.iter().map(set).collect(), hasher: self.hasher.clone() }
+    }
+
     /// True if the source (an IPv4 address, an IPv6 /64) may open one more connection in this
     /// scope, of `per_second` and as many at once; then it is counted.
     pub fn allow(&self, (scope, source): (u32, IpAddr), per_second: u32, now: Now) -> bool {

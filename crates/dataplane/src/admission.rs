@@ -4,7 +4,7 @@
 use sched::{Candidate, Change, Plan, Scheduler};
 
 /// The state of one service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Admission {
     /// The scheduler with its state.
     pub scheduler: Scheduler,

@@ -239,7 +239,7 @@ impl<'a> Breath<'a> {
     }
 
     /// The connection that a packet opens to the chosen server, as the client's own end.
-    fn connection_to<A: Family>(
+    pub(crate) fn connection_to<A: Family>(
         &self,
         packet: &Packet<A>,
         target: &Target<'_>,

@@ -84,6 +84,16 @@ impl Level {
 }
 
 impl Defences {
+    /// Becomes as another one is.
+    pub(crate) fn become_like(&self, other: &Self) {
+        let (ours, theirs) = (&self.in_force.0, &other.in_force.0);
+        ours.looked.store(theirs.looked.load(Relaxed), Relaxed);
+        for (ours, theirs) in ours.levels.iter().zip(&theirs.levels) {
+            ours.store(theirs.load(Relaxed), Relaxed);
+        }
+        self.passing.0.store(other.passing.0.load(Relaxed), Relaxed);
+    }
+
     /// TCP goes by the stricter table.
     #[inline]
     pub fn secure_tcp(&self, ipv6: bool) -> bool {

@@ -185,6 +185,38 @@ impl Director {
         })
     }
 
+    /// One for a [rehearsal](crate::rehearse): what is counted and limited is as here, from now
+    /// on apart. It has no services and room for a few connections and templates, none of which
+    /// is there yet; the tables hash as these do.
+    ///
+    /// # Errors
+    /// As [`Director::new`].
+    pub(crate) fn replica(
+        &self,
+        (connections, templates): (usize, usize),
+        resolve: Sender<ResolveRequest>,
+    ) -> std::io::Result<Self> {
+        let limits = Limits {
+            connections_v4: connections,
+            connections_v6: connections,
+            templates_v4: templates,
+            templates_v6: templates,
+            ..self.limits.clone()
+        };
+        let secrets = [self.v4.secret(), self.v6.secret()];
+        // Small ones: they are replaced.
+        let bare = Limits { fragments: 0, sources: 0, servers: 0, ..limits.clone() };
+        Ok(Self {
+            fragments: self.fragments.replica(),
+            limiter: self.limiter.replica(),
+            sources: self.sources.replica(),
+            servers: self.servers.iter().map(ServerRecord::replica).collect(),
+            half_open: OwnLine(AtomicU32::new(self.half_open.0.load(Ordering::Relaxed))),
+            limits,
+            ..Self::with_secrets(bare, resolve, secrets)?
+        })
+    }
+
     /// The limits it was made with.
     pub fn limits(&self) -> &Limits {
         &self.limits

@@ -175,6 +175,16 @@ impl FragmentTable {
         }
     }
 
+    /// One that says the same, from now on apart. Its connections are the other one's.
+    pub(crate) fn replica(&self) -> Self {
+        let set = |set: &Mutex<_>| Mutex::new(*set.lock().unwrap_or_else(PoisonError::into_inner));
+        Self {
+            sets: self.sets.iter().map(set).collect(),
+            epoch: OwnLine(AtomicU32::new(self.epoch())),
+            hasher: self.hasher.clone(),
+        }
+    }
+
     /// How many datagrams it has room for, if they spread evenly.
     pub fn capacity(&self) -> usize {
         self.sets.len() * WAYS

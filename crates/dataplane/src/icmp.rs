@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Octets of the ICMP header in front of the quote.
-const ICMP: usize = 8;
+pub(crate) const ICMP: usize = 8;
 
 impl Breath<'_> {
     /// Forwards an ICMP error to the end whose packet it is about.
@@ -71,17 +71,7 @@ impl Breath<'_> {
         error: &IcmpError<A>,
         about: Tuple<A>,
     ) -> Result<Found<A>, Verdict> {
-        // No segment or datagram: it opens a connection whatever its flags are.
-        let packet = Packet {
-            tuple: about,
-            l4: error.l4,
-            end: error.end,
-            ttl: error.ttl,
-            flags: 0,
-            dont_fragment: true,
-            fragment: Fragment::Later,
-            id: 0,
-        };
+        let packet = reported(error, about);
         let target = self.target(&packet);
         if !target.is_some_and(|target| target.service.policy.lifecycle.schedule_icmp) {
             return Err(Verdict::Punt(Punt::Icmp));
@@ -105,7 +95,11 @@ impl Breath<'_> {
     }
 
     /// The tunnel to one of our servers that a quoted packet is of.
-    fn quoted_tunnel<A: Family>(&self, quote: &Quote<A>, behind: &[u8]) -> Option<QuotedTunnel> {
+    pub(crate) fn quoted_tunnel<A: Family>(
+        &self,
+        quote: &Quote<A>,
+        behind: &[u8],
+    ) -> Option<QuotedTunnel> {
         let services = &self.snapshot.services;
         let servers = services.tunnel_servers.get(&quote.dst.ip())?;
         let tunnel = QuotedTunnel::read(quote.protocol, behind).filter(|_| !quote.later)?;
@@ -199,6 +193,21 @@ impl Breath<'_> {
             id: 0,
         };
         self.answer(frame, &packet, message)
+    }
+}
+
+/// The packet that an error is about, as far as it can open a connection: no segment or datagram,
+/// so it does that whatever its flags are.
+pub(crate) const fn reported<A: Copy>(error: &IcmpError<A>, about: Tuple<A>) -> Packet<A> {
+    Packet {
+        tuple: about,
+        l4: error.l4,
+        end: error.end,
+        ttl: error.ttl,
+        flags: 0,
+        dont_fragment: true,
+        fragment: Fragment::Later,
+        id: 0,
     }
 }
 

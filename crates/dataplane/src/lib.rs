@@ -47,6 +47,7 @@ pub mod punt;
 mod purge;
 pub mod quote;
 pub mod record;
+pub mod rehearse;
 pub mod reset;
 pub mod rewrite;
 pub mod rings;

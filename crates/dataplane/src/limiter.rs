@@ -47,6 +47,18 @@ impl Limiter {
         }
     }
 
+    /// One that says the same, from now on apart.
+    pub(crate) fn replica(&self) -> Self {
+        let word = |word: &AtomicU64| AtomicU64::new(word.load(Ordering::Relaxed));
+        Self {
+            peers: self.peers.iter().map(word).collect(),
+            all: self.all.replica(),
+            unlimited: self.unlimited,
+            resets: self.resets.replica(),
+            hasher: self.hasher.clone(),
+        }
+    }
+
     /// True if one more error may go to `peer` now; then it is counted.
     pub fn allow(&self, peer: IpAddr, now: Now) -> bool {
         if self.unlimited {
@@ -99,6 +111,11 @@ impl Bucket {
     pub fn new(per_second: u32, burst: u32) -> Self {
         let interval_us = 1_000_000 / u64::from(per_second.clamp(1, 1_000_000));
         Self { spent_us: AtomicU64::new(0), interval_us, burst: burst.max(1).into() }
+    }
+
+    fn replica(&self) -> Self {
+        let spent_us = AtomicU64::new(self.spent_us.load(Ordering::Relaxed));
+        Self { spent_us, ..*self }
     }
 
     /// Takes a token, if there is one.

@@ -62,6 +62,13 @@ impl Pins {
         })
     }
 
+    /// Pins a port as another one has it.
+    pub(crate) fn pin_like(&self, other: &Self, port: u16) {
+        if let (Some(ours), Some(theirs)) = (self.slot(port), other.slot(port)) {
+            ours.store(theirs.load(Ordering::Acquire), Ordering::Release);
+        }
+    }
+
     /// Frees a port.
     pub fn release(&self, port: u16) {
         if let Some(slot) = self.slot(port) {

@@ -89,6 +89,21 @@ impl ServerRecord {
         }
     }
 
+    /// One that says the same, from now on apart.
+    pub(crate) fn replica(&self) -> Self {
+        let word = |word: &AtomicU64| AtomicU64::new(word.load(Relaxed));
+        let half = |word: &AtomicU32| AtomicU32::new(word.load(Relaxed));
+        Self {
+            counts: word(&self.counts),
+            base: word(&self.base),
+            thresholds: word(&self.thresholds),
+            opened: word(&self.opened),
+            path_mtu: word(&self.path_mtu),
+            persistent: half(&self.persistent),
+            standing: half(&self.standing),
+        }
+    }
+
     fn counts(&self) -> Counts {
         Counts::of(self.counts.load(Relaxed))
     }

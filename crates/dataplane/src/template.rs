@@ -88,6 +88,28 @@ impl<A: Address> Templates<A> {
         if (word >> 32) as u32 == template.generation { word as u32 } else { 0 }
     }
 
+    /// The template that a connection refers to, if it is still there.
+    pub(crate) fn of(&self, template: TemplateRef) -> Option<Found<A>> {
+        if !template.is_some() {
+            return None;
+        }
+        let word = self.controls[template.id() as usize].load(Relaxed);
+        let place = ConnectionRef { id: template.id(), generation: (word >> 32) as u32 };
+        template.is(place).then(|| self.table.get(place)).flatten()
+    }
+
+    /// Puts a template of other templates in, as it is there.
+    pub(crate) fn adopt(&self, others: &Self, found: &Found<A>) -> Option<ConnectionRef> {
+        let place = self
+            .table
+            .insert(&found.connection, found.meta.state(), found.meta.timeout(), found.stamp)
+            .ok()?;
+        let controlled = others.controlled(found.reference());
+        let word = u64::from(place.generation) << 32 | u64::from(controlled);
+        self.controls[place.id as usize].store(word, Relaxed);
+        Some(place)
+    }
+
     /// Another connection is controlled by the template.
     pub(crate) fn control(&self, template: ConnectionRef) -> TemplateRef {
         let more = |word: u64| (word >> 32 == template.generation.into()).then_some(word + 1);

@@ -13,6 +13,11 @@ pub(crate) struct Burden {
 }
 
 impl Burden {
+    /// Cost for each unit of weight.
+    pub(crate) fn value(&self) -> f64 {
+        256.0 * self.cost as f64 / self.weight as f64
+    }
+
     /// More cost for each unit of weight, compared without division.
     pub(crate) fn exceeds(&self, other: &Self) -> bool {
         u128::from(self.cost) * u128::from(other.weight)
@@ -27,10 +32,12 @@ pub(crate) fn connections(candidates: &[Candidate], loads: &impl Loads) -> Optio
 
 /// wlc, and what lblc and lblcr do for a destination that they do not know.
 pub(crate) fn weighted_connections(candidates: &[Candidate], loads: &impl Loads) -> Option<usize> {
-    least(candidates, loads, |server, load| Burden {
-        cost: load.overhead(),
-        weight: server.scaled_weight(),
-    })
+    least(candidates, loads, weighted)
+}
+
+/// What a server costs by wlc.
+pub(crate) fn weighted(server: &Candidate, load: &Load) -> Burden {
+    Burden { cost: load.overhead(), weight: server.scaled_weight() }
 }
 
 /// sed: the least active connections, this one counted already.
@@ -53,7 +60,8 @@ pub(crate) fn never_queue(candidates: &[Candidate], loads: &impl Loads) -> Optio
     best.map(|(at, _)| at)
 }
 
-fn expected_delay(server: &Candidate, load: &Load) -> Burden {
+/// What a server costs by sed.
+pub(crate) fn expected_delay(server: &Candidate, load: &Load) -> Burden {
     Burden { cost: u64::from(load.active) + 1, weight: server.scaled_weight() }
 }
 

@@ -20,6 +20,7 @@ mod least;
 mod memory;
 mod mh;
 mod plan;
+mod rating;
 mod rr;
 mod sh;
 mod twos;
@@ -30,6 +31,7 @@ use std::net::IpAddr;
 pub use self::{
     candidate::{Candidate, Load, Loads},
     plan::{KERNEL_SLOTS, Kind, Plan, SLOTS},
+    rating::{Closed, Rating},
 };
 use self::{
     lblc::Locality, lblcr::Replicated, mh::Maglev, rr::RoundRobin, sh::SourceTable,

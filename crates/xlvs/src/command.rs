@@ -15,7 +15,10 @@ use control::{
 
 mod groups;
 
-use crate::{apply, capture, connections, deny, export, report, server, service, stats, token};
+use crate::{
+    apply, capture, connections, deny, explain, export, report, server, service, stats, token,
+    verify,
+};
 
 /// A layer-4 load balancer, an LVS director, in userspace on AF_XDP.
 ///
@@ -187,6 +190,15 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: connections::ConnVerb,
     },
+    /// Say what would happen to a packet now, step by step: which service and server, how it is
+    /// rewritten, by which next hop it leaves; or why it is dropped and what to do about it.
+    Explain(explain::ExplainArgs),
+    /// Verify that it works, from end to end: this box, each server by the way that clients' packets
+    /// take, what becomes of new clients and of answers. Exit code 0 all is well, 1 it is not.
+    Verify(verify::VerifyArgs),
+    /// Make a request through the datapath, as a client's: this box cannot make one to its own VIP.
+    /// Needs probe_sources. Exit code 0 it was answered, 1 it was not.
+    Probe(verify::ProbeArgs),
     /// Print what passed each service and server, or passes a second.
     Stats(stats::StatsArgs),
     /// Print the running services as a file.

@@ -5,6 +5,7 @@
 
 mod apply;
 mod capture;
+mod capture_file;
 mod check;
 mod columns;
 mod command;
@@ -13,6 +14,7 @@ mod connections;
 mod daemon;
 mod deny;
 mod events;
+mod explain;
 mod export;
 mod import;
 mod ipvsadm;
@@ -27,6 +29,7 @@ mod stats;
 mod status;
 mod token;
 mod top;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -77,6 +80,9 @@ fn main() -> ExitCode {
         Verb::Deny { verb } => deny::run(verb),
         Verb::Token { verb } => token::run(verb),
         Verb::Conn { verb } => connections::run(verb),
+        Verb::Explain(args) => explain::explain(&args),
+        Verb::Verify(args) => verify::verify(&args),
+        Verb::Probe(args) => verify::probe(&args),
         Verb::Stats(args) => stats::run(args),
         Verb::Export { verb } => export::run(verb),
         Verb::Metrics { collect, socket } => metrics::metrics(&socket.way(), &collect),

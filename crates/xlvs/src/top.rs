@@ -49,7 +49,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 pub(crate) fn top(args: Top) -> ExitCode {
     let Top { filter, once, socket } = args;
-    if !once && !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
+    let interactive = io::stdout().is_terminal() && io::stdin().is_terminal();
+    if !(once || interactive) {
         return failure(&"xlvs top needs a terminal; --once prints one picture");
     }
     let state = State::new(filter, std::env::var_os("NO_COLOR").is_none());

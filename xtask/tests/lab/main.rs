@@ -14,6 +14,7 @@ mod checks;
 mod churn;
 mod connection_log;
 mod expiry;
+mod explained;
 mod failing;
 mod faults;
 mod front;

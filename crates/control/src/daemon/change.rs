@@ -46,6 +46,7 @@ impl Daemon {
             Errand::Zero(service, back) => {
                 drop(back.send(self.zero(service.as_deref()).await));
             }
+            Errand::Model(back) => drop(back.send(self.registry.model.clone())),
             Errand::Export(query, back) => drop(back.send(self.export(query).await)),
             Errand::Stats(back) => {
                 if let Answer::Listing(listing) = self.answer(&Ask::List).await {

@@ -158,3 +158,224 @@ fn flags(address: IpAddr, entries: &MatchEntries, local: &BTreeSet<IpAddr>) -> A
     }
     flags
 }
+
+/// What explain says of the match contract, beside the program itself (`BPF_PROG_RUN`, which needs
+/// CAP_BPF and CAP_NET_ADMIN).
+#[cfg(test)]
+mod tests {
+    use std::{net::IpAddr, sync::Arc};
+
+    use dataplane::{
+        forward::{Endpoint, Forward, Protocol, ServiceKey, Tunnel},
+        mark::MarkRule,
+        policy::{LocalAddress, Persistence, Policy},
+        prefix::Prefix,
+        snapshot::{Server, Service, Services, Snapshot},
+        topology::{Interface, Mac, Topology},
+    };
+    use xsk::{Action, MatchCapacities, MatchMaps, Program};
+
+    use super::Matched;
+    use crate::{
+        explain::contract::Contract,
+        matches::{mark_slots, match_entries},
+    };
+
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, limit: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (self.0 >> 33) as usize % limit
+        }
+
+        fn pick<T: Copy>(&mut self, among: &[T]) -> T {
+            among[self.below(among.len())]
+        }
+    }
+
+    fn at(v6: bool, host: u8) -> IpAddr {
+        match v6 {
+            true => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(host)]),
+            false => IpAddr::from([10, 0, 0, host]),
+        }
+    }
+
+    const PORTS: [u16; 6] = [20, 21, 53, 80, 8080, 10_005];
+
+    fn services(random: &mut Random) -> Services {
+        let mut all = Services::default();
+        for id in 0..5u32 {
+            let v6 = random.below(2) == 0;
+            let protocol = random.pick(&Protocol::ALL);
+            let vip = at(v6, 1 + random.below(2) as u8);
+            let port = random.pick(&[0, 21, 53, 80]);
+            let key = if random.below(4) == 0 {
+                all.marks.push(MarkRule {
+                    mark: id + 1,
+                    mask: u32::MAX,
+                    destination: Prefix::new(vip, random.pick(&[if v6 { 128 } else { 32 }, 24]))
+                        .expect("within"),
+                    source: None,
+                    protocol: (random.below(2) == 0).then_some(protocol),
+                    ports: if random.below(2) == 0 { vec![50..=90] } else { vec![] },
+                    interface: None,
+                });
+                ServiceKey::Mark { mark: id + 1, ipv6: v6 }
+            } else {
+                Endpoint { protocol, address: vip, port }.into()
+            };
+            if all.by_key.contains_key(&key) {
+                continue;
+            }
+            let local = LocalAddress { address: at(v6, 7), ports: 10_000..=10_010 };
+            let policy = Policy {
+                persistence: (random.below(2) == 0)
+                    .then_some(Persistence { timeout: 60, prefix: 32 }),
+                except_ports: if random.below(2) == 0 { vec![20..=60] } else { vec![] },
+                local_addresses: if random.below(3) == 0 { vec![local] } else { vec![] },
+                ..Policy::default()
+            };
+            let service = all.services.len() as u32;
+            let forward = random.pick(&[Forward::Nat, Forward::FullNat, Forward::Dr, Forward::Tun]);
+            let tunnel = random.pick(&[
+                Tunnel::Ipip,
+                Tunnel::Gue { port: 80, checksum: false },
+                Tunnel::Gre { checksum: false },
+            ]);
+            let server = random.pick(&[0, 80, 8080]);
+            let server = Server {
+                tunnel,
+                ..Server::new(service, at(v6, 4 + random.below(2) as u8), server, forward)
+            };
+            let servers = vec![all.servers.len() as u32];
+            all.servers.push(Some(server));
+            all.services.push(Some(Service { servers, ..Service::new("s", key, policy) }));
+            all.by_key.insert(key, service);
+        }
+        all.derive();
+        all
+    }
+
+    /// An IP packet with ports, perhaps a fragment, perhaps in an ICMP error.
+    fn packet(random: &mut Random, v6: bool, number: u32, nested: bool) -> Vec<u8> {
+        let protocol = match random.below(12) {
+            0 => 47,
+            1 => 4,
+            2 => 41,
+            3 if !nested => {
+                let quoted = packet(random, v6, number, true);
+                let kind = if v6 {
+                    random.pick(&[1, 2, 3, 4, 128])
+                } else {
+                    random.pick(&[3, 4, 8, 11, 12])
+                };
+                let body = [&[kind, 0, 0, 0, 0, 0, 0, 0][..], &quoted[..]].concat();
+                return ip(random, v6, if v6 { 58 } else { 1 }, number, (false, 0), &body);
+            }
+            _ => random.pick(&[6, 17, 132]),
+        };
+        let (source, destination) = (random.pick(&PORTS), random.pick(&PORTS));
+        let mut body = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+        body.resize(40, 0);
+        let part =
+            random.pick(&[(false, 0), (false, 0), (false, 0), (true, 0), (true, 8), (false, 8)]);
+        ip(random, v6, protocol, number, part, &body)
+    }
+
+    fn ip(
+        random: &mut Random,
+        v6: bool,
+        protocol: u8,
+        number: u32,
+        (more, offset): (bool, u16),
+        body: &[u8],
+    ) -> Vec<u8> {
+        let ends = [at(v6, 1 + random.below(8) as u8), at(v6, 1 + random.below(8) as u8)];
+        let octets: Vec<u8> = ends
+            .iter()
+            .flat_map(|end| match end {
+                IpAddr::V4(ip) => ip.octets().to_vec(),
+                IpAddr::V6(ip) => ip.octets().to_vec(),
+            })
+            .collect();
+        let mut packet = Vec::new();
+        if v6 {
+            let part = more || offset > 0;
+            packet.extend([0x60, 0, 0, 0]);
+            packet.extend((body.len() as u16 + if part { 8 } else { 0 }).to_be_bytes());
+            packet.extend([if part { 44 } else { protocol }, 64]);
+            packet.extend(octets);
+            if part {
+                packet.extend([protocol, 0]);
+                packet.extend((offset | u16::from(more)).to_be_bytes());
+                packet.extend(number.to_be_bytes());
+            }
+        } else {
+            packet.extend([0x45, 0]);
+            packet.extend((20 + body.len() as u16).to_be_bytes());
+            packet.extend((number as u16).to_be_bytes());
+            packet.extend(((u16::from(more) << 13) | (offset / 8)).to_be_bytes());
+            packet.extend([64, protocol, 0, 0]);
+            packet.extend(octets);
+        }
+        packet.extend(body);
+        packet
+    }
+
+    #[test]
+    fn explain_and_the_program_agree() {
+        let mut random = Random(9);
+        let (mut taken, mut kept) = ([0u32; 7], 0u32);
+        for _ in 0..40 {
+            let services = services(&mut random);
+            let local = [1, 3, 7].iter().filter(|_| random.below(3) > 0);
+            let local: Vec<u8> = local.copied().collect();
+            let name = "lo".to_owned();
+            let topology = Topology {
+                local: local.iter().flat_map(|h| [at(false, *h), at(true, *h)]).collect(),
+                interfaces: vec![Interface { name, index: 1, mac: MAC, mtu: 1500, up: true }],
+                ..Topology::default()
+            };
+            let snapshot = Snapshot::new(1, Arc::new(services), Arc::new(topology));
+            let capacities =
+                MatchCapacities { endpoints: 256, addresses: 256, ..Default::default() };
+            let maps = MatchMaps::new(capacities).expect("CAP_BPF");
+            let program = Program::load_dry(&maps, MAC.0).expect("CAP_BPF and CAP_NET_ADMIN");
+            let mut matched = Matched::new(maps);
+            matched.update(&snapshot).expect("room in the maps");
+            let entries = match_entries(&snapshot.services);
+            let marks = mark_slots(&snapshot.services, &snapshot.topology);
+            let contract = Contract {
+                entries: &entries,
+                marks: &marks,
+                topology: &snapshot.topology,
+                mac: MAC,
+                interface: 1,
+            };
+            for number in 0..500 {
+                let v6 = random.below(2) == 0;
+                let packet = packet(&mut random, v6, number, false);
+                let ethertype: [u8; 2] = if v6 { [0x86, 0xdd] } else { [8, 0] };
+                let to = if random.below(30) == 0 { [2; 6] } else { MAC.0 };
+                let mut frame = [&to[..], &[2, 0, 0, 0, 0, 9], &ethertype, &packet].concat();
+                if random.below(20) == 0 {
+                    frame.truncate(14 + random.below(frame.len() - 14));
+                }
+                let met = contract.meet(&frame);
+                let action = program.run(&frame).expect("a frame");
+                assert_eq!(met.taken, action == Action::Take, "{met:?} {frame:02x?}");
+                match met.rule.filter(|_| met.taken) {
+                    Some(rule) => taken[usize::from(rule)] += 1,
+                    None => kept += 1,
+                }
+            }
+        }
+        println!("taken by rules {taken:?}, kept {kept}");
+        for rule in [1, 2, 4, 5, 6] {
+            assert!(taken[rule] > 20, "rule {rule}: {taken:?}");
+        }
+    }
+}

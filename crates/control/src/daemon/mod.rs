@@ -40,7 +40,7 @@ use std::{
 
 use ::health::{
     event::Event,
-    probe::Net,
+    probe::{Net, ServicePath},
     runner::{Report, Runner},
 };
 use arc_swap::ArcSwap;
@@ -238,6 +238,10 @@ struct Daemon {
     ports: ports::Ports,
     matched: matched::Matched,
     vips: Addresses,
+    /// What probes make their sockets with.
+    net: Net,
+    /// The way through services, if there are probe sources.
+    way: Option<Arc<dyn ServicePath>>,
     /// Asks the servers.
     health: Runner,
     /// What it finds, until it is published.
@@ -293,8 +297,9 @@ async fn start(
     privileges::limit(Task::Control);
     let hooks = Hooks::start(&model.hooks).map_err(StartError::Thread)?;
     let way = probes.as_ref().map(probes::Probes::way);
+    let net = Net::new(way.clone());
     let limit = || privileges::limit(Task::Health);
-    let (health, found) = Runner::start(Net::new(way), limit).map_err(StartError::Thread)?;
+    let (health, found) = Runner::start(net.clone(), limit).map_err(StartError::Thread)?;
 
     let settings = topology::Settings {
         interfaces: model.interfaces.iter().map(|interface| interface.name.clone()).collect(),
@@ -338,6 +343,8 @@ async fn start(
         ports,
         matched,
         vips,
+        net,
+        way,
         health,
         found,
         memory,

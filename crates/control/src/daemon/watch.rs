@@ -27,12 +27,14 @@ use crate::{
     capture::Captures,
     connection_log::Logger,
     errand::Desk,
+    explain::Explainer,
     killer::Killer,
     metrics,
     registry::Hints,
     report::{self, Facts, Ring},
     topology::{Mirror, MirrorError, Request},
     traffic,
+    verify::Verifier,
 };
 
 /// How often old snapshots are freed, the sockets' statistics read, and traffic's hints heeded.
@@ -70,6 +72,8 @@ impl Daemon {
             api::ipvsadm(desk.clone()),
             api::events(Arc::clone(&self.chronicle)),
             api::captures(self.captures()),
+            api::verify::verify(self.verifier(desk.clone())),
+            api::explain::explain(self.explainer()),
         ];
         let router = api::assemble(desk.clone(), parts);
         // Until this function returns.
@@ -208,6 +212,21 @@ impl Daemon {
     fn captures(&self) -> Captures {
         let room = self.registry.model.chunk_size as usize;
         Captures::new(self.crew.handles().to_vec(), self.publisher.pointer(), room)
+    }
+
+    /// Who says what would happen to packets.
+    fn explainer(&self) -> Explainer {
+        Explainer {
+            director: Arc::clone(&self.director),
+            snapshots: self.publisher.pointer(),
+            clock: self.crew.clock,
+        }
+    }
+
+    /// Who verifies, and makes requests through the datapath.
+    fn verifier(&self, desk: Desk) -> Verifier {
+        let (net, way) = (self.net.clone(), self.way.clone());
+        Verifier { explainer: self.explainer(), net, way, desk }
     }
 
     /// Who ends connections.

@@ -6,11 +6,19 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::AsRawFd,
+    time::{Duration, Instant},
 };
 
 use dataplane::topology::Mac;
-use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, bind, send, socket,
+use nix::{
+    errno::Errno,
+    sys::{
+        socket::{
+            AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike,
+            bind, recv, send, setsockopt, socket, sockopt::ReceiveTimeout,
+        },
+        time::{TimeVal, TimeValLike},
+    },
 };
 
 /// Tells the neighbours on `interface` that `address` is here (RFC 5227 section 3,
@@ -38,6 +46,47 @@ pub fn announce(interface: &str, address: IpAddr) -> io::Result<()> {
 pub fn probe(interface: &str, target: Ipv4Addr) -> io::Result<()> {
     let (link, mac) = link(interface)?;
     transmit(&link, &arp_request(mac, Ipv4Addr::UNSPECIFIED, target))
+}
+
+/// Who on `interface` says that `target` is there: the MACs of all answers within a moment. This box
+/// does not answer itself.
+///
+/// # Errors
+/// As for [`announce`].
+pub fn who_has(interface: &str, target: Ipv4Addr) -> io::Result<Vec<Mac>> {
+    const MOMENT: Duration = Duration::from_millis(300);
+    let (link, mac) = link(interface)?;
+    if mac == Mac::default() {
+        return Ok(Vec::new());
+    }
+    let kinds = (AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC);
+    let packet = socket(kinds.0, kinds.1, kinds.2, SockProtocol::EthAll)?;
+    bind(packet.as_raw_fd(), &link)?;
+    let request = arp_request(mac, Ipv4Addr::UNSPECIFIED, target);
+    send(packet.as_raw_fd(), &request, MsgFlags::empty())?;
+    let end = Instant::now() + MOMENT;
+    let mut answers = Vec::new();
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(answers);
+        }
+        let wait = TimeVal::microseconds(left.as_micros().max(1) as i64);
+        setsockopt(&packet, ReceiveTimeout, &wait)?;
+        let mut frame = [0; 64];
+        match recv(packet.as_raw_fd(), &mut frame, MsgFlags::empty()) {
+            Ok(octets) => answers.extend(answer_about(&frame[..octets], target)),
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// The MAC in an ARP reply (RFC 826) that says where `target` is.
+fn answer_about(frame: &[u8], target: Ipv4Addr) -> Option<Mac> {
+    const REPLY: [u8; 10] = [8, 6, 0, 1, 8, 0, 6, 4, 0, 2];
+    let fits = frame.get(12..22)? == REPLY && frame.get(28..32)? == target.octets();
+    fits.then(|| Mac(std::array::from_fn(|at| frame[22 + at])))
 }
 
 /// The link-layer address of the interface: its index to send by, and its MAC.

@@ -42,7 +42,7 @@ impl Serving {
         let bound = Bound::bind(addresses).unwrap();
         let listeners = {
             let _within = handle.enter();
-            Listeners::new(metrics(exporter), bound)
+            Listeners::new(metrics(exporter).into(), bound)
         };
         Self { handle, listeners: Some(listeners), stop: Some(stop), thread: Some(thread) }
     }

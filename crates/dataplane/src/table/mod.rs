@@ -101,6 +101,11 @@ impl<A: Address> Table<A> {
         })
     }
 
+    /// The key of its hash.
+    pub const fn secret(&self) -> Secret {
+        self.secret
+    }
+
     /// The number of connections; while workers run, a moment's guess.
     pub fn len(&self) -> usize {
         self.capacity() - self.slab.free().min(self.capacity())
