@@ -55,9 +55,9 @@
 //! - **Refusals**: return a [`Refusal`]; what extractors and the router refuse gets the same shape by
 //!   itself. A client's fault is a 4xx, always. [`Closed`](crate::errand::Closed) becomes one by `?`.
 //!   The document says of every path that it may refuse.
-//! - **Audit**: every request but GETs is told (`xlvs events`, the log) with who asked, by method and
-//!   path; answer with a [`Deed`] beside the body to say it better, or [`Deed::NONE`] if nothing was
-//!   changed.
+//! - **Audit**: every request but GETs that is not refused is told (`xlvs events`, the log) with who
+//!   asked, by method and path; answer with a [`Deed`] beside the body to say it better, or
+//!   [`Deed::NONE`] if nothing was changed.
 //! - **Body**: at most 64 KiB ([`LARGEST_BODY`]); more by a layer on the part,
 //!   `.layer(DefaultBodyLimit::max(octets))`.
 //! - **Lists** over everything are looked up by [`tokio::task::spawn_blocking`], and have pages or
@@ -97,6 +97,8 @@ use std::sync::Arc;
 use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, middleware};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::errand::Desk;
+
 pub use audit::Deed;
 pub use captures::captures;
 pub use client::{FetchError, delete, fetch, fetch_within, follow, send, send_within, stream};
@@ -117,8 +119,9 @@ pub type Part = OpenApiRouter;
 /// Octets of a request's body, where a part does not say otherwise.
 pub const LARGEST_BODY: usize = 64 << 10;
 
-/// The whole API of these parts: their document, who may what, refusals in one shape.
-pub fn assemble(parts: impl IntoIterator<Item = Part>) -> Router {
+/// The whole API of these parts: their document, who may what, refusals in one shape. `desk` tells
+/// of changes.
+pub fn assemble(desk: Desk, parts: impl IntoIterator<Item = Part>) -> Router {
     let whole = document::Whole::default();
     let all = parts.into_iter().fold(document::part(Arc::clone(&whole)), Part::merge);
     let (router, mut document) = all.split_for_parts();
@@ -131,4 +134,5 @@ pub fn assemble(parts: impl IntoIterator<Item = Part>) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(roles, role::authorise))
         .layer(middleware::from_fn(refusal::shape))
+        .layer(middleware::from_fn_with_state(desk, audit::tell))
 }

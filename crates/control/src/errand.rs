@@ -7,6 +7,7 @@ use crate::{
     api::export::ExportQuery,
     apply::{Applied, Loaded, Terms},
     compile::ServerKey,
+    event::Event,
     front::{Answer, Ask},
     model::Model,
     order::{DenyOrder, Refused, ServerOrder, ServerOutcome},
@@ -23,6 +24,8 @@ pub type DeniedNow = (Vec<Denial>, Vec<String>);
 /// Something to do.
 #[derive(Debug)]
 pub enum Errand {
+    /// Something was done by the API, to be told.
+    Tell(Event),
     /// What the ipvsadm front asks for.
     Ipvsadm(Ask, Back<Answer>),
     /// A configuration that was read, or why it cannot be, is to be in force.
@@ -77,6 +80,16 @@ impl Desk {
     pub fn open() -> (Self, mpsc::Receiver<Errand>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
         (Self(sender), receiver)
+    }
+
+    /// Has control tell of something that was done. At the end, when nobody hears of it any more,
+    /// the log does.
+    pub async fn tell(&self, event: Event) {
+        if let Err(mpsc::error::SendError(Errand::Tell(event))) =
+            self.0.send(Errand::Tell(event)).await
+        {
+            log::info!("{event}");
+        }
     }
 
     /// Hands an errand in and waits for its answer.

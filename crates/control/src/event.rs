@@ -41,6 +41,9 @@ pub struct Event {
     pub initial: bool,
     /// Why, in words; may be empty.
     pub reason: String,
+    /// Who asked for it, of kind `audit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// How its service is now.
     #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
@@ -70,13 +73,15 @@ pub enum Kind {
     Vip,
     /// The configuration: `applied`, `refused`, `confirmed`, `reverted`.
     Config,
+    /// Somebody changed something through the API, `by` and what is the reason: `done`.
+    Audit,
     /// The daemon: `forwarding`, `stopping`.
     Director,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Server,
         Self::Weight,
         Self::Drain,
@@ -86,6 +91,7 @@ impl Kind {
         Self::Service,
         Self::Vip,
         Self::Config,
+        Self::Audit,
         Self::Director,
     ];
 
@@ -101,6 +107,7 @@ impl Kind {
             Self::Service => "service",
             Self::Vip => "vip",
             Self::Config => "config",
+            Self::Audit => "audit",
             Self::Director => "director",
         }
     }
@@ -116,13 +123,14 @@ impl Kind {
             Self::Service => &["up", "sorry", "forced", "down"],
             Self::Vip => &["announced", "withdrawn"],
             Self::Config => &["applied", "refused", "confirmed", "reverted"],
+            Self::Audit => &["done"],
             Self::Director => &["forwarding", "stopping"],
         }
     }
 
     /// It happens to the box, not to a service.
     pub const fn is_of_the_box(self) -> bool {
-        matches!(self, Self::Vip | Self::Config | Self::Director)
+        matches!(self, Self::Vip | Self::Config | Self::Audit | Self::Director)
     }
 }
 
@@ -217,6 +225,7 @@ impl Event {
             new: new.into(),
             initial: false,
             reason: String::new(),
+            by: None,
             counts: None,
         }
     }
@@ -236,7 +245,12 @@ impl Event {
             Kind::Quorum => self.new == "lost",
             Kind::Service => self.new != "up",
             Kind::Vip => self.new == "withdrawn",
-            Kind::Weight | Kind::Drain | Kind::Maint | Kind::Deny | Kind::Director => false,
+            Kind::Weight
+            | Kind::Drain
+            | Kind::Maint
+            | Kind::Deny
+            | Kind::Audit
+            | Kind::Director => false,
             Kind::Config => self.new == "refused",
         }
     }
@@ -259,7 +273,10 @@ impl Event {
 impl fmt::Display for Event {
     /// A line of `xlvs events`, but for time and number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, subject, old, new, reason, .. } = self;
+        let Self { kind, subject, old, new, reason, by, .. } = self;
+        if let Some(by) = by {
+            return write!(f, "{} {by}: {reason}", kind.name());
+        }
         let subject = subject.to_string();
         let space = if subject.is_empty() { "" } else { " " };
         // What is done has no state before it.

@@ -11,6 +11,7 @@ use std::{
 
 use control::{
     api::{self, ApiError, Endpoint, FetchError, Source, assemble, fetch},
+    errand::Desk,
     report::{Report, Service, Status},
 };
 
@@ -47,7 +48,7 @@ fn serving(endpoint: Endpoint, body: impl FnOnce()) {
     let server = thread::spawn(move || {
         runtime.block_on(async {
             tokio::select! {
-                result = endpoint.serve(assemble([api::report(source)])) => result.unwrap(),
+                result = endpoint.serve(assemble(Desk::open().0, [api::report(source)])) => result.unwrap(),
                 _ = stopped => {}
             }
         });

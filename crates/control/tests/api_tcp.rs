@@ -20,6 +20,7 @@ use control::{
         assemble, fetch, tcp,
         tokens::{self, TokenError, Tokens},
     },
+    errand::Desk,
     file::Tls,
     model,
 };
@@ -120,7 +121,10 @@ fn serve(place: &Place, tls: Option<Tls>, patience: Patience) -> (SocketAddr, Se
     };
     let remote = Remote::bind(&wanted).unwrap_or_else(|error| panic!("{error}"));
     let address = remote.addresses()[0];
-    (address, remote.start(assemble([part()]), patience).unwrap().expect("an address"))
+    (
+        address,
+        remote.start(assemble(Desk::open().0, [part()]), patience).unwrap().expect("an address"),
+    )
 }
 
 fn connect(address: SocketAddr) -> TcpStream {

@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
-use crate::command::{Checksum, Forward, Protocol, ServerSpec, ServiceRef, ServiceSpec, Tunnel};
+use crate::command::{
+    Checksum, Command, Forward, Protocol, ServerSpec, ServiceRef, ServiceSpec, Tunnel,
+};
 use crate::listing::{Listing, flags, mask, resolver, sorted_servers, sorted_services};
-use crate::names::{self, Resolver};
+use crate::names::{self, NoNames, Resolver};
 
 /// The rules that make a director's table again: sorted, counters left out.
 ///
@@ -16,13 +18,44 @@ pub fn text(listing: &Listing, numeric: bool, names: &dyn Resolver) -> String {
     let mut text = String::new();
     for service in sorted_services(listing) {
         let key = key(&service.spec.service, names);
-        service_rule(&mut text, &key, &service.spec);
+        service_rule(&mut text, "-A", &key, &service.spec);
         for server in sorted_servers(service) {
             let protocol = service.spec.service.protocol();
-            server_rule(&mut text, &key, protocol, &server.spec, names);
+            server_rule(&mut text, "-a", &key, protocol, &server.spec, names);
         }
     }
     text
+}
+
+/// The words of a command that changes something, without names: `-D -t 203.0.113.10:80`. What
+/// changes nothing has none.
+pub fn words(command: &Command) -> Option<String> {
+    let mut text = String::new();
+    let key = |service| key(service, &NoNames);
+    match command {
+        Command::AddService(spec) => service_rule(&mut text, "-A", &key(&spec.service), spec),
+        Command::EditService(spec) => service_rule(&mut text, "-E", &key(&spec.service), spec),
+        Command::DeleteService(service) => text = format!("-D {}", key(service)),
+        Command::Flush => text = "-C".to_owned(),
+        Command::AddServer(service, spec) => {
+            server_rule(&mut text, "-a", &key(service), service.protocol(), spec, &NoNames);
+        }
+        Command::EditServer(service, spec) => {
+            server_rule(&mut text, "-e", &key(service), service.protocol(), spec, &NoNames);
+        }
+        Command::DeleteServer(service, server) => {
+            let (address, port) = (server.address, server.port);
+            let server = names::endpoint(address, port, service.protocol(), &NoNames);
+            text = format!("-d {} -r {server}", key(service));
+        }
+        Command::Zero(None) => text = "-Z".to_owned(),
+        Command::Zero(Some(service)) => text = format!("-Z {}", key(service)),
+        Command::Timeouts(new) => {
+            text = format!("--set {} {} {}", new.tcp, new.tcpfin, new.udp);
+        }
+        _ => return None,
+    }
+    Some(text.trim_end().to_owned())
 }
 
 fn key(service: &ServiceRef, names: &dyn Resolver) -> String {
@@ -37,8 +70,8 @@ fn key(service: &ServiceRef, names: &dyn Resolver) -> String {
 }
 
 /// Writing to a String cannot fail: results are dropped here and below.
-fn service_rule(text: &mut String, key: &str, spec: &ServiceSpec) {
-    let _ = write!(text, "-A {key} -s {}", spec.scheduler);
+fn service_rule(text: &mut String, verb: &str, key: &str, spec: &ServiceSpec) {
+    let _ = write!(text, "{verb} {key} -s {}", spec.scheduler);
     if let Some(timeout) = spec.persistent {
         let _ = write!(text, " -p {timeout}");
         if let Some(mask) = mask(spec) {
@@ -60,6 +93,7 @@ fn service_rule(text: &mut String, key: &str, spec: &ServiceSpec) {
 
 fn server_rule(
     text: &mut String,
+    verb: &str,
     key: &str,
     protocol: Option<Protocol>,
     spec: &ServerSpec,
@@ -72,7 +106,7 @@ fn server_rule(
         Forward::Tun(_) => "-i",
         Forward::FullNat => "--fullnat",
     };
-    let _ = write!(text, "-a {key} -r {endpoint} {method} -w {}", spec.weight);
+    let _ = write!(text, "{verb} {key} -r {endpoint} {method} -w {}", spec.weight);
     if spec.upper != 0 {
         let _ = write!(text, " -x {}", spec.upper);
     }

@@ -2,7 +2,21 @@
 
 use std::{convert::Infallible, fmt};
 
-use axum::response::{IntoResponseParts, ResponseParts};
+use axum::{
+    extract::{Request, State},
+    http::Method,
+    middleware::Next,
+    response::{IntoResponseParts, Response, ResponseParts},
+};
+
+use super::{Caller, Refusal};
+use crate::{
+    errand::Desk,
+    event::{Event, Kind, Subject},
+};
+
+/// Octets of what is told at most: a request may name 1,000 servers.
+const LONGEST: usize = 512;
 
 /// What a request did, in words; goes beside the answer's body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +33,7 @@ impl Deed {
 
     /// Something was done, such as `drains web 10.0.2.1:80`.
     pub fn of(what: impl Into<String>) -> Self {
-        Self { what: Some(what.into()), refused: None }
+        Self { what: Some(bounded(what.into())), refused: None }
     }
 
     /// It was not done.
@@ -35,4 +49,44 @@ impl IntoResponseParts for Deed {
         parts.extensions_mut().insert(self);
         Ok(parts)
     }
+}
+
+/// Tells of every request that changed something, with who asked; and the log of those that were
+/// refused.
+pub(super) async fn tell(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return next.run(request).await;
+    }
+    let asked = format!("{} {}", request.method(), request.uri().path());
+    // Who is not known has changed nothing.
+    let Some(caller) = request.extensions().get::<Caller>().cloned() else {
+        return next.run(request).await;
+    };
+    let response = next.run(request).await;
+    let deed = response.extensions().get::<Deed>().cloned();
+    let deed = deed.unwrap_or_else(|| Deed::of(asked.clone()));
+    let Some(what) = deed.what else { return response };
+    let refusal = response.extensions().get::<Refusal>().map(|refusal| &refusal.message);
+    let status = response.status();
+    match deed.refused.as_ref().or(refusal) {
+        Some(why) => log::info!("audit {caller}: {what}: refused: {}", bounded(why.clone())),
+        None if !status.is_success() => log::info!("audit {caller}: {what}: refused: {status}"),
+        None => desk.tell(done(&caller, what)).await,
+    }
+    response
+}
+
+fn done(caller: &Caller, what: String) -> Event {
+    let event = Event::new(Kind::Audit, Subject::default(), "", "done");
+    Event { by: Some(caller.to_string()), reason: what, ..event }
+}
+
+/// One line of a bounded length: what a request says does not make lines of the log.
+fn bounded(text: String) -> String {
+    let mut text = text.replace(|letter: char| letter.is_control(), " ");
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push_str(" ...");
+    }
+    text
 }

@@ -91,9 +91,10 @@ async fn apply(
     tag = "configuration",
     responses((status = 200, description = "What is kept.", body = Applied))
 )]
-async fn confirm(State(office): State<Office>) -> Result<Json<Applied>, Refusal> {
+async fn confirm(State(office): State<Office>) -> Result<(Deed, Json<Applied>), Refusal> {
+    let deed = Deed::of("confirms the configuration");
     let confirmed = office.desk.ask(Errand::Confirm).await?;
-    confirmed.map(Json).map_err(Refusal::conflict)
+    confirmed.map(|kept| (deed, Json(kept))).map_err(Refusal::conflict)
 }
 
 /// Go back to the configuration before this one.
@@ -104,7 +105,8 @@ async fn confirm(State(office): State<Office>) -> Result<Json<Applied>, Refusal>
     tag = "configuration",
     responses((status = 200, description = "What changed.", body = Applied))
 )]
-async fn rollback(State(office): State<Office>) -> Result<Json<Applied>, Refusal> {
+async fn rollback(State(office): State<Office>) -> Result<(Deed, Json<Applied>), Refusal> {
+    let deed = Deed::of("goes back to the configuration before");
     let applied = office.desk.ask(Errand::RollBack).await?;
-    applied.map(Json).map_err(Refusal::conflict)
+    applied.map(|applied| (deed, Json(applied))).map_err(Refusal::conflict)
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Caller, Part, Refusal, servers::sign};
+use super::{Caller, Deed, Part, Refusal, servers::sign};
 use crate::{
     errand::{Desk, Errand},
     order::{self, DenyOrder},
@@ -108,15 +108,17 @@ async fn add(
     State(desk): State<Desk>,
     caller: Caller,
     Json(wish): Json<DenyWish>,
-) -> Result<Json<Denied>, Refusal> {
+) -> Result<(Deed, Json<Denied>), Refusal> {
     let DenyWish { source, service, for_s, reason } = wish;
     if for_s == Some(0) {
         return Err(Refusal::invalid("for_s: 0 denies nobody; write seconds, or leave it out"));
     }
+    let deed = format!("deny {source}{}", of(service.as_deref()));
+    let deed = Deed::of(for_s.map_or(deed.clone(), |seconds| format!("{deed} for {seconds} s")));
     let lasts = for_s.map(Duration::from_secs);
     let order = DenyOrder { source, service, lasts, sign: sign(&caller, reason) };
     let (denials, warnings) = desk.ask(|back| Errand::Deny(order, back)).await??;
-    Ok(Json(Denied::of(denials, warnings)))
+    Ok((deed, Json(Denied::of(denials, warnings))))
 }
 
 /// Deny a source no more.
@@ -133,9 +135,15 @@ async fn remove(
     State(desk): State<Desk>,
     caller: Caller,
     Query(which): Query<Which>,
-) -> Result<Json<Denied>, Refusal> {
+) -> Result<(Deed, Json<Denied>), Refusal> {
     let Which { source, service } = which;
+    let deed = Deed::of(format!("deny no more {source}{}", of(service.as_deref())));
     let who = caller.name.to_string();
     let removed = desk.ask(|back| Errand::Allow { source, service, who, back }).await??;
-    Ok(Json(Denied::of(removed, Vec::new())))
+    Ok((deed, Json(Denied::of(removed, Vec::new()))))
+}
+
+/// ` to web`, if only to one service.
+fn of(service: Option<&str>) -> String {
+    service.map_or_else(String::new, |service| format!(" to {service}"))
 }

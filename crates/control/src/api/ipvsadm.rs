@@ -1,5 +1,6 @@
 //! `POST /v1/ipvsadm`: what `xlvs ipvsadm` asks.
 
+use ::ipvsadm::{Command, save};
 use axum::{
     Json,
     extract::{DefaultBodyLimit, State},
@@ -14,6 +15,9 @@ use crate::{
 
 /// Octets of the largest question: a restored table of 100,000 servers.
 const LARGEST: usize = 32 << 20;
+
+/// How many commands of one change are told.
+const TOLD: usize = 4;
 
 /// The front that speaks as ipvsadm does.
 pub fn ipvsadm(desk: Desk) -> Part {
@@ -59,9 +63,18 @@ const fn needed(ask: &Ask) -> Role {
     }
 }
 
+/// `ipvsadm -A ..; -a ..`, and how many more.
+fn words(commands: &[Command]) -> String {
+    let told = commands.iter().filter_map(save::words).take(TOLD).collect::<Vec<_>>();
+    let more = commands.len().saturating_sub(TOLD);
+    let more = if more == 0 { String::new() } else { format!("; and {more} more commands") };
+    format!("ipvsadm {}{more}", told.join("; "))
+}
+
 fn deed(ask: &Ask) -> Deed {
     match ask {
         Ask::List | Ask::Timeouts | Ask::Connections(_) => Deed::NONE,
-        Ask::Zero(_) | Ask::Change(_) => Deed::of(format!("ipvsadm {ask:?}")),
+        Ask::Zero(which) => Deed::of(words(&[Command::Zero(*which)])),
+        Ask::Change(commands) => Deed::of(words(commands)),
     }
 }

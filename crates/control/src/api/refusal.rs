@@ -1,7 +1,7 @@
 //! Why a request is not done: one shape for all of it.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::to_bytes,
     extract::Request,
     http::{StatusCode, header},
@@ -53,7 +53,8 @@ impl From<Closed> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
-        (status, Json(self)).into_response()
+        // Beside the body for who tells of it ([`super::audit`]).
+        (status, Extension(self.clone()), Json(self)).into_response()
     }
 }
 

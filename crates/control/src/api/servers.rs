@@ -130,7 +130,7 @@ async fn state(
     State(desk): State<Desk>,
     caller: Caller,
     Json(order): Json<StateOrder>,
-) -> Result<Json<ServersDone>, Refusal> {
+) -> Result<(Deed, Json<ServersDone>), Refusal> {
     let StateOrder { servers, all, state, reason } = order;
     let Some(known) = AdminState::from_name(&state) else {
         let words = AdminState::WORDS.map(|(word, _)| word).join(", ");
@@ -139,7 +139,9 @@ async fn state(
         )));
     };
     let sign = sign(&caller, reason);
-    done(&desk, ServerOrder { servers, all, wish: Wish::State(known), sign }).await
+    let deed = deed(&state, &servers, &sign);
+    let order = ServerOrder { servers, all, wish: Wish::State(known), sign };
+    Ok((deed, done(&desk, order).await?))
 }
 
 /// Give servers another weight, or the file's again.
@@ -156,11 +158,19 @@ async fn weight(
     State(desk): State<Desk>,
     caller: Caller,
     Json(order): Json<WeightOrder>,
-) -> Result<Json<ServersDone>, Refusal> {
+) -> Result<(Deed, Json<ServersDone>), Refusal> {
     let WeightOrder { servers, all, weight, reason } = order;
     let wish = weight.map_or(Wish::FileWeight, Wish::Weight);
     let sign = sign(&caller, reason);
-    done(&desk, ServerOrder { servers, all, wish, sign }).await
+    let words = weight.map_or("the file's weight".to_owned(), |weight| format!("weight {weight}"));
+    let deed = deed(&words, &servers, &sign);
+    Ok((deed, done(&desk, ServerOrder { servers, all, wish, sign }).await?))
+}
+
+/// `drain web/10.0.2.1:80 (disk)`.
+fn deed(what: &str, servers: &[String], sign: &Sign) -> Deed {
+    let why = if sign.why.is_empty() { String::new() } else { format!(" ({})", sign.why) };
+    Deed::of(format!("{what} {}{why}", servers.join(" ")))
 }
 
 async fn done(desk: &Desk, order: ServerOrder) -> Result<Json<ServersDone>, Refusal> {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use axum::Router;
+use nix::unistd::User;
 
 use super::{
     Caller, Role,
@@ -134,9 +135,21 @@ impl Door for tokio::net::UnixListener {
         &self,
         stream: Self::Raw,
     ) -> impl Future<Output = io::Result<(Self::Stream, Who)>> + Send + 'static {
-        let caller = Caller { name: "socket".into(), role: Role::Admin };
-        std::future::ready(Ok((stream, Who::Peer(caller))))
+        async move {
+            // SO_PEERCRED: whoever connected, whatever they say.
+            let name = user(stream.peer_cred()?.uid()).await;
+            Ok((stream, Who::Peer(Caller { name: name.into(), role: Role::Admin })))
+        }
     }
+}
+
+/// A user's name, or their number. Who keeps the names may be slow: control does not wait.
+async fn user(uid: u32) -> String {
+    if uid == 0 {
+        return "root".to_owned();
+    }
+    let known = tokio::task::spawn_blocking(move || User::from_uid(uid.into())).await;
+    known.ok().and_then(Result::ok).flatten().map_or(format!("uid {uid}"), |user| user.name)
 }
 
 /// Removes a socket that nobody listens on any more.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Part, Refusal};
+use super::{Deed, Part, Refusal};
 use crate::{
     errand::{Desk, Errand},
     stats::Stats,
@@ -57,7 +57,11 @@ async fn all(State(desk): State<Desk>) -> Result<Json<Stats>, Refusal> {
 async fn zero(
     State(desk): State<Desk>,
     Json(order): Json<ZeroOrder>,
-) -> Result<Json<Zeroed>, Refusal> {
+) -> Result<(Deed, Json<Zeroed>), Refusal> {
+    let deed = Deed::of(format!(
+        "zero the counts of {}",
+        order.service.as_deref().unwrap_or("all services")
+    ));
     let services = desk.ask(|back| Errand::Zero(order.service, back)).await??;
-    Ok(Json(Zeroed { services }))
+    Ok((deed, Json(Zeroed { services })))
 }

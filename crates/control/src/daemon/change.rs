@@ -24,6 +24,7 @@ impl Daemon {
     /// Does an errand of the API.
     pub(super) async fn run(&mut self, errand: Errand) {
         match errand {
+            Errand::Tell(event) => self.tell(event),
             Errand::Ipvsadm(ask, back) => {
                 let found = self.answer(&ask).await;
                 Self::reply(&ask, found, back);

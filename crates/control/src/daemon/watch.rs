@@ -75,7 +75,7 @@ impl Daemon {
             api::verify::verify(self.verifier(desk.clone())),
             api::explain::explain(self.explainer()),
         ];
-        let router = api::assemble(parts);
+        let router = api::assemble(desk.clone(), parts);
         // Until this function returns.
         let _remote = remote.start(router.clone(), api::Patience::default())?;
         let api = tokio::spawn(endpoint.serve(router));

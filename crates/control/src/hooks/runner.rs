@@ -78,6 +78,7 @@ fn environment(job: &Job) -> Vec<(&'static str, String)> {
         ("XLVS_OLD", Some(event.old.to_string())),
         ("XLVS_NEW", Some(event.new.to_string())),
         ("XLVS_REASON", Some(event.reason.clone())),
+        ("XLVS_BY", event.by.clone()),
         ("XLVS_TIME", Some(event.when())),
         ("XLVS_SEQUENCE", Some(event.sequence.to_string())),
         ("XLVS_COLLAPSED", Some(collapsed.to_string())),
@@ -129,7 +130,8 @@ fn placeholder(name: &str) -> String {
 }
 
 /// Those that do not always have a value.
-const PLACEHOLDERS: [&str; 11] = [
+const PLACEHOLDERS: [&str; 12] = [
+    "by",
     "service",
     "vip",
     "port",
