@@ -417,7 +417,7 @@ fn idle_connections_on_the_socket_make_room() {
     assert!(unknown.contains("there is no group nobody-has-this; make it"), "{unknown}");
     let path = endpoint.path().to_owned();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let router = assemble([part()]);
+    let router = assemble(Desk::open().0, [part()]);
     let server = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
