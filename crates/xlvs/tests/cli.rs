@@ -8,7 +8,7 @@ use std::{
 };
 
 use control::{
-    api::{Endpoint, Exporter, Source, commands, metrics, router},
+    api::{self, Endpoint, Exporter, Source, assemble, ipvsadm, metrics},
     errand::{Desk, Errand},
     front::{Answer, Ask, Cursor, Filter, Page},
     report::Report,
@@ -316,7 +316,9 @@ fn serve(name: &str, report: Report) -> Scratch {
         let collector = Arc::default();
         let exporter =
             Exporter { source: Arc::clone(&source), collector, node_ipvs: Arc::default() };
-        runtime.block_on(endpoint.serve(router(source).merge(metrics(exporter))))
+        runtime.block_on(
+            endpoint.serve(assemble(Desk::open().0, [api::report(source), metrics(exporter)])),
+        )
     });
     socket
 }
@@ -381,7 +383,7 @@ fn connections_in_pages(endpoint: Endpoint) -> std::sync::mpsc::Receiver<Page> {
     std::thread::spawn(move || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().expect("a runtime");
-        runtime.spawn(endpoint.serve(commands(desk)));
+        runtime.spawn(endpoint.serve(assemble(desk.clone(), [ipvsadm(desk)])));
         runtime.block_on(async {
             while let Some(Errand::Ipvsadm(ask, answer)) = asked.recv().await {
                 let Ask::Connections(page) = ask else { panic!("{ask:?}") };

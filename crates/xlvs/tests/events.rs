@@ -11,7 +11,8 @@ use std::{
 };
 
 use control::{
-    api::{Endpoint, events},
+    api::{Endpoint, assemble, events},
+    errand::Desk,
     event::{Chronicle, Event, Kind, Subject},
 };
 
@@ -26,7 +27,7 @@ impl Daemon {
     fn start(name: &str, chronicle: &Arc<Chronicle>) -> Self {
         let socket = std::env::temp_dir().join(format!("xlvs-ev-{}-{name}", std::process::id()));
         let endpoint = Endpoint::bind(&socket).expect("a socket");
-        let router = events(Arc::clone(chronicle));
+        let router = assemble(Desk::open().0, [events(Arc::clone(chronicle))]);
         let (end, ended) = tokio::sync::oneshot::channel();
         let thread = thread::spawn(|| {
             let mut runtime = tokio::runtime::Builder::new_current_thread();

@@ -11,7 +11,8 @@ use std::{
 };
 
 use control::{
-    api::{Endpoint, router},
+    api::{self, Endpoint, assemble},
+    errand::Desk,
     report::Report,
 };
 use serde_json::{Value, json};
@@ -98,7 +99,10 @@ fn serve(name: &str, report: Report) -> Socket {
     thread::spawn(|| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().expect("a runtime");
-        runtime.block_on(endpoint.serve(router(Arc::new(move || report.clone()))))
+        runtime.block_on(
+            endpoint
+                .serve(assemble(Desk::open().0, [api::report(Arc::new(move || report.clone()))])),
+        )
     });
     socket
 }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use control::{
-    api::{Endpoint, Source, router},
+    api::{Endpoint, Source, assemble, report},
+    errand::Desk,
     report::{Report, Service},
 };
 
@@ -39,7 +40,7 @@ fn serve(name: &str) -> PathBuf {
                 ..Report::default()
             }
         });
-        runtime.block_on(endpoint.serve(router(source)))
+        runtime.block_on(endpoint.serve(assemble(Desk::open().0, [report(source)])))
     });
     path
 }

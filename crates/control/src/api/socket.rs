@@ -131,6 +131,7 @@ impl Door for tokio::net::UnixListener {
         self.accept().await.map(|(stream, _)| stream)
     }
 
+    #[expect(clippy::manual_async_fn, reason = "an async fn's future would borrow the door")]
     fn greet(
         &self,
         stream: Self::Raw,

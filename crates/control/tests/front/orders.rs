@@ -258,7 +258,8 @@ fn what_the_file_says_anew_wins() {
     let (first, weight, state) =
         ("address: 10.0.0.11", Wish::Weight(9), Wish::State(AdminState::Maint));
     // The file before and after, what was wanted; what is said, and whether something holds on.
-    let rows: [(&str, &str, &[Wish], &[&str], bool); 9] = [
+    type Row<'a> = (&'a str, &'a str, &'a [Wish], &'a [&'a str], bool);
+    let rows: [Row<'_>; 9] = [
         (first, first, &[weight, state], &[], true),
         (
             first,
