@@ -1,4 +1,5 @@
-//! Installing the Debian packages that the build, the lab and the guests need.
+//! Installing the Debian packages that the build, the lab and the guests need, and the fuzzer of the
+//! API.
 //!
 //! It never asks and needs no terminal. Servers come along as programs only: their
 //! services are neither started nor enabled, since the lab runs them with files of its own.
@@ -12,6 +13,7 @@ use crate::shell;
 use backports::Backports;
 
 mod backports;
+pub mod fuzzer;
 
 /// What compiling the workspace takes.
 const BUILD: &[&str] = &[
@@ -40,6 +42,7 @@ const LAB: &[&str] = &[
     "tshark",
     "python3",
     "python3-scapy",
+    "python3-venv",
     "socat",
     "valgrind",
     "iputils-ping",
@@ -89,7 +92,7 @@ pub fn run() -> Outcome {
     let missing = missing();
     if missing.is_empty() {
         println!("setup: all {} packages are here", needed().count());
-        return Ok(());
+        return fuzzer::install();
     }
     println!("setup: missing: {}", missing.join(" "));
     if !Path::new("/usr/bin/apt-get").exists() {
@@ -106,7 +109,7 @@ pub fn run() -> Outcome {
         }
     }
     println!("setup: installed");
-    Ok(())
+    fuzzer::install()
 }
 
 fn needed() -> impl Iterator<Item = &'static str> {

@@ -60,6 +60,7 @@
 //!   [`Deed::NONE`] if nothing was changed.
 //! - **Body**: at most 64 KiB ([`LARGEST_BODY`]); more by a layer on the part,
 //!   `.layer(DefaultBodyLimit::max(octets))`.
+//! - **Names** of types are names in the document: two types of one name need `#[schema(as = ...)]`.
 //! - **Lists** over everything are looked up by [`tokio::task::spawn_blocking`], and have pages or
 //!   a bound.
 
@@ -123,7 +124,10 @@ pub const LARGEST_BODY: usize = 64 << 10;
 /// of changes.
 pub fn assemble(desk: Desk, parts: impl IntoIterator<Item = Part>) -> Router {
     let whole = document::Whole::default();
-    let all = parts.into_iter().fold(document::part(Arc::clone(&whole)), Part::merge);
+    let all = parts.into_iter().fold(document::part(Arc::clone(&whole)), |all, part| {
+        document::assert_no_shape_is_lost(all.get_openapi(), part.get_openapi());
+        all.merge(part)
+    });
     let (router, mut document) = all.split_for_parts();
     document::complete(&mut document);
     let roles = Arc::new(document::Roles::of(&mut document));

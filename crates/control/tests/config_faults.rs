@@ -520,7 +520,7 @@ fn hooks() {
         (
             file(&hook("on: [up]"), ""),
             &[
-                "hooks[0].on[0]: \"up\": not a kind of events; write server, weight, drain, maint, deny, quorum, service, vip, config or director",
+                "hooks[0].on[0]: \"up\": not a kind of events; write server, weight, drain, maint, deny, quorum, service, vip, config, audit or director",
             ],
         ),
         (

@@ -379,9 +379,9 @@ pub(crate) struct Socket {
     #[arg(long = "socket", value_name = "PATH", default_value = SOCKET)]
     path: PathBuf,
     /// Ask an xlvs elsewhere, such as https://192.0.2.1:9443; without it and --socket: the one that
-    /// XLVS_SERVER names.
+    /// XLVS_REMOTE names.
     #[arg(long, value_name = "URL", conflicts_with = "path")]
-    server: Option<String>,
+    remote: Option<String>,
     /// The file with the token that goes there; without it: the one that XLVS_TOKEN_FILE names.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -393,9 +393,9 @@ pub(crate) struct Socket {
 impl Socket {
     /// Where the daemon is asked. What cannot be ends the process as any wrong argument does.
     pub(crate) fn way(&self) -> Way {
-        let elsewhere = || std::env::var("XLVS_SERVER").ok().filter(|url| !url.is_empty());
+        let elsewhere = || std::env::var("XLVS_REMOTE").ok().filter(|url| !url.is_empty());
         let here = self.path != Path::new(SOCKET);
-        let server = self.server.clone().or_else(|| if here { None } else { elsewhere() });
+        let server = self.remote.clone().or_else(|| if here { None } else { elsewhere() });
         let Some(url) = server else { return Way::Socket(self.path.clone()) };
         let named = || std::env::var_os("XLVS_TOKEN_FILE").map(PathBuf::from);
         let token = self.token_file.clone().or_else(named);

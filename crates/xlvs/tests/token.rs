@@ -5,9 +5,9 @@ use std::{fs, process::Command};
 /// What it prints, what it complains of, and its exit code.
 fn xlvs(words: &[&str], server: Option<&str>) -> (String, String, Option<i32>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xlvs"));
-    command.args(words).env_remove("XLVS_TOKEN_FILE").env_remove("XLVS_SERVER");
+    command.args(words).env_remove("XLVS_TOKEN_FILE").env_remove("XLVS_REMOTE");
     if let Some(server) = server {
-        command.env("XLVS_SERVER", server);
+        command.env("XLVS_REMOTE", server);
     }
     let output = command.output().unwrap();
     let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
@@ -45,11 +45,11 @@ fn a_token_is_printed_once_listed_by_name_and_taken_away() {
 fn a_server_elsewhere_needs_a_token_and_tls() {
     let (clear, https) = ("http://192.0.2.1:9443", "https://192.0.2.1:9443");
     let rows: &[(&[&str], Option<&str>, &str)] = &[
-        (&["list", "--server", https], None, "no token; name its file with --token-file"),
+        (&["list", "--remote", https], None, "no token; name its file with --token-file"),
         (&["list"], Some(https), "no token; name its file with --token-file"),
-        (&["list", "--server", clear, "--token-file", "/t"], None, "in the clear; write https://"),
-        (&["list", "--server", "x", "--token-file", "/t"], None, "not a server; write it like"),
-        (&["list", "--server", https, "--socket", "/s"], None, "cannot be used with"),
+        (&["list", "--remote", clear, "--token-file", "/t"], None, "in the clear; write https://"),
+        (&["list", "--remote", "x", "--token-file", "/t"], None, "not a server; write it like"),
+        (&["list", "--remote", https, "--socket", "/s"], None, "cannot be used with"),
         // What is said here counts more than the environment.
         (&["list", "--socket", "/nonexistent/s"], Some(https), "/nonexistent/s: no xlvs answers"),
     ];

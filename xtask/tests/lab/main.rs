@@ -18,6 +18,7 @@ mod explained;
 mod failing;
 mod faults;
 mod front;
+mod fuzzed;
 mod ground;
 mod hooks;
 mod hops;

@@ -90,6 +90,19 @@ fn assert_is_documented(path: &str, operation: &Operation) {
     debug_assert!(operation.summary.is_some(), "{path}: give its function a docstring");
 }
 
+/// Two types of one name are one shape in the document: the later one's.
+pub(super) fn assert_no_shape_is_lost(all: &OpenApi, part: &OpenApi) {
+    let shapes = |of: &OpenApi| of.components.clone().unwrap_or_default().schemas;
+    let known = shapes(all);
+    for (name, shape) in shapes(part) {
+        let same = known.get(&name).is_none_or(|known| *known == shape);
+        debug_assert!(
+            same,
+            "two types {name}: give one of them another name by #[schema(as = ..)]"
+        );
+    }
+}
+
 fn refused() -> Described {
     let shape = Ref::from_schema_name(Refusal::name());
     ResponseBuilder::new()
