@@ -117,8 +117,8 @@ fn a_service_with_its_servers_and_the_last_words() {
     let shown = picture(&state, at(1));
     for line in [
         "web 203.0.113.10:80/tcp  wlc  quorum met: 1 of 1",
-        "  10.0.2.11:8080       up           1      7     12    100   1000   800k   8000k",
-        "> 10.0.2.12:8080       down         1      7     12      0      0      0       0",
+        "  10.0.2.11:8080            up      1      7     12    100   1000   800k   8000k",
+        "> 10.0.2.12:8080          down      1      7     12      0      0      0       0",
         "10.0.2.12:8080 down for 1 min 1 s: web: HTTP 503",
         "  web (http) down: HTTP 503, 12 ms, 1 s ago",
     ] {
