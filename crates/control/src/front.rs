@@ -50,14 +50,24 @@ pub enum Ask {
 pub enum Answer {
     /// It is done. What the operator should know, a sentence each.
     Done(Vec<String>),
-    /// Nothing is done, for this reason, which the command of this number (from 0) has.
-    Denied(usize, Denial),
+    /// Nothing is done.
+    Denied {
+        /// Which command is at fault, from 0.
+        at: usize,
+        /// Why.
+        denial: Denial,
+    },
     /// To [`Ask::List`].
     Listing(Listing),
     /// To [`Ask::Timeouts`].
     Timeouts(Timeouts),
-    /// To [`Ask::Connections`], with the place of the next page, if there is one.
-    Connections(Vec<Connection>, Option<Cursor>),
+    /// To [`Ask::Connections`].
+    Connections {
+        /// A page of them.
+        rows: Vec<Connection>,
+        /// Where the next page begins, if there is one.
+        next: Option<Cursor>,
+    },
 }
 
 /// The running parts that answers are made of.
@@ -80,7 +90,7 @@ pub fn answer(registry: &mut Registry, view: View<'_>, ask: &Ask) -> (Answer, bo
         Ask::Change(commands) => {
             let room = registry.room();
             if let Err((at, denial)) = edit_all(&mut registry.model, commands, room) {
-                return (Answer::Denied(at, denial), false);
+                return (Answer::Denied { at, denial }, false);
             }
             for command in commands {
                 if let Command::Zero(which) = command {
@@ -92,7 +102,7 @@ pub fn answer(registry: &mut Registry, view: View<'_>, ask: &Ask) -> (Answer, bo
         Ask::Zero(which) => {
             let unknown = |service: &ServiceRef| !view.services.by_key.contains_key(&key(service));
             if which.as_ref().is_some_and(unknown) {
-                return (Answer::Denied(0, Denial::NoSuchService), false);
+                return (Answer::Denied { at: 0, denial: Denial::NoSuchService }, false);
             }
             zero(registry, view, which.as_ref());
             (Answer::Done(Vec::new()), false)
@@ -100,7 +110,7 @@ pub fn answer(registry: &mut Registry, view: View<'_>, ask: &Ask) -> (Answer, bo
         Ask::List => (Answer::Listing(listing::listing(registry, view)), false),
         Ask::Connections(page) => {
             let (rows, next) = connections::page(view, page);
-            (Answer::Connections(rows, next), false)
+            (Answer::Connections { rows, next }, false)
         }
         Ask::Timeouts => (Answer::Timeouts(timeouts(&registry.model)), false),
     }

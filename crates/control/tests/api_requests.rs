@@ -106,7 +106,7 @@ async fn control(mut errands: mpsc::Receiver<Errand>, tell: std::sync::mpsc::Sen
                 back.send(Answer::Done(Vec::new())).unwrap();
             }
             Errand::Ipvsadm(Ask::Change(_), back) => {
-                back.send(Answer::Denied(0, Denial::NoSuchService)).unwrap();
+                back.send(Answer::Denied { at: 0, denial: Denial::NoSuchService }).unwrap();
             }
             Errand::Denials(back) => back.send(Vec::new()).unwrap(),
             _ => {}

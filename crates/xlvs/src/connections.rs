@@ -234,7 +234,7 @@ fn fetch(socket: &Way, page: &Page) -> Result<Rows, ExitCode> {
     let body = send(socket, "/v1/ipvsadm", &Ask::Connections(page.clone()));
     let body = body.map_err(|error| failure(&error))?;
     match serde_json::from_slice(&body) {
-        Ok(Answer::Connections(rows, next)) => Ok((rows, next)),
+        Ok(Answer::Connections { rows, next }) => Ok((rows, next)),
         Ok(_) => Err(failure(&format!(
             "{}: not what was asked for; is the xlvs here of another version?",
             socket

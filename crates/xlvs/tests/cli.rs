@@ -391,7 +391,7 @@ fn connections_in_pages(endpoint: Endpoint) -> std::sync::mpsc::Receiver<Page> {
                 let (clients, next) = &pages[before.map_or(0, |before| before + 1)];
                 let rows = clients.iter().map(|client| connection(client));
                 let rows = serde_json::from_value(rows.collect()).expect("connections");
-                answer.send(Answer::Connections(rows, *next)).expect("somebody waits");
+                answer.send(Answer::Connections { rows, next: *next }).expect("somebody waits");
                 tell.send(page).expect("the test");
             }
         });

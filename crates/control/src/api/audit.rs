@@ -69,7 +69,11 @@ pub(super) async fn tell(State(desk): State<Desk>, request: Request, next: Next)
     let refusal = response.extensions().get::<Refusal>().map(|refusal| &refusal.message);
     let status = response.status();
     match deed.refused.as_ref().or(refusal) {
-        Some(why) => log::info!("audit {caller}: {what}: refused: {}", bounded(why.clone())),
+        Some(why) => {
+            // Some say it themselves.
+            let why = why.strip_prefix(&format!("{asked}: ")).unwrap_or(why);
+            log::info!("audit {caller}: {what}: refused: {}", bounded(why.to_owned()));
+        }
         None if !status.is_success() => log::info!("audit {caller}: {what}: refused: {status}"),
         None => desk.tell(done(&caller, what)).await,
     }

@@ -103,7 +103,7 @@ async fn count(
 
 async fn ask(desk: &Desk, page: Page) -> Result<(Vec<Connection>, Option<Cursor>), Refusal> {
     match desk.ask(|back| Errand::Ipvsadm(Ask::Connections(page), back)).await? {
-        Answer::Connections(rows, next) => Ok((rows, next)),
+        Answer::Connections { rows, next } => Ok((rows, next)),
         other => Err(Refusal::conflict(format!("not a page of connections: {other:?}"))),
     }
 }

@@ -49,7 +49,7 @@ async fn ipvsadm_ask(
     let deed = deed(&ask);
     let answer = desk.ask(|back| Errand::Ipvsadm(ask, back)).await?;
     let deed = match &answer {
-        Answer::Denied(_, denial) => deed.refused(denial),
+        Answer::Denied { denial, .. } => deed.refused(denial),
         _ => deed,
     };
     Ok((deed, Json(answer)))

@@ -61,7 +61,7 @@ impl Daemon {
         if let Ask::Change(commands) = ask
             && let Some((at, denial)) = self.swallows(commands)
         {
-            return Answer::Denied(at, denial);
+            return Answer::Denied { at, denial };
         }
         let snapshot = self.publisher.current();
         let stats = self.crew.stats();

@@ -111,7 +111,7 @@ fn tell(done: Result<Vec<String>, Refusal>, terminal: &mut Terminal<'_>) -> io::
 fn done(desk: &mut dyn Desk, ask: &Ask) -> Result<Vec<String>, Refusal> {
     match desk.ask(ask) {
         Ok(Answer::Done(warnings)) => Ok(warnings),
-        Ok(Answer::Denied(_, denial)) | Err(denial) => Err(Refusal::denied(&denial)),
+        Ok(Answer::Denied { denial, .. }) | Err(denial) => Err(Refusal::denied(&denial)),
         Ok(_) => Err(Refusal::denied(&strange())),
     }
 }
@@ -119,7 +119,7 @@ fn done(desk: &mut dyn Desk, ask: &Ask) -> Result<Vec<String>, Refusal> {
 fn rows(desk: &mut dyn Desk) -> Result<ipvsadm::Listing, Denial> {
     match desk.ask(&Ask::List)? {
         Answer::Listing(rows) => Ok(rows),
-        Answer::Denied(_, denial) => Err(denial),
+        Answer::Denied { denial, .. } => Err(denial),
         _ => Err(strange()),
     }
 }
@@ -160,7 +160,7 @@ fn connections(
     let mut page = Page::default();
     loop {
         match desk.ask(&Ask::Connections(page.clone())) {
-            Ok(Answer::Connections(rows, next)) => {
+            Ok(Answer::Connections { rows, next }) => {
                 for row in &rows {
                     let text = listing::connection(row, spec.numeric, engine, terminal.names);
                     terminal.output.write_all(text.as_bytes())?;
@@ -193,7 +193,7 @@ fn restore(
     let commands = flushing.into_iter().chain(rules.iter().map(|rule| rule.command.clone()));
     let ask = Ask::Change(commands.collect());
     match desk.ask(&ask) {
-        Ok(Answer::Denied(at, denial)) => {
+        Ok(Answer::Denied { at, denial }) => {
             let rule = at.checked_sub(usize::from(flush)).and_then(|at| rules.get(at));
             let line = rule.map(|rule| rule.line);
             Ok(Err(Refusal { line, ..Refusal::denied(&denial) }))

@@ -52,7 +52,7 @@ fn pages(stage: &mut Stage, only: &Filter, mut each: impl FnMut(Vec<ipvsadm::Con
     let mut from = Cursor::default();
     loop {
         let page = Page { from, only: only.clone() };
-        let Answer::Connections(rows, next) = stage.answer(&Ask::Connections(page)) else {
+        let Answer::Connections { rows, next } = stage.answer(&Ask::Connections(page)) else {
             panic!("no connections");
         };
         each(rows);
@@ -90,12 +90,12 @@ fn a_million_connections_are_each_listed_once_in_bounded_pages() {
     let json = r#"{"from": {"table": 0, "slot": 4294967295}}"#;
     let page: Page = serde_json::from_str(json).unwrap();
     assert!(
-        matches!(stage.answer(&Ask::Connections(page)), Answer::Connections(rows, Some(_)) if rows.is_empty())
+        matches!(stage.answer(&Ask::Connections(page)), Answer::Connections { rows, next: Some(_) } if rows.is_empty())
     );
     let json = r#"{"from": {"table": 9, "slot": 4294967295}}"#;
     let page: Page = serde_json::from_str(json).unwrap();
     assert!(
-        matches!(stage.answer(&Ask::Connections(page)), Answer::Connections(rows, None) if rows.is_empty())
+        matches!(stage.answer(&Ask::Connections(page)), Answer::Connections { rows, next: None } if rows.is_empty())
     );
 }
 

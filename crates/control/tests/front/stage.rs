@@ -90,7 +90,7 @@ impl Stage {
         let commands = lines.iter().map(|line| command(line)).collect();
         match self.answer(&Ask::Change(commands)) {
             Answer::Done(_) => Ok(()),
-            Answer::Denied(at, denial) => Err((at, denial)),
+            Answer::Denied { at, denial } => Err((at, denial)),
             other => panic!("{other:?}"),
         }
     }
