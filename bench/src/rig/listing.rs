@@ -227,7 +227,7 @@ impl<'a> Bench<'a> {
         loop {
             let ask = Ask::Connections(page.clone());
             let answer = send(&self.socket, "/v1/ipvsadm", &ask).map_err(io::Error::other)?;
-            let Answer::Connections(rows, next) = serde_json::from_slice(&answer)? else {
+            let Answer::Connections { rows, next } = serde_json::from_slice(&answer)? else {
                 return Err(io::Error::other("that is no page of connections"));
             };
             for row in rows {
@@ -349,7 +349,7 @@ pub(crate) fn babble(options: &Babble) -> io::Result<()> {
     while left > 0 {
         let answer: Answer = serde_json::from_slice(&page)?;
         let written = serde_json::to_vec(&answer)?;
-        let Answer::Connections(rows, _) = serde_json::from_slice(&written)? else { break };
+        let Answer::Connections { rows, .. } = serde_json::from_slice(&written)? else { break };
         for row in rows.iter().take(left) {
             let (source, to) = (&row.source, &row.destination);
             let vip = &row.virtual_service;
