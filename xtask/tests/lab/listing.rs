@@ -147,8 +147,8 @@ fn pages(lab: &Lab, only: &Value) -> Vec<Value> {
         curl.args(["-H", "Content-Type: application/json", "-d", &question]);
         let answer = shell::output(curl.arg("http://xlvs/v1/ipvsadm")).unwrap();
         let mut answer: Value = serde_json::from_str(&answer).unwrap();
-        found.append(answer["connections"][0].as_array_mut().unwrap());
-        from = answer["connections"][1].take();
+        found.append(answer["connections"]["rows"].as_array_mut().unwrap());
+        from = answer["connections"]["next"].take();
         if from.is_null() {
             return found;
         }
