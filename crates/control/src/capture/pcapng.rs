@@ -2,7 +2,7 @@
 //! interfaces, packets with a comment, a direction and a number.
 //!
 //! Our own, and small: the crates that write it know no `epb_packetid`, by which the two sides of
-//! a packet are found, or have unsafe code for what we do not need, reading.
+//! a packet are found, or step outside safe Rust for reading, which we do not need.
 
 /// Of a packet, seen from the interface (`epb_flags`, bits 0 and 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
