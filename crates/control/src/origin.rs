@@ -89,12 +89,17 @@ impl Origin {
         }
     }
 
-    /// The files that [`Origin::texts`] would read, as far as they can be told.
-    pub fn paths(&self) -> Vec<PathBuf> {
+    /// What the first file's `include` says, as far as it can be told. Parses the file.
+    pub fn includes(&self) -> Vec<String> {
         let tree =
             read(&self.path).ok().and_then(|text| marked::parse(&text.text, &mut Vec::new()));
         let patterns = tree.map(|tree| patterns(&tree, &mut Vec::new())).unwrap_or_default();
-        let found = patterns.iter().filter_map(|(pattern, _)| found(&self.path, pattern).ok());
+        patterns.into_iter().map(|(pattern, _)| pattern).collect()
+    }
+
+    /// The files that there are to be read with these [`Origin::includes`].
+    pub fn paths(&self, includes: &[String]) -> Vec<PathBuf> {
+        let found = includes.iter().filter_map(|pattern| found(&self.path, pattern).ok());
         [self.path.clone()].into_iter().chain(found.flatten()).collect()
     }
 

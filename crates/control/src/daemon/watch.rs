@@ -81,8 +81,7 @@ impl Daemon {
         let api = tokio::spawn(endpoint.serve(router));
         let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
-        let mut look = interval(autoreload::LOOK);
-        let mut watcher = autoreload::Watcher::new(self.configured.origin.clone());
+        let mut watcher = None;
         let mut ramp = interval(RAMP);
         ramp.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.tell_director("starting", "forwarding", String::new());
@@ -115,14 +114,11 @@ impl Daemon {
                 Some(errand) = errands.recv() => self.run(errand).await,
                 Some(event) = self.found.recv() => self.hear(event).await,
                 () = apply::at(self.configured.trial()) => self.revert().await,
-                _ = look.tick(), if self.registry.model.autoreload && end.is_none() => {
-                    if watcher.changed() {
-                        self.reload(&desk);
-                    }
-                }
+                () = autoreload::change(&mut watcher), if end.is_none() => self.reload(&desk),
                 _ = measure.tick() => self.measure(),
                 _ = ramp.tick(), if self.registry.ramps() => self.publish().await,
                 _ = upkeep.tick() => {
+                    self.look_after(&mut watcher);
                     self.publisher.release(&self.crew.stats());
                     self.ports.retry(&self.publisher.current().topology, &self.crew);
                     self.ports.note_facts();
@@ -141,6 +137,17 @@ impl Daemon {
             let _ = mirror.await;
         }
         result
+    }
+
+    /// Has the configuration watched as long as it says so.
+    fn look_after(&self, watcher: &mut Option<autoreload::Watcher>) {
+        match (self.registry.model.autoreload, &watcher) {
+            (true, None) => {
+                *watcher = Some(autoreload::Watcher::start(self.configured.origin.clone()));
+            }
+            (false, Some(_)) => *watcher = None,
+            _ => {}
+        }
     }
 
     /// Withdraws managed VIPs, so that no new clients come; returns when to stop. Until then

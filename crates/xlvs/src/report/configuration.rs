@@ -1,7 +1,11 @@
 //! The configuration's part of the archive: the files as trees, written anew. Comments do not come
 //! along: they may have anything in them.
 
-use std::{fmt::Write, fs};
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use control::{
     load,
@@ -16,11 +20,16 @@ use super::{
 
 /// What the files have of them.
 pub(super) fn secrets(origin: &Origin) -> Secrets {
-    let trees: Vec<Marked> = origin.paths().iter().filter_map(|path| tree(path).ok()).collect();
+    let paths = paths(origin);
+    let trees: Vec<Marked> = paths.iter().filter_map(|path| tree(path).ok()).collect();
     Secrets::of(trees.iter())
 }
 
-fn tree(path: &std::path::Path) -> Result<Marked, String> {
+fn paths(origin: &Origin) -> Vec<PathBuf> {
+    origin.paths(&origin.includes())
+}
+
+fn tree(path: &Path) -> Result<Marked, String> {
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
     let mut faults = Vec::new();
     let tree = marked::parse(&text, &mut faults);
@@ -33,7 +42,7 @@ fn tree(path: &std::path::Path) -> Result<Marked, String> {
 /// Each file, and whether they are right.
 pub(super) fn collect(archive: &mut Archive, origin: &Origin) {
     let mut whole = true;
-    for path in origin.paths() {
+    for path in paths(origin) {
         let name = path.display().to_string();
         let part = format!("configuration/{}", name.trim_start_matches('/'));
         let tree = tree(&path);
