@@ -85,7 +85,7 @@ impl<'lab> Client<'lab> {
     pub fn iperf(&self, address: &str, seconds: u32, reverse: bool) -> Outcome<f64> {
         let seconds = seconds.to_string();
         let mut iperf = self.host().command("timeout");
-        iperf.args(["30", "iperf3", "--json", "--client", address, "--time", &seconds]);
+        iperf.args(["-k", "5", "30", "iperf3", "--json", "--client", address, "--time", &seconds]);
         iperf.args(["--connect-timeout", "3000"]);
         if reverse {
             iperf.arg("--reverse");
