@@ -90,9 +90,43 @@ pub enum Parsed {
     Drop(Drop),
 }
 
+impl Default for Parsed {
+    /// Of no frame.
+    fn default() -> Self {
+        Self::Drop(Drop::Malformed)
+    }
+}
+
 /// Reads a frame.
-#[inline(never)]
 pub fn parse(frame: &[u8]) -> Parsed {
+    let mut parsed = Parsed::default();
+    parse_into(frame, &mut parsed);
+    parsed
+}
+
+/// The same, to where it is wanted: a worker's stage takes no copy.
+#[inline(always)]
+pub(crate) fn parse_into(frame: &[u8], parsed: &mut Parsed) {
+    // Nearly all headers have no options: lengths and places are constants there.
+    if let Some(head) = frame.first_chunk::<{ ethernet::LEN + ipv4::LEN }>()
+        && head[0] & 1 == 0
+        && u16_at(head, ethernet::TYPE.start) == ethernet::IPV4
+        && head[ethernet::LEN] == VERSION_4_IHL_5
+        && let Some(fixed) = head[ethernet::LEN..].first_chunk()
+        && let Ok(packet) = parse_ipv4_header(frame, fixed, &[])
+    {
+        *parsed = Parsed::V4(packet);
+    } else {
+        *parsed = parse_uncommon(frame);
+    }
+}
+
+/// IPv4, with a header of 5 words.
+const VERSION_4_IHL_5: u8 = 0x45;
+
+/// Reads any frame.
+#[inline(never)]
+fn parse_uncommon(frame: &[u8]) -> Parsed {
     if frame.len() < ethernet::LEN {
         return Parsed::Drop(Drop::Malformed);
     }
@@ -107,62 +141,59 @@ pub fn parse(frame: &[u8]) -> Parsed {
     }
 }
 
-/// Nearly all headers have no options: lengths and places are constants there.
-#[inline(always)]
 fn parse_ipv4(frame: &[u8]) -> Parsed {
-    const VERSION_4_IHL_5: u8 = 0x45;
-    match frame[ethernet::LEN..].first_chunk() {
-        Some(header) if header[0] == VERSION_4_IHL_5 => parse_ipv4_header(frame, header, &[]),
-        _ => parse_ipv4_options(frame),
-    }
-}
-
-#[inline(never)]
-fn parse_ipv4_options(frame: &[u8]) -> Parsed {
     let header = Ipv4HeaderSlice::from_slice(&frame[ethernet::LEN..]).map(|header| header.slice());
     match header.ok().and_then(|header| header.split_first_chunk()) {
-        Some((fixed, options)) => parse_ipv4_header(frame, fixed, options),
+        Some((fixed, options)) => match parse_ipv4_header(frame, fixed, options) {
+            Ok(packet) => Parsed::V4(packet),
+            Err(other) => other,
+        },
         None => Parsed::Drop(Drop::Malformed),
     }
 }
 
 /// IPv4: what `ip_rcv_core` and the martian checks of `ip_route_input` refuse is dropped by name.
 #[inline(always)]
-fn parse_ipv4_header(frame: &[u8], fixed: &[u8; ipv4::LEN], options: &[u8]) -> Parsed {
+fn parse_ipv4_header(
+    frame: &[u8],
+    fixed: &[u8; ipv4::LEN],
+    options: &[u8],
+) -> Result<Packet<V4>, Parsed> {
     let header_len = ipv4::LEN + options.len();
     let total = usize::from(u16_at(fixed, ipv4::TOTAL_LENGTH));
     let end = ethernet::LEN + total;
     if end > frame.len() || total < header_len {
-        return Parsed::Drop(Drop::Malformed);
+        return Err(Parsed::Drop(Drop::Malformed));
     }
     if !wire::header_adds_up(fixed, options) {
-        return Parsed::Drop(Drop::BadIpChecksum);
+        return Err(Parsed::Drop(Drop::BadIpChecksum));
     }
     if let Err(drop) = check_options(options) {
-        return Parsed::Drop(drop);
+        return Err(Parsed::Drop(drop));
     }
     let src = V4::from_wire(&fixed[ipv4::SOURCE..]);
     let dst = V4::from_wire(&fixed[ipv4::DESTINATION..]);
     if let Some(drop) = bad_ipv4_source(src, dst) {
-        return Parsed::Drop(drop);
+        return Err(Parsed::Drop(drop));
     }
     let l4 = ethernet::LEN + header_len;
     let flags = u16_at(fixed, ipv4::FRAGMENT);
-    let fragment = match (flags & ipv4::OFFSET, flags & ipv4::MF) {
-        (0, 0) => Fragment::Whole,
-        (0, _) => Fragment::First,
-        _ => Fragment::Later,
+    let fragment = if flags & (ipv4::OFFSET | ipv4::MF) == 0 {
+        Fragment::Whole
+    } else if usize::from(flags & ipv4::OFFSET) * 8 + total > usize::from(u16::MAX) {
+        // A datagram is at most 65535 octets (ip_frag_queue drops what would end beyond).
+        return Err(Parsed::Drop(Drop::Malformed));
+    } else if flags & ipv4::OFFSET == 0 {
+        Fragment::First
+    } else {
+        Fragment::Later
     };
-    // A datagram is at most 65535 octets (ip_frag_queue drops what would end beyond).
-    if usize::from(flags & ipv4::OFFSET) * 8 + total > usize::from(u16::MAX) {
-        return Parsed::Drop(Drop::Malformed);
-    }
     let number = fixed[ipv4::PROTOCOL];
-    if number == protocol::ICMP && fragment == Fragment::Whole {
-        return parse_icmpv4(&frame[..end], src, dst, l4, fixed[ipv4::TTL]);
-    }
     let Some(protocol) = Protocol::from_number(number) else {
-        return Parsed::Punt(other_protocol(number, protocol::ICMP, fragment));
+        if number == protocol::ICMP && fragment == Fragment::Whole {
+            return Err(parse_icmpv4(&frame[..end], src, dst, l4, fixed[ipv4::TTL]));
+        }
+        return Err(Parsed::Punt(other_protocol(number, protocol::ICMP, fragment)));
     };
     let mut packet = Packet {
         tuple: Tuple { src, dst, sport: 0, dport: 0, protocol },
@@ -174,10 +205,8 @@ fn parse_ipv4_header(frame: &[u8], fixed: &[u8; ipv4::LEN], options: &[u8]) -> P
         fragment,
         id: u32::from(u16_at(fixed, ipv4::ID)),
     };
-    match read_transport(&mut packet, &frame[l4..end]) {
-        Ok(()) => Parsed::V4(packet),
-        Err(drop) => Parsed::Drop(drop),
-    }
+    read_transport(&mut packet, &frame[l4..end]).map_err(Parsed::Drop)?;
+    Ok(packet)
 }
 
 /// IPv6: the extension headers that hosts may send are walked (RFC 8200 section 4).
@@ -371,6 +400,7 @@ pub(crate) fn walk_extensions(packet: &[u8], first: u8, start: usize) -> Result<
 }
 
 /// The kinds that LVS follows to a connection (`ip_vs_in_icmp`); others are the local stack's.
+#[inline(never)]
 fn parse_icmpv4(packet: &[u8], src: V4, dst: V4, l4: usize, ttl: u8) -> Parsed {
     const UNREACHABLE: u8 = 3;
     const SOURCE_QUENCH: u8 = 4;

@@ -205,7 +205,7 @@ impl Delta {
 /// The sum of an address's 32-bit words, at most 4 * 0xffff_ffff: folded, it is that of its
 /// 16-bit words.
 #[inline(always)]
-fn address_sum<A: Address>(address: A) -> u64 {
+pub(crate) fn address_sum<A: Address>(address: A) -> u64 {
     let words = |w: u64| (w >> 32) + (w & 0xffff_ffff);
     let [high, low] = address.words();
     words(high) + words(low)
@@ -235,9 +235,14 @@ pub trait Ip: Address {
     fn decrement_ttl(header: &mut [u8]);
     /// Sets both addresses and keeps the header checksum right.
     fn set_addresses(header: &mut [u8], src: Self, dst: Self, delta: Delta);
+    /// Both at once: what a forwarded packet needs whose addresses change.
+    fn forward_to(header: &mut [u8], addresses: [Self; 2], delta: Delta);
     /// Reads the addresses.
     fn addresses(header: &[u8]) -> [Self; 2];
 }
+
+/// The TTL is the high octet of its word: the sum falls by 0x0100.
+const TTL_FELL: Delta = Delta::word(0x0100, 0);
 
 impl Ip for V4 {
     const HEADER: usize = ipv4::LEN;
@@ -250,9 +255,15 @@ impl Ip for V4 {
     fn decrement_ttl(header: &mut [u8]) {
         let header: &mut [u8; ipv4::LEN] = header.first_chunk_mut().expect("parsed IPv4 header");
         header[ipv4::TTL] -= 1;
-        // The TTL is the high octet of its word: the sum fell by 0x0100.
-        let checksum = Delta::word(0x0100, 0).apply(u16_at(header, ipv4::CHECKSUM));
+        let checksum = TTL_FELL.apply(u16_at(header, ipv4::CHECKSUM));
         put_u16(header, ipv4::CHECKSUM, checksum);
+    }
+
+    #[inline(always)]
+    fn forward_to(header: &mut [u8], [src, dst]: [Self; 2], delta: Delta) {
+        let header: &mut [u8; ipv4::LEN] = header.first_chunk_mut().expect("parsed IPv4 header");
+        header[ipv4::TTL] -= 1;
+        Self::set_addresses(header, src, dst, delta.and(TTL_FELL));
     }
 
     #[inline(always)]
@@ -279,6 +290,12 @@ impl Ip for V6 {
     #[inline(always)]
     fn decrement_ttl(header: &mut [u8]) {
         header[ipv6::HOP_LIMIT] -= 1;
+    }
+
+    #[inline(always)]
+    fn forward_to(header: &mut [u8], [src, dst]: [Self; 2], delta: Delta) {
+        Self::decrement_ttl(header);
+        Self::set_addresses(header, src, dst, delta);
     }
 
     #[inline(always)]
