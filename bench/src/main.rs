@@ -8,15 +8,10 @@
 #![forbid(unsafe_code)]
 
 mod against;
-mod carousel;
-mod director;
-mod flows;
 mod health;
-mod inprocess;
-mod machine;
-mod measure;
-mod report;
 mod rig;
+
+pub(crate) use inprocess::{machine, measure, report};
 
 use std::{error::Error, process::ExitCode};
 

@@ -15,7 +15,7 @@ use dataplane::{
     wire::{ethernet, tcp},
 };
 
-use super::{ForFamily, MODES, Session, for_families};
+use crate::{ForFamily, MODES, Session, for_families};
 use crate::{
     carousel::{Carousel, ChunkFrame, FRAMES},
     flows::{BenchFamily, Template},
@@ -23,7 +23,7 @@ use crate::{
 
 struct Rewrite(Forward);
 
-pub(super) fn run(session: &mut Session<'_>) -> io::Result<()> {
+pub(crate) fn run(session: &mut Session<'_>) -> io::Result<()> {
     MODES.into_iter().try_for_each(|mode| for_families(&Rewrite(mode), session))
 }
 

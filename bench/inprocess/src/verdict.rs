@@ -13,7 +13,7 @@ use dataplane::{
     worker::BURST,
 };
 
-use super::{ForFamily, MODES, PROTOCOLS, SIZES, Session, Size, for_families};
+use crate::{ForFamily, MODES, PROTOCOLS, SIZES, Session, Size, for_families};
 use crate::{
     carousel::{Carousel, FRAMES},
     director,
@@ -54,7 +54,7 @@ impl Watch {
     }
 }
 
-pub(super) fn run(session: &mut Session<'_>) -> io::Result<()> {
+pub(crate) fn run(session: &mut Session<'_>) -> io::Result<()> {
     ports_only(session);
     for size in SIZES {
         for mode in MODES {
