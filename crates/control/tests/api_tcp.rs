@@ -416,25 +416,13 @@ fn idle_connections_on_the_socket_make_room() {
     let unknown = endpoint.give("nobody-has-this").unwrap_err().to_string();
     assert!(unknown.contains("there is no group nobody-has-this; make it"), "{unknown}");
     let path = endpoint.path().to_owned();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let router = assemble(Desk::open().0, [part()]);
-    let server = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            tokio::select! {
-                served = endpoint.serve(router) => served.unwrap(),
-                _ = stopped => {}
-            }
-        });
-    });
+    let _served = endpoint.start(assemble(Desk::open().0, [part()])).unwrap();
     let mut idle = Vec::new();
     for _ in 0..10 {
         idle.extend((0..100).map(|_| UnixStream::connect(&path).unwrap()));
         let answer = fetch(&path, "/v1/who").unwrap();
         assert!(String::from_utf8_lossy(&answer).ends_with(" admin\""), "{answer:?}");
     }
-    drop(stop);
-    server.join().unwrap();
 }
 
 /// Octets of memory that this process has.
