@@ -107,7 +107,8 @@ async def once(way, door, act):
     outcomes[way][outcome] += 1
 
 
-async def again(way, door, act, pause=PAUSE):
+async def again(way, door, act, pause=PAUSE, begin=0):
+    await asyncio.sleep(begin)
     while not over.is_set():
         await once(way, door, act)
         await asyncio.sleep(pause)
@@ -175,15 +176,17 @@ SLOW = [
     ("slow body, local", local, dribbles(SLOW_BODY), 10),
     ("unread answers", tls, unread, 10),
     ("unread answers, local", local, unread, 10),
-    ("idle", tcp, idle, 1000),
-    ("idle, local", local, idle, 1000),
 ]
+# And those who come a little later, all the time.
+IDLE = [("idle", tcp, 1000), ("idle, local", local, 1000)]
 
 
 def everything():
     yield from (again(way, door, sends(make)) for way, (door, make) in SENT.items())
     for way, door, act, count in SLOW:
-        yield from (again(way, door, act, REST) for _ in range(count))
+        yield from (again(way, door, act) for _ in range(count))
+    for way, door, count in IDLE:
+        yield from (again(way, door, idle, REST, 1 + REST * i / count) for i in range(count))
 
 
 def crowd():

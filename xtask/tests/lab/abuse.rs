@@ -48,7 +48,7 @@ const ANSWERS: [(&str, Option<&str>); 26] = [
     ("endless body", Some("413")),
     ("broken JSON", Some("400")),
     ("broken JSON, local", Some("400")),
-    ("deep JSON", Some("400")),
+    ("deep JSON", Some("422")),
     ("not UTF-8", Some("400")),
     ("another shape", Some("422")),
     ("not said to be JSON", Some("415")),
