@@ -116,6 +116,12 @@ pub(crate) fn parse_into(frame: &[u8], parsed: &mut Parsed) {
         && let Ok(packet) = parse_ipv4_header(frame, fixed, &[])
     {
         *parsed = Parsed::V4(packet);
+    } else if let Some(head) = frame.first_chunk::<{ ethernet::LEN }>()
+        && head[0] & 1 == 0
+        && u16_at(head, ethernet::TYPE.start) == ethernet::IPV6
+        && let Ok(packet) = parse_ipv6(frame)
+    {
+        *parsed = Parsed::V6(packet);
     } else {
         *parsed = parse_uncommon(frame);
     }
@@ -136,7 +142,10 @@ fn parse_uncommon(frame: &[u8]) -> Parsed {
     }
     match u16_at(frame, ethernet::TYPE.start) {
         ethernet::IPV4 => parse_ipv4(frame),
-        ethernet::IPV6 => parse_ipv6(frame),
+        ethernet::IPV6 => match parse_ipv6(frame) {
+            Ok(packet) => Parsed::V6(packet),
+            Err(other) => other,
+        },
         _ => Parsed::Punt(Punt::Unhandled),
     }
 }
@@ -210,34 +219,32 @@ fn parse_ipv4_header(
 }
 
 /// IPv6: the extension headers that hosts may send are walked (RFC 8200 section 4).
-#[inline(never)]
-fn parse_ipv6(frame: &[u8]) -> Parsed {
+#[inline(always)]
+fn parse_ipv6(frame: &[u8]) -> Result<Packet<V6>, Parsed> {
     let Ok(header) = Ipv6HeaderSlice::from_slice(&frame[ethernet::LEN..]) else {
-        return Parsed::Drop(Drop::Malformed);
+        return Err(Parsed::Drop(Drop::Malformed));
     };
     let end = ethernet::LEN + wire::ipv6::LEN + usize::from(header.payload_length());
     // A payload length of 0 with content is a jumbogram (RFC 2675): longer than any frame here.
     if end > frame.len() || header.payload_length() == 0 {
-        return Parsed::Drop(Drop::Malformed);
+        return Err(Parsed::Drop(Drop::Malformed));
     }
     let src = V6::from_wire(&header.slice()[wire::ipv6::SOURCE..]);
     let dst = V6::from_wire(&header.slice()[wire::ipv6::DESTINATION..]);
     if let Some(drop) = bad_ipv6_source(src, dst) {
-        return Parsed::Drop(drop);
+        return Err(Parsed::Drop(drop));
     }
-    let chain = match walk_extensions(
-        &frame[..end],
-        header.next_header().0,
-        ethernet::LEN + wire::ipv6::LEN,
-    ) {
-        Ok(chain) => chain,
-        Err(unforwardable) => return unforwardable,
+    let first = header.next_header().0;
+    let behind = ethernet::LEN + wire::ipv6::LEN;
+    let chain = match Protocol::from_number(first) {
+        Some(_) => Chain { protocol: first, l4: behind, fragment: Fragment::Whole, id: 0 },
+        None => walk_extensions(&frame[..end], first, behind)?,
     };
     if chain.protocol == protocol::ICMPV6 && chain.fragment == Fragment::Whole {
-        return parse_icmpv6(&frame[..end], src, dst, chain.l4, header.hop_limit());
+        return Err(parse_icmpv6(&frame[..end], src, dst, chain.l4, header.hop_limit()));
     }
     let Some(protocol) = Protocol::from_number(chain.protocol) else {
-        return Parsed::Punt(other_protocol(chain.protocol, protocol::ICMPV6, chain.fragment));
+        return Err(Parsed::Punt(other_protocol(chain.protocol, protocol::ICMPV6, chain.fragment)));
     };
     let mut packet = Packet {
         tuple: Tuple { src, dst, sport: 0, dport: 0, protocol },
@@ -249,10 +256,8 @@ fn parse_ipv6(frame: &[u8]) -> Parsed {
         fragment: chain.fragment,
         id: chain.id,
     };
-    match read_transport(&mut packet, &frame[chain.l4..end]) {
-        Ok(()) => Parsed::V6(packet),
-        Err(drop) => Parsed::Drop(drop),
-    }
+    read_transport(&mut packet, &frame[chain.l4..end]).map_err(Parsed::Drop)?;
+    Ok(packet)
 }
 
 /// Ports and flags; later fragments have none.
@@ -346,6 +351,7 @@ pub(crate) struct Chain {
 }
 
 /// Follows the extension headers to the upper-layer one.
+#[inline(never)]
 pub(crate) fn walk_extensions(packet: &[u8], first: u8, start: usize) -> Result<Chain, Parsed> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
@@ -422,6 +428,7 @@ fn parse_icmpv4(packet: &[u8], src: V4, dst: V4, l4: usize, ttl: u8) -> Parsed {
     }
 }
 
+#[inline(never)]
 fn parse_icmpv6(packet: &[u8], src: V6, dst: V6, l4: usize, ttl: u8) -> Parsed {
     // RFC 4443 section 2.1: error messages have a zero high bit in their type.
     const INFORMATIONAL: u8 = 0x80;

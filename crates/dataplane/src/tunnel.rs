@@ -125,7 +125,7 @@ const fn kind_header(kind: Tunnel) -> usize {
 ///
 /// # Errors
 /// [`Drop::FrameRoom`] if the frame cannot hold it.
-#[inline]
+#[inline(always)]
 pub fn encapsulate<A: Ip>(
     room: &mut [u8],
     packet: &Packet<A>,

@@ -181,12 +181,21 @@ impl Delta {
 
     /// The change from one pair of addresses to another.
     #[inline(always)]
-    pub fn addresses<A: Address>(old: [A; 2], new: [A; 2]) -> Self {
-        // All ones for each 32-bit word keep the difference positive
-        // and are zero in one's complement.
-        const ZERO: u64 = 8 * 0xffff_ffff;
-        let [old, new] = [old, new].map(|[src, dst]| address_sum(src) + address_sum(dst));
-        Self(new + ZERO - old)
+    pub fn addresses<A: Address>([src, dst]: [A; 2], [to_src, to_dst]: [A; 2]) -> Self {
+        if !A::IPV6 {
+            // All ones for each word keep the difference positive and are zero in one's
+            // complement.
+            const ZERO: u64 = 2 * 0xffff_ffff;
+            let [old, new] =
+                [address_sum(src) + address_sum(dst), address_sum(to_src) + address_sum(to_dst)];
+            return Self(new + ZERO - old);
+        }
+        let ([a, b], [c, d]) = (src.words(), dst.words());
+        let ([e, f], [g, h]) = (to_src.words(), to_dst.words());
+        let words = [!a, !b, !c, !d, e, f, g, h];
+        let sum = words.into_iter().fold(0u128, |sum, word| sum + u128::from(word));
+        let low = sum as u64;
+        Self((sum >> 64) as u64 + (low >> 32) + (low & 0xffff_ffff))
     }
 
     /// Both changes.

@@ -194,11 +194,15 @@ impl<F: Frame> Hands<F> {
             parse_into(self.burst[at].bytes(), &mut staged.parsed);
             staged.hash = fetch_bucket(&self.director, &staged.parsed);
         }
+        let mut missing = false;
         for staged in &mut self.stage[..burst] {
             staged.probe = fetch_entry(&self.director, staged);
+            missing |= staged.probe.as_ref().is_some_and(Probe::is_missing);
         }
-        for staged in &mut self.stage[..burst] {
-            fetch_entry_again(&self.director, staged);
+        if missing {
+            for staged in &mut self.stage[..burst] {
+                fetch_entry_again(&self.director, staged);
+            }
         }
         let mut breath = Breath {
             director: &self.director,

@@ -222,7 +222,7 @@ impl Words {
         let addresses = if A::IPV6 {
             [A::from_words([src, src_low]), A::from_words([dst, dst_low])]
         } else {
-            [src >> 32, src & LOW].map(|address| A::from_words([address, 0]))
+            [A::from_words([src >> 32, 0]), A::from_words([src & LOW, 0])]
         };
         let ports = self.port_pair(direction);
         (addresses, [(ports >> 16) as u16, ports as u16])

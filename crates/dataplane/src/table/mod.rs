@@ -83,6 +83,20 @@ pub struct Probe {
     candidate: Option<Word>,
 }
 
+impl Probe {
+    /// The first bucket had nothing.
+    #[inline(always)]
+    pub const fn is_missing(&self) -> bool {
+        self.candidate.is_none()
+    }
+
+    /// What was found is a client's key, but for one time in 2^32.
+    #[inline(always)]
+    pub(crate) fn is_clients(&self) -> bool {
+        self.candidate.is_some_and(|word| word.direction() == FORWARD)
+    }
+}
+
 impl<A: Address> Table<A> {
     /// Takes all the memory that the table will ever use.
     ///
