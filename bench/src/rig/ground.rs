@@ -20,6 +20,9 @@ pub(super) const PORT: u16 = 80;
 /// The first client; the low 16 bits vary.
 pub(super) const CLIENT: [u8; 4] = [10, 1, 0, 0];
 
+/// The last octets of the addresses that FullNAT takes: a million connections need more than one.
+pub(super) const LOCAL_ADDRESSES: std::ops::Range<u8> = 64..96;
+
 /// How the sink drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -51,6 +54,9 @@ impl Ground {
         ground.ip("box", "addr add 203.0.113.1/24 dev in")?;
         ground.ip("box", "addr add 203.0.113.10/32 dev in")?;
         ground.ip("box", "addr add 10.0.2.1/24 dev out")?;
+        for last in LOCAL_ADDRESSES {
+            ground.ip("box", &format!("addr add 10.0.2.{last}/32 dev out"))?;
+        }
         let mac = ground.mac("sink", "sink0")?;
         for server in 11..21 {
             ground.ip(
@@ -159,7 +165,7 @@ pub(super) fn run(program: &str, words: &[&str]) -> io::Result<()> {
     judge(words, Command::new(program).args(words).stdin(Stdio::null()).output()?).map(drop)
 }
 
-fn feed(command: &mut Command, input: &str) -> io::Result<()> {
+pub(super) fn feed(command: &mut Command, input: &str) -> io::Result<()> {
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(input.as_bytes())?;
