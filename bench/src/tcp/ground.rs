@@ -180,8 +180,8 @@ impl Ground {
         );
         fs::write(&file, text)?;
         let words = ["nginx", "-p", text_of(&home), "-c", text_of(&file), "-e", text_of(&log)];
-        let server = self.start(host, cpu, &words)?;
-        self.wait_for_port(host)?;
+        let mut server = self.start(host, cpu, &words)?;
+        self.wait_for_port(host, &mut server)?;
         Ok(server)
     }
 
@@ -196,9 +196,12 @@ impl Ground {
         self.command(host, &[&["taskset", "-c", &cpu.to_string()], words].concat())
     }
 
-    /// Waits until somebody listens on port 80.
-    pub(super) fn wait_for_port(&self, host: &str) -> io::Result<()> {
-        self.until(host, || Ok(self.exec(host, &["ss", "-Hlnt"])?.contains(":80 ")))
+    /// Waits until a program listens on port 80.
+    pub(super) fn wait_for_port(&self, host: &str, program: &mut Process) -> io::Result<()> {
+        self.until(host, || {
+            program.runs()?;
+            Ok(self.exec(host, &["ss", "-Hlnt"])?.contains(":80 "))
+        })
     }
 
     /// Waits until the client gets a page.

@@ -83,8 +83,8 @@ impl Middle {
         let file = ground.home("box")?.join("haproxy.cfg");
         fs::write(&file, haproxy())?;
         let file = file.to_string_lossy();
-        let process = ground.start("box", BOX, &["haproxy", "-db", "-q", "-f", &file])?;
-        ground.wait_for_port("box")?;
+        let mut process = ground.start("box", BOX, &["haproxy", "-db", "-q", "-f", &file])?;
+        ground.wait_for_port("box", &mut process)?;
         Ok(Self::Proxy(process))
     }
 
@@ -153,7 +153,7 @@ fn haproxy() -> String {
     let servers: String =
         servers.map(|(server, n)| format!("  server s{n} {server}:80\n")).collect();
     format!(
-        "global\n  nbthread 1\n  maxconn 20000\n\
+        "global\n  nbthread 1\n  maxconn 8192\n\
          defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n\
          listen web\n  bind {VIP}:80 backlog 4096\n  balance roundrobin\n{servers}"
     )
