@@ -123,6 +123,8 @@ struct Pacer {
     /// Times of requests that no connection is free for.
     waiting: VecDeque<Instant>,
     arrivals: Arrivals,
+    /// When the timer goes off.
+    armed: Option<Instant>,
     counted_from: Instant,
     request: Vec<u8>,
     /// Octets of an answer: all are alike.
@@ -165,6 +167,7 @@ impl Pacer {
             connections,
             waiting: VecDeque::new(),
             arrivals,
+            armed: None,
             counted_from,
             request,
             answer,
@@ -228,10 +231,15 @@ impl Pacer {
         Ok(())
     }
 
-    /// Has the timer go off at the next request's time.
-    fn arm(&self) -> io::Result<()> {
+    /// Has the timer go off at the next request's time, if it could be sent then.
+    fn arm(&mut self) -> io::Result<()> {
+        let next = self.arrivals.next().filter(|_| !self.free.is_empty());
+        if next == self.armed {
+            return Ok(());
+        }
+        self.armed = next;
         // Zero disarms it.
-        let wait = self.arrivals.next().map_or(Duration::ZERO, |next| {
+        let wait = next.map_or(Duration::ZERO, |next| {
             next.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1))
         });
         let spec = |wait: Duration| Timespec {

@@ -188,7 +188,7 @@ impl Capacity {
 #[derive(Serialize)]
 pub(super) struct Latency {
     way: Way,
-    /// Percent of the way's own requests a second.
+    /// Percent of the rate that the way holds.
     load: u32,
     /// Requests a second.
     rate: f64,
