@@ -1,10 +1,10 @@
 //! The generator of latencies: requests at a rate, whatever the answers do.
 //!
 //! Requests come at times drawn beforehand (Poisson: independent clients). Each is sent on the
-//! connection that has been free longest; if none is, it waits, and its latency counts from its time
-//! all the same, as that of a client would (no coordinated omission). The tools that are packaged wait by timers of a
-//! millisecond: at 20,000 requests a second they send bursts of 20, whose queue hides what is
-//! in between. This one waits by a timerfd.
+//! connection that has been free longest; if none is, it waits, and its latency counts from its
+//! time all the same, as that of a client would (no coordinated omission). A generator that waits
+//! by timers of a millisecond, as oha does, sends bursts of 20 at 20,000 requests a second, whose
+//! queue hides what is in between. This one waits by a timerfd.
 
 use std::{
     collections::VecDeque,
