@@ -66,6 +66,7 @@ fn code_name(family: &str, model: &str, name: &str) -> String {
         ("25", "1") => "epyc-milan".into(),
         ("6", "143" | "207") => "sapphire-rapids".into(),
         ("6", "106") => "ice-lake".into(),
+        ("6", "167") => "rocket-lake".into(),
         _ => {
             let words = name.split(|c: char| !c.is_ascii_alphanumeric());
             words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-").to_lowercase()

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Child, ChildStdout, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -79,6 +79,25 @@ impl Forwarder {
         self.file.as_deref().unwrap_or(Path::new("")).with_extension("sock")
     }
 
+    /// Starts a capture at this xlvs of a client that is not there; it ends with the xlvs.
+    ///
+    /// # Errors
+    /// It does not begin within five seconds.
+    pub(super) fn watch(&self, ground: &Ground, xlvs: Option<&Path>) -> io::Result<Watch> {
+        let xlvs = binary(xlvs)?.to_string_lossy().into_owned();
+        let socket = self.socket();
+        let socket = socket.to_string_lossy();
+        let words =
+            [&*xlvs, "capture", "--socket", &*socket, "--client", "198.51.100.1", "-w", "-"];
+        let mut command = ground.command("box", &words);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        // The head of the file comes when the workers have their taps.
+        let begun =
+            child.stdout.take().map(|mut out| io::Read::read(&mut out, &mut [0; 64]).map(|_| out));
+        let out = begun.transpose()?.ok_or_else(|| io::Error::other("no output"))?;
+        Ok(Watch { child, _out: out })
+    }
+
     /// Asks it to end, waits, and sees that its XDP program is gone.
     pub(crate) fn end(mut self, ground: &Namespaces) -> io::Result<()> {
         self.process.end()?;
@@ -109,6 +128,20 @@ impl Drop for Forwarder {
             // It was written by this process, so only its owner may have removed it.
             let _ = fs::remove_file(file);
         }
+    }
+}
+
+/// A capture under way.
+pub(super) struct Watch {
+    child: Child,
+    /// Open as long as it goes on.
+    _out: ChildStdout,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -18,6 +18,9 @@ pub(super) const PORT: u16 = 80;
 /// The first client; the low 16 bits vary.
 pub(super) const CLIENT: [u8; 4] = [10, 1, 0, 0];
 
+/// The last octets of the addresses that FullNAT takes: a million connections need more than one.
+pub(super) const LOCAL_ADDRESSES: std::ops::Range<u8> = 64..96;
+
 /// How the sink drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -45,6 +48,9 @@ impl Ground {
         ground.ip("box", "addr add 203.0.113.1/24 dev in")?;
         ground.ip("box", "addr add 203.0.113.10/32 dev in")?;
         ground.ip("box", "addr add 10.0.2.1/24 dev out")?;
+        for last in LOCAL_ADDRESSES {
+            ground.ip("box", &format!("addr add 10.0.2.{last}/32 dev out"))?;
+        }
         let mac = ground.mac("sink", "sink0")?;
         for server in 11..21 {
             ground.ip(
