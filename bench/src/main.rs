@@ -3,13 +3,17 @@
 //! `cargo run --release -p bench -- inprocess [FILTER]...` prints a table and writes the raw
 //! figures of every window to `bench/runs/<date>-<machine>/`; `-- rig` does so for packets
 //! through xlvs and through a bare loop, in namespaces of its own, as root; `-- listing` lists a
-//! million connections meanwhile; `-- health` has 10,000 servers asked. Nothing here fails on a figure:
+//! million connections meanwhile; `-- tcp` has real clients and servers; `-- health` has 10,000
+//! servers asked. Nothing here fails on a figure:
 //! whoever reads them judges.
 #![forbid(unsafe_code)]
 
 mod against;
 mod health;
+mod namespaces;
+mod process;
 mod rig;
+mod tcp;
 
 pub(crate) use inprocess::{machine, measure, report};
 
@@ -37,6 +41,12 @@ enum Bench {
     Listing(rig::listing::Options),
     /// 10,000 servers asked by one thread every 2 s: how late probes begin, what the thread takes
     Health(health::Options),
+    /// Real TCP through xlvs, HAProxy, nginx and nothing: requests, connections, latency by load;
+    /// needs root
+    Tcp(tcp::Options),
+    /// The generator of `tcp` with requests at a rate
+    #[command(hide = true)]
+    Pace(tcp::pace::Options),
     /// The rig's bare forwarder
     #[command(hide = true)]
     L2fwd(rig::l2fwd::Options),
@@ -55,6 +65,8 @@ fn main() -> ExitCode {
         Bench::Rig(options) => rig::run(&options).map_err(Into::into),
         Bench::Listing(options) => rig::listing::run(&options).map_err(Into::into),
         Bench::Health(options) => health::run(&options).map_err(Into::into),
+        Bench::Tcp(options) => tcp::run(&options).map_err(Into::into),
+        Bench::Pace(options) => tcp::pace::run(&options).map_err(Into::into),
         Bench::Babble(options) => rig::listing::babble(&options).map_err(Into::into),
         Bench::L2fwd(options) => rig::l2fwd::run(&options),
         Bench::Generate(options) => rig::generate::run(&options),

@@ -8,8 +8,11 @@ use dataplane::{
     worker::BURST,
 };
 
-use crate::flows::{BenchFamily, Random, nth, tuple};
 use crate::{ForFamily, SIZES, Session, Size, for_families};
+use crate::{
+    flows::{BenchFamily, nth, tuple},
+    random::Random,
+};
 
 /// Finds in a window.
 const FINDS: usize = 8192;

@@ -13,6 +13,7 @@ mod flows;
 pub mod machine;
 pub mod measure;
 mod parse;
+pub mod random;
 pub mod report;
 mod rewrite;
 mod verdict;

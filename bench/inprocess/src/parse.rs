@@ -7,7 +7,8 @@ use dataplane::{io::Frame, packet, wire::tcp};
 use crate::{ForFamily, PROTOCOLS, Session, for_families};
 use crate::{
     carousel::{Carousel, FRAMES},
-    flows::{BenchFamily, Random, Template},
+    flows::{BenchFamily, Template},
+    random::Random,
 };
 
 /// As in the worker.

@@ -17,7 +17,8 @@ use crate::{ForFamily, MODES, PROTOCOLS, SIZES, Session, Size, for_families};
 use crate::{
     carousel::{Carousel, FRAMES},
     director,
-    flows::{BenchFamily, Random, Template},
+    flows::{BenchFamily, Template},
+    random::Random,
 };
 
 /// The time stands still: what happens once a second is not an established packet's cost.

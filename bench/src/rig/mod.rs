@@ -6,7 +6,7 @@
 //! busier disturbs both alike; each neighbouring pair gives one ratio.
 
 mod config;
-mod forwarder;
+pub(crate) mod forwarder;
 pub(crate) mod generate;
 mod ground;
 pub(crate) mod l2fwd;

@@ -4,7 +4,8 @@ use std::{fs, io};
 
 use dataplane::forward::Forward;
 
-use super::ground::{Ground, LOCAL_ADDRESSES, PORT, feed};
+use super::ground::{Ground, LOCAL_ADDRESSES, PORT};
+use crate::namespaces::feed;
 
 /// Connections that the kernel may track: more than the rig has flows.
 const TRACKED: (&str, &str) = ("nf_conntrack_max", "4194304");
