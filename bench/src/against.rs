@@ -8,6 +8,8 @@ use std::{
 
 use serde::Serialize;
 
+use inprocess::callgrind::instructions;
+
 use crate::{machine::Machine, report};
 
 /// What to compare with, and what of it.
@@ -24,12 +26,6 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 10)]
     rounds: usize,
 }
-
-/// Numbers of windows between which instructions are counted, so that what a bench does
-/// before its windows cancels out.
-const WINDOWS: [u64; 2] = [9, 41];
-/// Packets in a window.
-const PACKETS: u64 = 8192;
 
 /// What one bench gave.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -70,7 +66,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         // Who begins changes, so that a machine that slows down is fair to both.
         for turn in 0..2 {
             let who = (round + turn) % 2;
-            figures[who] = table(&words(&both[who], &options.filters, None))?;
+            figures[who] = table(&words(&both[who], &options.filters))?;
         }
         let [other, ours] = figures;
         for (name, ns) in ours {
@@ -87,7 +83,10 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     }
     println!("quickest window of all rounds, ns a packet; instructions a packet");
     for row in &mut rows {
-        row.instructions = [instructions(&both[0], &row.name)?, instructions(&both[1], &row.name)?];
+        for (count, program) in row.instructions.iter_mut().zip(&both) {
+            let program = [program.display().to_string(), "inprocess".to_owned()];
+            *count = instructions(&program, &row.name, None)?;
+        }
         let ([ns, ns_now], [before, now]) = (row.quickest(), row.instructions);
         let (time, work) = (ns_now / ns, now / before);
         println!(
@@ -101,16 +100,15 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
 }
 
 /// The command line of one run of `inprocess`.
-fn words(program: &Path, filters: &[String], windows: Option<u64>) -> Vec<String> {
+fn words(program: &Path, filters: &[String]) -> Vec<String> {
     let mut words = vec![program.display().to_string(), "inprocess".into(), "--no-file".into()];
     words.extend(filters.iter().cloned());
-    words.extend(windows.map(|windows| format!("--windows={windows}")));
     words
 }
 
 /// The names and quickest windows that a run prints.
 fn table(words: &[String]) -> io::Result<Vec<(String, f64)>> {
-    let (printed, _) = output(words)?;
+    let printed = output(words)?;
     let row = |line: &str| {
         // A name, and behind it least, median and spread.
         let cells: Vec<&str> = line.split_whitespace().collect();
@@ -121,35 +119,15 @@ fn table(words: &[String]) -> io::Result<Vec<(String, f64)>> {
     Ok(printed.lines().filter_map(row).collect())
 }
 
-/// Instructions a packet of the bench with this name.
-fn instructions(program: &Path, name: &str) -> io::Result<f64> {
-    let filters: Vec<String> = name.split(' ').map(str::to_owned).collect();
-    let mut counts = [0; 2];
-    for (count, windows) in counts.iter_mut().zip(WINDOWS) {
-        let callgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
-        let callgrind = callgrind.map(str::to_owned).into_iter();
-        let line: Vec<String> = callgrind.chain(words(program, &filters, Some(windows))).collect();
-        let (_, said) = output(&line)?;
-        let number =
-            said.split("Collected : ").nth(1).and_then(|rest| rest.split_whitespace().next());
-        *count = number
-            .and_then(|number| number.parse::<u64>().ok())
-            .ok_or_else(|| io::Error::other(format!("no count from valgrind: {said}")))?;
-    }
-    let packets = (WINDOWS[1] - WINDOWS[0]) * PACKETS;
-    Ok((counts[1] - counts[0]) as f64 / packets as f64)
-}
-
-/// What a program prints to its standard output and to its standard error.
-fn output(words: &[String]) -> io::Result<(String, String)> {
+/// What a program prints to its standard output.
+fn output(words: &[String]) -> io::Result<String> {
     let output = Command::new(&words[0])
         .args(&words[1..])
         .output()
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", words[0])))?;
-    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-    let said = text(&output.stderr);
     if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
         return Err(io::Error::other(format!("{}: {}\n{said}", words.join(" "), output.status)));
     }
-    Ok((text(&output.stdout), said))
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

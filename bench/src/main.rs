@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod against;
+mod goals;
 mod health;
 mod namespaces;
 mod process;
@@ -34,6 +35,8 @@ enum Bench {
     Inprocess(inprocess::Options),
     /// `inprocess` in turns with that of another commit, and both by callgrind's count
     Against(against::Options),
+    /// The table of goals, filled from the raw figures of a run
+    Goals(goals::Options),
     /// xlvs against a bare AF_XDP forwarder on the same veth pairs; needs root
     Rig(rig::Options),
     /// A million connections in a running xlvs: listed, and what that takes from forwarding;
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
     let outcome: Result<(), Box<dyn Error>> = match Arguments::parse().command {
         Bench::Inprocess(options) => inprocess::run(&options).map_err(Into::into),
         Bench::Against(options) => against::run(&options).map_err(Into::into),
+        Bench::Goals(options) => goals::run(&options).map_err(Into::into),
         Bench::Rig(options) => rig::run(&options).map_err(Into::into),
         Bench::Listing(options) => rig::listing::run(&options).map_err(Into::into),
         Bench::Health(options) => health::run(&options).map_err(Into::into),

@@ -1,22 +1,104 @@
-//! The bench command: the datapath in one process, then the rig; or this commit against another
-//! one. No figure makes it fail.
+//! The bench command: every bench, one after the other, and the table of goals; or this commit
+//! against another one. No figure makes it fail.
 use std::process::Command;
 
-use crate::failure::Outcome;
+use clap::ValueEnum;
+
+use crate::failure::{Outcome, fail};
 use crate::{setup, shell};
 
-/// What to leave out.
+/// What to run.
 #[derive(clap::Args)]
 pub struct Options {
-    /// One short window of each kind in the rig, instead of many minutes
+    /// Only these; the table of goals always
+    parts: Vec<Part>,
+    /// Short windows, and few of them: to see that all runs
     #[arg(long)]
     quick: bool,
     /// Instead: established packets here and at this commit in turns, and their instructions
-    #[arg(long, conflicts_with = "quick")]
+    #[arg(long, conflicts_with_all = ["quick", "parts"])]
     against: Option<String>,
 }
 
-/// Runs both; tables go to the terminal, raw figures to `bench/runs/`.
+/// A part of the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The datapath in one thread.
+    Inprocess,
+    /// xlvs and a bare AF_XDP loop in turns on veth.
+    Rig,
+    /// xlvs and nftables in turns on veth.
+    Nftables,
+    /// xlvs with a capture that finds nothing, and without.
+    Watched,
+    /// Requests and latency over TCP.
+    Tcp,
+    /// A million connections listed.
+    Listing,
+    /// 10,000 servers asked.
+    Health,
+}
+
+/// A command line of the bench program: its words, and those that make it short.
+struct Run {
+    part: Part,
+    minutes: u32,
+    words: &'static [&'static str],
+    quick: &'static [&'static str],
+}
+
+const WINDOWS: &[&str] = &["--windows", "2", "--seconds", "1"];
+
+/// In this order; minutes are those of a machine with two cores.
+const RUNS: [Run; 7] = [
+    Run {
+        part: Part::Inprocess,
+        minutes: 5,
+        words: &["inprocess"],
+        quick: &["--windows", "9", "1k"],
+    },
+    Run {
+        part: Part::Rig,
+        minutes: 35,
+        words: &[
+            "rig",
+            "--sinks",
+            "plain,xdp",
+            "--octets",
+            "64,1400",
+            "--flows",
+            "1024,65536,1048576",
+        ],
+        quick: WINDOWS,
+    },
+    Run {
+        part: Part::Nftables,
+        minutes: 8,
+        words: &[
+            "rig",
+            "--pair",
+            "nftables,xlvs",
+            "--modes",
+            "nat,fullnat",
+            "--octets",
+            "64",
+            "--flows",
+            "1024,65536,1048576",
+        ],
+        quick: WINDOWS,
+    },
+    Run {
+        part: Part::Watched,
+        minutes: 3,
+        words: &["rig", "--pair", "xlvs,watched", "--octets", "64", "--flows", "1024"],
+        quick: WINDOWS,
+    },
+    Run { part: Part::Tcp, minutes: 25, words: &["tcp"], quick: &["--quick"] },
+    Run { part: Part::Listing, minutes: 4, words: &["listing"], quick: &[] },
+    Run { part: Part::Health, minutes: 2, words: &["health"], quick: &[] },
+];
+
+/// Runs them; tables go to the terminal, raw figures to `bench/runs/`.
 ///
 /// # Errors
 /// When something cannot be built or a bench cannot be run.
@@ -27,14 +109,19 @@ pub fn run(options: &Options) -> Outcome {
     if let Some(commit) = &options.against {
         return against(commit);
     }
-    bench(&["inprocess"])?;
-    if !shell::is_root() {
-        println!("bench: the rig needs root, left out");
-        return Ok(());
+    let wanted = |run: &&Run| options.parts.is_empty() || options.parts.contains(&run.part);
+    let runs: Vec<&Run> = RUNS.iter().filter(wanted).collect();
+    if !shell::is_root() && runs.iter().any(|run| run.part != Part::Inprocess) {
+        return fail("benches with namespaces need root: run it with sudo, or `bench inprocess`");
     }
-    let quick = ["--windows", "2", "--seconds", "1", "--octets", "64", "--flows", "1024"];
-    let rig: &[&str] = if options.quick { &quick } else { &[] };
-    bench(&[&["rig"], rig].concat())
+    for (at, run) in runs.iter().enumerate() {
+        let left: u32 = runs[at..].iter().map(|run| run.minutes).sum();
+        let time = if options.quick { String::new() } else { format!(", some {left} min to go") };
+        println!("bench: {:?}, {} of {}{time}", run.part, at + 1, runs.len());
+        let quick = if options.quick { run.quick } else { &[] };
+        bench(&[run.words, quick].concat())?;
+    }
+    bench(&["goals"])
 }
 
 /// Builds the bench of another commit below `target/` and runs both.

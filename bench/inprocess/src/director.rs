@@ -29,6 +29,16 @@ pub(crate) fn new<A: BenchFamily>(
     forward: Forward,
     connections: usize,
 ) -> std::io::Result<(Arc<Director>, Worker<ChunkFrame>)> {
+    let (director, mut workers) = with_workers::<A>(forward, connections, 1)?;
+    Ok((director, workers.remove(0)))
+}
+
+/// The same with several workers.
+pub(crate) fn with_workers<A: BenchFamily>(
+    forward: Forward,
+    connections: usize,
+    workers: usize,
+) -> std::io::Result<(Arc<Director>, Vec<Worker<ChunkFrame>>)> {
     let (resolve, _) = crossbeam_channel::bounded(1);
     let (connections_v4, connections_v6) =
         if A::IPV6 { (1, connections) } else { (connections, 1) };
@@ -38,8 +48,12 @@ pub(crate) fn new<A: BenchFamily>(
     director.prepare(&services);
     let snapshot = Snapshot::new(1, Arc::new(services), Arc::new(topology()));
     let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-    let worker = Worker::new((0, 1), Arc::clone(&director), snapshot, Arc::new(Stats::new(64)));
-    Ok((director, worker))
+    let worker = |number| {
+        let (director, snapshot) = (Arc::clone(&director), Arc::clone(&snapshot));
+        Worker::new((number, workers), director, snapshot, Arc::new(Stats::new(64)))
+    };
+    let workers = (0..workers).map(worker).collect();
+    Ok((director, workers))
 }
 
 fn services<A: BenchFamily>(forward: Forward) -> Services {
@@ -91,9 +105,25 @@ fn topology() -> Topology {
             topology.hops.push(hop);
         }
     }
-    topology.routes_v4 = Routes::new([on_link(V4::INSIDE, 24)]);
-    topology.routes_v6 = Routes::new([on_link(V6::INSIDE, 64)]);
+    let gateways = [outside(V4::CLIENT, 0), outside(V6::CLIENT, 0)];
+    for (_, _, gateway) in &gateways {
+        topology.hop_of.insert((0, *gateway), topology.hops.len() as u16);
+        let source = Mac(flows::HERE);
+        topology.hops.push(Hop { port: 0, mac: Some(mac(9)), source, mtu: 1500 });
+    }
+    let [v4, v6] = gateways.map(|(route, length, gateway)| {
+        let next = NextHop { port: Some(0), gateway: Some(gateway), weight: 1 };
+        (route, length, Route { kind: RouteKind::Via(vec![next]), source: None, mtu: None })
+    });
+    topology.routes_v4 = Routes::new([on_link(V4::INSIDE, 24), v4]);
+    topology.routes_v6 = Routes::new([on_link(V6::INSIDE, 64), v6]);
     topology
+}
+
+/// The way to all clients: destination, length, gateway.
+fn outside<A: Address>(client: A, length: u8) -> (IpAddr, u8, IpAddr) {
+    let any = A::from_words([0, 0]).ip();
+    (any, length, flows::nth(client, 1).ip())
 }
 
 /// The servers' network.

@@ -170,9 +170,14 @@ impl<A: BenchFamily> Template<A> {
 
     /// Writes the frame of a flow and tells its length.
     pub(crate) fn write(&self, flow: u64, room: &mut [u8]) -> usize {
+        self.write_as(tuple(self.packet.tuple.protocol, flow), room)
+    }
+
+    /// Writes the frame with this tuple and tells its length.
+    pub(crate) fn write_as(&self, tuple: Tuple<A>, room: &mut [u8]) -> usize {
         let frame = &mut room[..self.frame.len()];
         frame.copy_from_slice(&self.frame);
-        rewrite::translate(frame, &self.packet, tuple(self.packet.tuple.protocol, flow));
+        rewrite::translate(frame, &self.packet, tuple);
         self.frame.len()
     }
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod admit;
+pub mod callgrind;
 mod carousel;
 mod director;
 mod find;
@@ -17,6 +18,7 @@ pub mod random;
 pub mod report;
 mod rewrite;
 mod verdict;
+mod workers;
 
 use std::{io, time::Duration};
 
@@ -60,6 +62,7 @@ pub fn run(options: &Options) -> io::Result<()> {
     rewrite::run(&mut session)?;
     admit::run(&mut session)?;
     verdict::run(&mut session)?;
+    workers::run(&mut session)?;
     if !options.no_file {
         println!("{}", session.report.write("inprocess")?.display());
     }
