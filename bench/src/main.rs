@@ -11,6 +11,7 @@ mod against;
 mod carousel;
 mod director;
 mod flows;
+mod guest;
 mod health;
 mod inprocess;
 mod machine;
@@ -42,6 +43,11 @@ enum Bench {
     Listing(rig::listing::Options),
     /// 10,000 servers asked by one thread every 2 s: how late probes begin, what the thread takes
     Health(health::Options),
+    /// xlvs, a bare AF_XDP loop and IPVS in an emulated machine: instructions a packet
+    Guest(guest::Options),
+    /// A guest's clock, for `guest`
+    #[command(hide = true)]
+    Beat(guest::beat::Options),
     /// The rig's bare forwarder
     #[command(hide = true)]
     L2fwd(rig::l2fwd::Options),
@@ -60,6 +66,8 @@ fn main() -> ExitCode {
         Bench::Rig(options) => rig::run(&options).map_err(Into::into),
         Bench::Listing(options) => rig::listing::run(&options).map_err(Into::into),
         Bench::Health(options) => health::run(&options).map_err(Into::into),
+        Bench::Guest(options) => guest::run(&options).map_err(Into::into),
+        Bench::Beat(options) => guest::beat::run(&options).map_err(Into::into),
         Bench::Babble(options) => rig::listing::babble(&options).map_err(Into::into),
         Bench::L2fwd(options) => rig::l2fwd::run(&options),
         Bench::Generate(options) => rig::generate::run(&options),

@@ -3,7 +3,7 @@
 use dataplane::forward::Forward;
 
 /// The file for one mode, with more lines at the top if need be.
-pub(super) fn yaml(mode: Forward, cpu: usize, more: &str) -> String {
+pub(crate) fn yaml(mode: Forward, cpu: usize, more: &str) -> String {
     let local = "local_addresses: {rig: {addresses: [10.0.2.1], ports: 10000-32767}}\n";
     let (pool, use_pool) = match mode {
         Forward::FullNat => (local, "    local_addresses: rig\n"),

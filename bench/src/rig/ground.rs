@@ -14,7 +14,7 @@ use std::{
 };
 
 /// What the generator sends to.
-pub(super) const VIP: [u8; 4] = [203, 0, 113, 10];
+pub(crate) const VIP: [u8; 4] = [203, 0, 113, 10];
 /// The service's port.
 pub(super) const PORT: u16 = 80;
 /// The first client; the low 16 bits vary.

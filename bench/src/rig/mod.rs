@@ -4,10 +4,10 @@
 //! can to a sink. The order is l2fwd, xlvs, xlvs, l2fwd, so that a machine that slowly gets
 //! busier disturbs both alike; each neighbouring pair gives one ratio.
 
-mod config;
+pub(crate) mod config;
 mod forwarder;
 pub(crate) mod generate;
-mod ground;
+pub(crate) mod ground;
 pub(crate) mod l2fwd;
 pub(crate) mod listing;
 
@@ -21,6 +21,7 @@ use std::{
 use dataplane::forward::Forward;
 use serde::Serialize;
 
+pub(crate) use self::forwarder::binary as xlvs_binary;
 use self::{
     forwarder::Forwarder,
     ground::{Ground, Sink},
@@ -201,7 +202,7 @@ impl Row {
     }
 }
 
-fn mode_named(name: &str) -> io::Result<Forward> {
+pub(crate) fn mode_named(name: &str) -> io::Result<Forward> {
     let modes = [Forward::Nat, Forward::FullNat, Forward::Dr, Forward::Tun];
     let mode = modes.into_iter().find(|mode| mode.name() == name);
     mode.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("no such mode: {name}")))

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use super::trunk::{self, Trunk};
 use super::{Initramfs, Kernel, Wire};
 use crate::failure::{Outcome, fail};
 
@@ -21,6 +22,9 @@ pub struct Plan {
     pub nics: Vec<Nic>,
     /// After this it is ended, wherever it is.
     pub lifetime: Duration,
+    /// The guest's clock counts its instructions, one a nanosecond, whatever the machine does
+    /// meanwhile. While the guest has nothing to do, its time flies.
+    pub counted: bool,
 }
 
 /// A virtio NIC with one queue.
@@ -30,12 +34,14 @@ pub struct Nic {
     pub mac: String,
     /// Whether its driver can do AF_XDP zero-copy.
     pub zero_copy: bool,
+    /// Whether its cable is a [`Trunk`] instead of a [`Wire`].
+    pub trunk: bool,
 }
 
 impl Nic {
     /// One that can do zero-copy where the kernel can.
     pub fn new(mac: impl Into<String>) -> Self {
-        Self { mac: mac.into(), zero_copy: true }
+        Self { mac: mac.into(), zero_copy: true, trunk: false }
     }
 
     /// The QEMU device. With `iommu_platform` the driver goes through the DMA API, without
@@ -48,7 +54,8 @@ impl Nic {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { memory: 512, cpus: 1, nics: Vec::new(), lifetime: Duration::from_secs(120) }
+        let lifetime = Duration::from_secs(120);
+        Self { memory: 512, cpus: 1, nics: Vec::new(), lifetime, counted: false }
     }
 }
 
@@ -60,7 +67,14 @@ pub struct Guest {
     answers: Receiver<Vec<u8>>,
     directory: Directory,
     deadline: Instant,
-    wires: Vec<Wire>,
+    cables: Vec<Cable>,
+}
+
+/// What a NIC is plugged into.
+#[derive(Debug)]
+enum Cable {
+    Wire(Wire),
+    Trunk(trunk::Socket),
 }
 
 /// Behind every answer, followed by the exit code.
@@ -75,8 +89,14 @@ impl Guest {
     pub fn boot(kernel: &Kernel, root: &Initramfs, plan: &Plan) -> Outcome<Self> {
         let directory = Directory::create()?;
         root.pack(kernel, &directory.file("root"), &directory.file("initrd"))?;
-        let cables = (0..plan.nics.len()).map(|nic| Wire::lay(&directory.0, nic));
-        let wires = cables.collect::<Outcome<_>>()?;
+        let cables = plan.nics.iter().enumerate().map(|(number, nic)| {
+            Ok(if nic.trunk {
+                Cable::Trunk(trunk::Socket::lay(&directory.0, number)?)
+            } else {
+                Cable::Wire(Wire::lay(&directory.0, number)?)
+            })
+        });
+        let cables = cables.collect::<Outcome<_>>()?;
         let mut command = emulator(kernel, plan);
         command.current_dir(&directory.0).stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(fs::File::create(directory.file("emulator.log"))?);
@@ -88,7 +108,7 @@ impl Guest {
         let (Some(orders), Some(output)) = pipes else { return fail("qemu without pipes") };
         let answers = reader(output);
         let deadline = Instant::now() + plan.lifetime;
-        let mut guest = Self { emulator, orders, answers, directory, deadline, wires };
+        let mut guest = Self { emulator, orders, answers, directory, deadline, cables };
         // An order that comes before init has set up the port is lost.
         guest.until("ready\n").map_err(|why| why.during("the guest does not come up"))?;
         Ok(guest)
@@ -97,9 +117,26 @@ impl Guest {
     /// The cable of NIC `eth<nic>`.
     ///
     /// # Panics
-    /// When the plan has no such NIC.
+    /// When the plan has no such NIC, or one with a trunk.
     pub fn wire(&self, nic: usize) -> &Wire {
-        &self.wires[nic]
+        match &self.cables[nic] {
+            Cable::Wire(wire) => wire,
+            Cable::Trunk(_) => panic!("eth{nic} has a trunk"),
+        }
+    }
+
+    /// The trunk of NIC `eth<nic>`; there is only one.
+    ///
+    /// # Errors
+    /// When the machine does not plug it in.
+    ///
+    /// # Panics
+    /// When the plan has no such NIC, or one with a wire.
+    pub fn trunk(&self, nic: usize) -> Outcome<Trunk> {
+        match &self.cables[nic] {
+            Cable::Trunk(socket) => socket.accept(),
+            Cable::Wire(_) => panic!("eth{nic} has a wire"),
+        }
     }
 
     /// Runs shell commands as root and gives what they print, errors included. What they
@@ -202,11 +239,19 @@ fn emulator(kernel: &Kernel, plan: &Plan) -> Command {
     qemu.args(["-m", &plan.memory.to_string(), "-smp", &plan.cpus.to_string()]);
     qemu.args(["-serial", "file:kernel.log", "-serial", "stdio"]);
     qemu.arg("-kernel").arg(&kernel.image).args(["-initrd", "initrd"]);
-    let seconds = plan.lifetime.as_secs();
     let words = "console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off nokaslr";
-    qemu.args(["-append", &format!("{words} lifetime={seconds}")]);
+    // A counted second is over in no time where there is nothing to do; this process ends it.
+    let seconds = if plan.counted { u32::MAX.into() } else { plan.lifetime.as_secs() };
+    let mut words = format!("{words} lifetime={seconds}");
+    if plan.counted {
+        qemu.args(["-icount", "shift=0,sleep=off", "-cpu", "max"]);
+        // The kernel would take the emulated TSC for an unsteady one, and read a slow timer.
+        words += " tsc=reliable";
+    }
+    qemu.args(["-append", &words]);
     for (number, nic) in plan.nics.iter().enumerate() {
-        qemu.args(["-netdev", &Wire::option(number), "-device", &nic.option(number)]);
+        let cable = if nic.trunk { trunk::Socket::option(number) } else { Wire::option(number) };
+        qemu.args(["-netdev", &cable, "-device", &nic.option(number)]);
     }
     qemu
 }

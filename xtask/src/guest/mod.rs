@@ -2,10 +2,12 @@
 //!
 //! It is emulated, so it runs anywhere, slowly: good for what a kernel does, not for how
 //! fast. Root is not needed. The guest is made on the fly ([`Initramfs`]), takes orders by a
-//! serial port ([`Guest::run`]), and its NICs end in sockets of this process ([`Wire`]).
+//! serial port ([`Guest::run`]), and its NICs end in sockets of this process ([`Wire`],
+//! [`Trunk`]).
 mod initramfs;
 mod kernel;
 mod machine;
+mod trunk;
 mod wire;
 
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use clap::Args;
 pub use initramfs::Initramfs;
 pub use kernel::{Kernel, Release};
 pub use machine::{Guest, Nic, Plan};
+pub use trunk::{Frames, Trunk};
 pub use wire::Wire;
 
 use crate::failure::{Outcome, fail};

@@ -1,0 +1,270 @@
+//! xlvs, a bare AF_XDP loop and the kernel's IPVS in turns in the same guest: a new kernel of
+//! Debian's with virtio-net, emulated, so that one virtual nanosecond is one instruction.
+//!
+//! The guest has one CPU, so all that a packet takes is counted on it: interrupts, driver, stack
+//! and forwarder. It is flooded by this process, so it always has something to do, and what it
+//! sends comes back here, with its clock among the frames ([`beat`]).
+
+pub(crate) mod beat;
+mod flood;
+mod forwarder;
+mod ground;
+mod meter;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use xtask::{
+    failure::{Outcome, fail},
+    guest::{Guest, Kernel, Plan, Release, Trunk},
+};
+
+use self::{
+    flood::{Flood, Flows},
+    forwarder::Forwarder,
+    meter::{Meter, Window},
+};
+use crate::{machine::Machine, measure::Figures, report};
+
+/// What to run.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only rows with one of these words in their names, as `xlvs nat`
+    words: Vec<String>,
+    /// The xlvs binary; by default the one beside this program
+    #[arg(long)]
+    xlvs: Option<PathBuf>,
+    /// Connections, in turns
+    #[arg(long, value_delimiter = ',', default_values_t = [1024, 65536])]
+    flows: Vec<u64>,
+    /// Windows of each row
+    #[arg(long, default_value_t = 9)]
+    windows: usize,
+    /// Milliseconds of a window, in the guest: a million instructions each
+    #[arg(long, default_value_t = 100)]
+    milliseconds: u64,
+    /// Without new connections
+    #[arg(long)]
+    no_new: bool,
+    /// Shell commands to run in the guest during the flood; prints what they say, measures nothing
+    #[arg(long)]
+    look: Option<String>,
+    /// Write no file
+    #[arg(long)]
+    no_file: bool,
+}
+
+/// One line of the table.
+#[derive(Serialize)]
+struct Row {
+    forwarder: &'static str,
+    mode: &'static str,
+    /// Connections in turns; 0 where each packet opens one.
+    connections: u64,
+    /// Guest instructions a forwarded packet.
+    instructions: Figures,
+    /// Share of the windows in which the guest had nothing to do: those instructions were none.
+    idle: f64,
+    /// Share of the frames that went in and did not come out.
+    lost: f64,
+    /// Share of xlvs's breaths that found nothing, of the whole run.
+    empty_breaths: Option<f64>,
+    /// Frames of the others.
+    frames_a_breath: Option<f64>,
+}
+
+/// How much less one needs than another.
+#[derive(Serialize)]
+struct Ratio {
+    what: String,
+    connections: u64,
+    ratio: f64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    machine: Machine,
+    guest_kernel: String,
+    rows: Vec<Row>,
+    ratios: Vec<Ratio>,
+}
+
+/// For one forwarder, with its boot.
+const LIFETIME: Duration = Duration::from_secs(1800);
+/// New connections have other numbers than those before.
+const FIRST_NEW: u64 = 1 << 22;
+/// Frames before a measurement at least.
+const WARM_UP: u64 = 20_000;
+
+/// Boots a guest for each forwarder and measures.
+///
+/// # Errors
+/// What a guest needs is missing, or a forwarder does not forward.
+pub(crate) fn run(options: &Options) -> Outcome {
+    let machine = Machine::here();
+    let kernel = Release::TrixieBackports.kernel()?;
+    println!("{}, kernel {}, commit {}", machine.cpu, machine.kernel, machine.commit);
+    println!("guest: kernel {}, virtio-net, one CPU; instructions a packet", kernel.release);
+    println!(
+        "{:<14} {:>11} {:>8} {:>8} {:>8} {:>6} {:>6} {:>6} {:>7}",
+        "", "connections", "min", "median", "spread", "idle", "lost", "empty", "frames"
+    );
+    let mut rows = Vec::new();
+    for forwarder in forwarder::ALL {
+        let name = format!("{} {}", forwarder.name(), forwarder.mode());
+        let wanted = options.words.is_empty() || options.words.iter().any(|w| name.contains(w));
+        if wanted {
+            let began = Instant::now();
+            let measured = measure(options, &kernel, forwarder, &mut rows);
+            measured.map_err(|why| why.during(&name))?;
+            println!("  {:.0} s", began.elapsed().as_secs_f32());
+        }
+    }
+    let ratios = ratios(&rows);
+    for ratio in &ratios {
+        println!("{:<22} {:>8} {:.3}", ratio.what, connections(ratio.connections), ratio.ratio);
+    }
+    if !options.no_file && options.look.is_none() {
+        let report = Report { guest_kernel: kernel.release, rows, ratios, machine };
+        println!("{}", report::write(&report.machine, "guest", &report)?.display());
+    }
+    Ok(())
+}
+
+fn measure(
+    options: &Options,
+    kernel: &Kernel,
+    forwarder: Forwarder,
+    rows: &mut Vec<Row>,
+) -> Outcome {
+    let xlvs = crate::rig::xlvs_binary(options.xlvs.as_deref())?;
+    let system = Forwarder::system(&std::env::current_exe()?, &xlvs);
+    let plan = Plan {
+        memory: 2048,
+        nics: ground::nics(),
+        lifetime: LIFETIME,
+        counted: true,
+        ..Plan::default()
+    };
+    let mut guest = Guest::boot(kernel, &system, &plan)?;
+    let (trunk, meter) = (guest.trunk(0)?, Meter::start(guest.trunk(1)?));
+    let most = options.flows.iter().copied().max().unwrap_or_default();
+    forwarder.start(&mut guest, most + (1 << 20))?;
+    let mut bench = Bench { options, forwarder, guest, meter, trunk: Some(trunk) };
+    for flows in &options.flows {
+        rows.extend(bench.row(Flows::Cycle(*flows))?);
+    }
+    if forwarder.has_connections() && !options.no_new {
+        rows.extend(bench.row(Flows::New(FIRST_NEW))?);
+    }
+    Ok(())
+}
+
+/// A guest with a running forwarder.
+struct Bench<'a> {
+    options: &'a Options,
+    forwarder: Forwarder,
+    guest: Guest,
+    meter: Meter,
+    trunk: Option<Trunk>,
+}
+
+impl Bench<'_> {
+    /// Floods it with these flows and measures, once all of them are open.
+    fn row(&mut self, flows: Flows) -> Outcome<Option<Row>> {
+        let Some(trunk) = self.trunk.take() else { return fail("the trunk is gone") };
+        let (before, strange) = (self.meter.forwarded(), self.meter.strange());
+        let flood = Flood::start(trunk, flows);
+        let measured = self.windows(flows);
+        let (trunk, sent) = flood.stop()?;
+        self.trunk = Some(trunk);
+        let Some((windows, breaths)) = measured.map_err(|why| why.during(&self.log()))? else {
+            return Ok(None);
+        };
+        self.meter.wait_for_silence();
+        let came = self.meter.forwarded() - before;
+        if self.meter.strange() > strange {
+            return fail(format!("{} frames came out spoiled", self.meter.strange() - strange));
+        }
+        let per_packet = |window: &Window| {
+            (window.nanoseconds as f64 / window.packets as f64 * 10.0).round() / 10.0
+        };
+        let sum = |of: fn(&Window) -> u64| windows.iter().map(of).sum::<u64>() as f64;
+        let row = Row {
+            forwarder: self.forwarder.name(),
+            mode: self.forwarder.mode(),
+            connections: if let Flows::Cycle(flows) = flows { flows } else { 0 },
+            instructions: Figures::of(windows.iter().map(per_packet).collect()),
+            idle: sum(|w| w.idle_milliseconds) * 1e6 / sum(|w| w.nanoseconds),
+            lost: 1.0 - came as f64 / sent as f64,
+            empty_breaths: breaths.map(|(empty, _)| empty),
+            frames_a_breath: breaths.map(|(_, frames)| frames),
+        };
+        row.print();
+        Ok(Some(row))
+    }
+
+    fn windows(&mut self, flows: Flows) -> Outcome<Option<(Vec<Window>, Option<(f64, f64)>)>> {
+        let open = if let Flows::Cycle(flows) = flows { flows } else { 0 };
+        self.meter.wait_for(open + WARM_UP)?;
+        if let Some(look) = &self.options.look {
+            println!("{}", self.guest.run(look)?);
+            return Ok(None);
+        }
+        let before = self.forwarder.breaths(&mut self.guest)?;
+        let Options { milliseconds, windows, .. } = self.options;
+        let to = ground::meter();
+        self.guest.run(&format!("bench beat {to} --every {milliseconds} --times {windows}"))?;
+        let after = self.forwarder.breaths(&mut self.guest)?;
+        let windows = self.meter.windows();
+        if windows.iter().all(|window| window.packets == 0) {
+            return fail("nothing was forwarded");
+        }
+        Ok(Some((windows, before.zip(after).map(|(before, after)| after.since(before)))))
+    }
+
+    fn log(&mut self) -> String {
+        self.guest.run("cat /run/log; ip -s link").unwrap_or_default()
+    }
+}
+
+impl Row {
+    fn print(&self) {
+        let share = |part: f64| format!("{:.1}%", part * 100.0);
+        let Figures { min, median, spread, .. } = self.instructions;
+        println!(
+            "{:<14} {:>11} {min:>8.0} {median:>8.0} {spread:>8.0} {:>6} {:>6} {:>6} {:>7}",
+            format!("{} {}", self.forwarder, self.mode),
+            connections(self.connections),
+            share(self.idle),
+            share(self.lost),
+            self.empty_breaths.map(share).unwrap_or_default(),
+            self.frames_a_breath.map(|frames| format!("{frames:.1}")).unwrap_or_default(),
+        );
+    }
+}
+
+fn connections(count: u64) -> String {
+    if count == 0 { "new".into() } else { count.to_string() }
+}
+
+/// The others' medians over those of xlvs.
+fn ratios(rows: &[Row]) -> Vec<Ratio> {
+    let mut ratios = Vec::new();
+    for ours in rows.iter().filter(|row| row.forwarder == "xlvs") {
+        let beside = |row: &&Row| {
+            row.connections == ours.connections
+                && row.forwarder != "xlvs"
+                && (row.mode.is_empty() || row.mode == ours.mode)
+        };
+        ratios.extend(rows.iter().filter(beside).map(|row| Ratio {
+            what: format!("{} / xlvs {}", row.forwarder, ours.mode),
+            connections: ours.connections,
+            ratio: row.instructions.median / ours.instructions.median,
+        }));
+    }
+    ratios
+}
