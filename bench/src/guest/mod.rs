@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// The xlvs binary; by default the one beside this program
     #[arg(long)]
     xlvs: Option<PathBuf>,
+    /// The program with the bare loop for the guest; by default this one
+    #[arg(long)]
+    bench: Option<PathBuf>,
     /// Connections, in turns
     #[arg(long, value_delimiter = ',', default_values_t = [1024, 65536])]
     flows: Vec<u64>,
@@ -52,6 +55,9 @@ pub(crate) struct Options {
     /// Shell commands to run in the guest during the flood; prints what they say, measures nothing
     #[arg(long)]
     look: Option<String>,
+    /// Programs of this machine to have in the guest for `look`
+    #[arg(long, value_delimiter = ',')]
+    programs: Vec<String>,
     /// Write no file
     #[arg(long)]
     no_file: bool,
@@ -141,7 +147,9 @@ fn measure(
     rows: &mut Vec<Row>,
 ) -> Outcome {
     let xlvs = crate::rig::xlvs_binary(options.xlvs.as_deref())?;
-    let system = Forwarder::system(&std::env::current_exe()?, &xlvs);
+    let here = std::env::current_exe()?;
+    let bench = options.bench.clone().unwrap_or(here);
+    let system = Forwarder::system(&bench, &xlvs).programs(&options.programs);
     let plan = Plan {
         memory: 2048,
         nics: ground::nics(),
