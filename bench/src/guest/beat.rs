@@ -1,18 +1,14 @@
-//! The guest's clock, heard from outside: datagrams with the time run in the stream of forwarded
-//! frames, so that who counts those frames knows when they left.
+//! The guest's clock and its NICs' counters, read together in the guest, by a process that does
+//! nothing else.
 
 use std::{
-    fs, io,
-    net::{SocketAddr, UdpSocket},
-    thread,
+    fs, io, thread,
     time::{Duration, Instant},
 };
 
 /// How the beat is called in the guest.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Where to
-    to: SocketAddr,
     /// Milliseconds between two
     #[arg(long)]
     every: u64,
@@ -22,26 +18,43 @@ pub(crate) struct Options {
 }
 
 /// One of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Beat {
     /// Nanoseconds since the first one.
-    pub(super) time: u64,
+    time: u64,
     /// Milliseconds that the guest had nothing to do, since its boot.
-    pub(super) idle: u64,
+    idle: u64,
+    /// Packets that have come in.
+    received: u64,
+    /// Octets that went out: where a socket sends, the driver counts no packets.
+    octets: u64,
 }
 
-/// Beats that often.
+/// What is between two beats.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub(super) nanoseconds: u64,
+    pub(super) idle_milliseconds: u64,
+    pub(super) received: u64,
+    pub(super) octets: u64,
+}
+
+/// Beats that often; prints all of them when it is over.
 ///
 /// # Errors
-/// There is no way to `to`.
+/// There are no such NICs.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
     let begin = Instant::now();
+    let mut beats = Vec::with_capacity(options.times + 1);
     for _ in 0..=options.times {
-        let idle = idle()?;
-        let beat = Beat { time: begin.elapsed().as_nanos() as u64, idle };
-        socket.send_to(&beat.write(), options.to)?;
+        let (idle, received) = (idle()?, count("in", "rx_packets")?);
+        // These two belong together.
+        let octets = count("out", "tx_bytes")?;
+        beats.push(Beat { time: begin.elapsed().as_nanos() as u64, idle, received, octets });
         thread::sleep(Duration::from_millis(options.every));
+    }
+    for Beat { time, idle, received, octets } in beats {
+        println!("{time} {idle} {received} {octets}");
     }
     Ok(())
 }
@@ -53,15 +66,28 @@ fn idle() -> io::Result<u64> {
     seconds.map(|seconds| (seconds * 1000.0) as u64).ok_or_else(|| io::Error::other(text))
 }
 
-impl Beat {
-    fn write(self) -> Vec<u8> {
-        [self.time.to_be_bytes(), self.idle.to_be_bytes()].concat()
-    }
+fn count(nic: &str, what: &str) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/sys/class/net/{nic}/statistics/{what}"))?;
+    text.trim().parse().map_err(io::Error::other)
+}
 
-    /// From a datagram's octets.
-    pub(super) fn read(octets: &[u8]) -> Option<Self> {
-        let (time, rest) = octets.split_first_chunk()?;
-        let (idle, _) = rest.split_first_chunk()?;
-        Some(Self { time: u64::from_be_bytes(*time), idle: u64::from_be_bytes(*idle) })
+/// The windows between the beats that were printed.
+pub(super) fn windows(words: &str) -> Vec<Window> {
+    let beats: Vec<Beat> = words.lines().filter_map(Beat::read).collect();
+    let window = |pair: &[Beat]| Window {
+        nanoseconds: pair[1].time - pair[0].time,
+        idle_milliseconds: pair[1].idle - pair[0].idle,
+        received: pair[1].received - pair[0].received,
+        octets: pair[1].octets - pair[0].octets,
+    };
+    beats.windows(2).map(window).collect()
+}
+
+impl Beat {
+    fn read(line: &str) -> Option<Self> {
+        let numbers: Option<Vec<u64>> =
+            line.split_whitespace().map(|word| word.parse().ok()).collect();
+        let [time, idle, received, octets] = numbers?.try_into().ok()?;
+        Some(Self { time, idle, received, octets })
     }
 }

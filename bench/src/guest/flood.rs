@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
 };
@@ -19,7 +19,7 @@ use crate::flows::Template;
 /// Frames that are written together.
 const SHEAF: u64 = 512;
 /// 64 octets on the wire.
-const OCTETS: usize = 60;
+pub(super) const OCTETS: usize = 60;
 
 /// Which flows.
 #[derive(Clone, Copy, Debug)]
@@ -33,20 +33,19 @@ pub(super) enum Flows {
 /// A thread that writes frames until it is stopped.
 pub(super) struct Flood {
     stop: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
     thread: JoinHandle<Outcome<Trunk>>,
 }
 
 impl Flood {
     /// Begins.
-    pub(super) fn start(trunk: Trunk, flows: Flows) -> Self {
-        let (stop, sent) = <(Arc<AtomicBool>, Arc<AtomicU64>)>::default();
-        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&sent));
+    pub(super) fn start(mut trunk: Trunk, flows: Flows) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             let template = Template::<V4>::new(Protocol::Udp, 0);
             let mut frames = Frames::default();
+            let mut first = 0;
             while !stopped.load(Relaxed) {
-                let first = count.load(Relaxed);
                 frames.clear();
                 for number in first..first + SHEAF {
                     frames.push(OCTETS, |room| {
@@ -54,21 +53,21 @@ impl Flood {
                     });
                 }
                 trunk.send(&frames)?;
-                count.store(first + SHEAF, Relaxed);
+                first += SHEAF;
             }
             Ok(trunk)
         });
-        Self { stop, sent, thread }
+        Self { stop, thread }
     }
 
-    /// Ends it, and tells how many frames there were.
+    /// Ends it.
     ///
     /// # Errors
     /// The guest is gone.
-    pub(super) fn stop(self) -> Outcome<(Trunk, u64)> {
+    pub(super) fn stop(self) -> Outcome<Trunk> {
         self.stop.store(true, Relaxed);
         match self.thread.join() {
-            Ok(trunk) => Ok((trunk?, self.sent.load(Relaxed))),
+            Ok(trunk) => trunk,
             Err(_) => fail("the flood panicked"),
         }
     }

@@ -9,7 +9,7 @@ use xtask::{
     guest::{Guest, Initramfs},
 };
 
-use super::ground;
+use super::{flood, ground};
 use crate::rig::{config, ground::VIP};
 
 /// Who.
@@ -61,6 +61,15 @@ impl Forwarder {
         match self {
             Self::L2fwd | Self::Route => "",
             Self::Ipvs(mode) | Self::Xlvs(mode) => mode.name(),
+        }
+    }
+
+    /// Octets of a frame that goes out.
+    pub(super) const fn octets(self) -> u64 {
+        const OUTER: u64 = 20;
+        match self {
+            Self::Ipvs(Forward::Tun) | Self::Xlvs(Forward::Tun) => flood::OCTETS as u64 + OUTER,
+            _ => flood::OCTETS as u64,
         }
     }
 

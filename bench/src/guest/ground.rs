@@ -2,9 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use xtask::guest::Nic;
+use xtask::guest::{Cable, Nic};
 
-use super::beat::Beat;
 use crate::{flows, rig::ground::VIP};
 
 /// The last octets of the real servers' addresses, as in the rig's configuration.
@@ -15,20 +14,11 @@ const ROUTER: &str = "203.0.113.254";
 /// All real servers have this MAC.
 pub(super) const SINK: &str = "02:00:00:00:00:10";
 const SINK_OCTETS: [u8; 6] = [2, 0, 0, 0, 0, 0x10];
-/// Where beats go: to no server.
-pub(super) const METER: [u8; 4] = [10, 0, 2, 99];
-const METER_PORT: u16 = 9;
-
-/// The cards, with trunks.
+/// The cards, with cables for floods.
 pub(super) fn nics() -> Vec<Nic> {
     let text = |mac: [u8; 6]| mac.map(|octet| format!("{octet:02x}")).join(":");
-    [flows::HERE, [2, 0, 0, 0, 0, 3]].map(|mac| Nic { trunk: true, ..Nic::new(text(mac)) }).to_vec()
-}
-
-/// Where beats go to.
-pub(super) fn meter() -> String {
-    let [a, b, c, d] = METER;
-    format!("{a}.{b}.{c}.{d}:{METER_PORT}")
+    let ends = [(flows::HERE, Cable::Trunk), ([2, 0, 0, 0, 0, 3], Cable::Drain)];
+    ends.map(|(mac, cable)| Nic { cable, ..Nic::new(text(mac)) }).to_vec()
 }
 
 /// What the guest runs once. The VIP is the box's unless the kernel is to route it.
@@ -38,6 +28,8 @@ pub(super) fn commands(routed: bool) -> String {
         "sysctl -q -w net.ipv4.ip_forward=1".to_owned(),
         "sysctl -q -w net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0".to_owned(),
         "sysctl -q -w net.ipv6.conf.all.disable_ipv6=1".to_owned(),
+        // The cheapest one; for what the kernel forwards.
+        "sysctl -q -w net.core.default_qdisc=pfifo_fast".to_owned(),
     ];
     for (nic, name) in ["in", "out"].iter().enumerate() {
         lines.push(format!("ip link set eth{nic} name {name}"));
@@ -51,8 +43,7 @@ pub(super) fn commands(routed: bool) -> String {
     lines.push("ip addr add 10.0.2.1/24 dev out".to_owned());
     let neighbour =
         |address: String| format!("ip neigh replace {address} lladdr {SINK} dev out nud permanent");
-    let inside = SERVERS.chain([METER[3]]);
-    lines.extend(inside.map(|host| neighbour(format!("10.0.2.{host}"))));
+    lines.extend(SERVERS.map(|server| neighbour(format!("10.0.2.{server}"))));
     lines.push(if routed {
         format!("ip route add {vip}/32 via 10.0.2.{}", SERVERS.start())
     } else {
@@ -61,39 +52,22 @@ pub(super) fn commands(routed: bool) -> String {
     lines.join("\n")
 }
 
-/// What a frame is that the guest sends.
-pub(super) enum Kind {
-    /// For a real server, as it should be.
-    Forwarded,
-    /// The guest's clock.
-    Beat(Beat),
-    /// For a real server, but it could not use it.
-    Strange,
-    /// The guest's own.
-    Other,
+/// Whether a frame that goes to a real server is as it should be; `None` for the guest's own.
+pub(super) fn is_forwarded(frame: &[u8]) -> Option<bool> {
+    let own = frame.get(..6) != Some(&SINK_OCTETS[..]) || frame.get(12..14) != Some(&[8, 0][..]);
+    if own { None } else { Some(fits(&frame[14..]).is_some()) }
 }
 
-/// Looks at a frame.
-pub(super) fn sort(frame: &[u8]) -> Kind {
-    if frame.get(..6) != Some(&SINK_OCTETS[..]) || frame.get(12..14) != Some(&[8, 0][..]) {
-        return Kind::Other;
-    }
-    let Some(packet) = frame.get(14..) else { return Kind::Strange };
-    let address = |packet: &[u8]| packet.get(16..20).and_then(|four| four.try_into().ok());
-    let Some(to): Option<[u8; 4]> = address(packet) else { return Kind::Strange };
-    if to == METER {
-        return packet.get(28..).and_then(Beat::read).map_or(Kind::Strange, Kind::Beat);
-    }
-    // IP in IP: what counts is within.
-    let (outer, inner) =
-        if packet[9] == 4 { (Some(to), packet.get(20..)) } else { (None, Some(packet)) };
-    let Some(inner) = inner else { return Kind::Strange };
-    let port = inner.get(22..24) == Some(&flows::PORT.to_be_bytes()[..]);
-    let is_server = |[a, b, c, d]: [u8; 4]| [a, b, c] == [10, 0, 2] && SERVERS.contains(&d);
-    let within = address(inner);
-    let fits = match outer {
-        Some(outer) => is_server(outer) && within == Some(VIP),
-        None => within.is_some_and(|to| to == VIP || is_server(to)),
-    };
-    if port && fits { Kind::Forwarded } else { Kind::Strange }
+/// To the service's port: at the VIP or at a server, or at the VIP in a packet to a server.
+fn fits(packet: &[u8]) -> Option<()> {
+    const IP_IN_IP: u8 = 4;
+    let address = |packet: &[u8]| packet.get(16..20)?.try_into().ok();
+    let to: [u8; 4] = address(packet)?;
+    let tunnelled = *packet.get(9)? == IP_IN_IP;
+    let inner = if tunnelled { packet.get(20..)? } else { packet };
+    let is_server = [to[0], to[1], to[2]] == [10, 0, 2] && SERVERS.contains(&to[3]);
+    let right_port = inner.get(22..24)? == flows::PORT.to_be_bytes();
+    let right_address =
+        if tunnelled { is_server && address(inner)? == VIP } else { is_server || to == VIP };
+    (right_port && right_address).then_some(())
 }

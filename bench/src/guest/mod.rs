@@ -2,17 +2,18 @@
 //! Debian's with virtio-net, emulated, so that one virtual nanosecond is one instruction.
 //!
 //! The guest has one CPU, so all that a packet takes is counted on it: interrupts, driver, stack
-//! and forwarder. It is flooded by this process, so it always has something to do, and what it
-//! sends comes back here, with its clock among the frames ([`beat`]).
+//! and forwarder. It is flooded by this process, so it always has something to do; its clock and
+//! counters are read in it ([`beat`]), and what it sends is looked at here ([`witness`]).
 
 pub(crate) mod beat;
 mod flood;
 mod forwarder;
 mod ground;
-mod meter;
+mod witness;
 
 use std::{
     path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -23,9 +24,10 @@ use xtask::{
 };
 
 use self::{
+    beat::Window,
     flood::{Flood, Flows},
     forwarder::Forwarder,
-    meter::{Meter, Window},
+    witness::Witness,
 };
 use crate::{machine::Machine, measure::Figures, report};
 
@@ -102,6 +104,8 @@ struct Report {
 const LIFETIME: Duration = Duration::from_secs(1800);
 /// New connections have other numbers than those before.
 const FIRST_NEW: u64 = 1 << 22;
+/// How long nothing may be forwarded before something is wrong.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Frames before a measurement at least.
 const WARM_UP: u64 = 20_000;
 
@@ -158,10 +162,10 @@ fn measure(
         ..Plan::default()
     };
     let mut guest = Guest::boot(kernel, &system, &plan)?;
-    let (trunk, meter) = (guest.trunk(0)?, Meter::start(guest.trunk(1)?));
+    let (trunk, witness) = (guest.trunk(0)?, Witness::start(guest.drain(1)?));
     let most = options.flows.iter().copied().max().unwrap_or_default();
     forwarder.start(&mut guest, most + (1 << 20))?;
-    let mut bench = Bench { options, forwarder, guest, meter, trunk: Some(trunk) };
+    let mut bench = Bench { options, forwarder, guest, witness, trunk: Some(trunk) };
     for flows in &options.flows {
         rows.extend(bench.row(Flows::Cycle(*flows))?);
     }
@@ -176,38 +180,45 @@ struct Bench<'a> {
     options: &'a Options,
     forwarder: Forwarder,
     guest: Guest,
-    meter: Meter,
+    witness: Witness,
     trunk: Option<Trunk>,
+}
+
+/// What a flood gave.
+struct Measured {
+    windows: Vec<Window>,
+    /// Of xlvs: the share of breaths that found nothing, and the frames of the others.
+    breaths: Option<(f64, f64)>,
 }
 
 impl Bench<'_> {
     /// Floods it with these flows and measures, once all of them are open.
     fn row(&mut self, flows: Flows) -> Outcome<Option<Row>> {
         let Some(trunk) = self.trunk.take() else { return fail("the trunk is gone") };
-        let (before, strange) = (self.meter.forwarded(), self.meter.strange());
+        let (right, wrong) = self.witness.counts();
         let flood = Flood::start(trunk, flows);
         let measured = self.windows(flows);
-        let (trunk, sent) = flood.stop()?;
-        self.trunk = Some(trunk);
-        let Some((windows, breaths)) = measured.map_err(|why| why.during(&self.log()))? else {
-            return Ok(None);
-        };
-        self.meter.wait_for_silence();
-        let came = self.meter.forwarded() - before;
-        if self.meter.strange() > strange {
-            return fail(format!("{} frames came out spoiled", self.meter.strange() - strange));
+        let measured = measured.map_err(|why| why.during(&self.log()))?;
+        self.trunk = Some(flood.stop()?);
+        let Some(Measured { windows, breaths }) = measured else { return Ok(None) };
+        let seen = self.witness.counts();
+        if seen.0 == right || seen.1 > wrong {
+            let (right, wrong) = (seen.0 - right, seen.1 - wrong);
+            return fail(format!("of the frames looked at, {right} were right, {wrong} wrong"));
         }
+        let octets = self.forwarder.octets();
         let per_packet = |window: &Window| {
-            (window.nanoseconds as f64 / window.packets as f64 * 10.0).round() / 10.0
+            (window.nanoseconds as f64 * octets as f64 / window.octets as f64 * 10.0).round() / 10.0
         };
         let sum = |of: fn(&Window) -> u64| windows.iter().map(of).sum::<u64>() as f64;
+        let sent = sum(|w| w.octets) / octets as f64;
         let row = Row {
             forwarder: self.forwarder.name(),
             mode: self.forwarder.mode(),
             connections: if let Flows::Cycle(flows) = flows { flows } else { 0 },
             instructions: Figures::of(windows.iter().map(per_packet).collect()),
             idle: sum(|w| w.idle_milliseconds) * 1e6 / sum(|w| w.nanoseconds),
-            lost: 1.0 - came as f64 / sent as f64,
+            lost: 1.0 - sent / sum(|w| w.received),
             empty_breaths: breaths.map(|(empty, _)| empty),
             frames_a_breath: breaths.map(|(_, frames)| frames),
         };
@@ -215,23 +226,45 @@ impl Bench<'_> {
         Ok(Some(row))
     }
 
-    fn windows(&mut self, flows: Flows) -> Outcome<Option<(Vec<Window>, Option<(f64, f64)>)>> {
+    fn windows(&mut self, flows: Flows) -> Outcome<Option<Measured>> {
         let open = if let Flows::Cycle(flows) = flows { flows } else { 0 };
-        self.meter.wait_for(open + WARM_UP)?;
+        self.wait_for(open + WARM_UP)?;
         if let Some(look) = &self.options.look {
             println!("{}", self.guest.run(look)?);
             return Ok(None);
         }
         let before = self.forwarder.breaths(&mut self.guest)?;
         let Options { milliseconds, windows, .. } = self.options;
-        let to = ground::meter();
-        self.guest.run(&format!("bench beat {to} --every {milliseconds} --times {windows}"))?;
+        let beat = format!("bench beat --every {milliseconds} --times {windows}");
+        let windows = beat::windows(&self.guest.run(&beat)?);
         let after = self.forwarder.breaths(&mut self.guest)?;
-        let windows = self.meter.windows();
-        if windows.iter().all(|window| window.packets == 0) {
+        if windows.is_empty() || windows.iter().any(|window| window.octets == 0) {
             return fail("nothing was forwarded");
         }
-        Ok(Some((windows, before.zip(after).map(|(before, after)| after.since(before)))))
+        let breaths = before.zip(after).map(|(before, after)| after.since(before));
+        Ok(Some(Measured { windows, breaths }))
+    }
+
+    /// Waits until the guest has sent so many more frames.
+    fn wait_for(&mut self, more: u64) -> Outcome {
+        let begin = self.sent()?;
+        let (mut last, mut since) = (begin, Instant::now());
+        while last - begin < more {
+            thread::sleep(Duration::from_millis(100));
+            let sent = self.sent()?;
+            if sent != last {
+                (last, since) = (sent, Instant::now());
+            } else if since.elapsed() > PATIENCE {
+                return fail(format!("only {} of {more} frames were forwarded", last - begin));
+            }
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self) -> Outcome<u64> {
+        let words = self.guest.run("cat /sys/class/net/out/statistics/tx_bytes")?;
+        let octets: Result<u64, _> = words.trim().parse();
+        octets.map_or_else(|_| fail(words), |octets| Ok(octets / self.forwarder.octets()))
     }
 
     fn log(&mut self) -> String {

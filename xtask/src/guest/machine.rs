@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use super::trunk::{self, Trunk};
+use super::flood::{Drain, Trunk, TrunkSocket};
 use super::{Initramfs, Kernel, Wire};
 use crate::failure::{Outcome, fail};
 
@@ -34,21 +34,32 @@ pub struct Nic {
     pub mac: String,
     /// Whether its driver can do AF_XDP zero-copy.
     pub zero_copy: bool,
-    /// Whether its cable is a [`Trunk`] instead of a [`Wire`].
-    pub trunk: bool,
+    /// What it is plugged into.
+    pub cable: Cable,
+}
+
+/// Where a NIC's frames come from and go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cable {
+    /// A [`Wire`], for single frames.
+    Wire,
+    /// A [`Trunk`], for floods into the guest.
+    Trunk,
+    /// A [`Drain`], for floods out of the guest.
+    Drain,
 }
 
 impl Nic {
     /// One that can do zero-copy where the kernel can.
     pub fn new(mac: impl Into<String>) -> Self {
-        Self { mac: mac.into(), zero_copy: true, trunk: false }
+        Self { mac: mac.into(), zero_copy: true, cable: Cable::Wire }
     }
 
     /// The QEMU device. With `iommu_platform` the driver goes through the DMA API, without
     /// which it refuses zero-copy (drivers/net/virtio_net.c, virtnet_xsk_pool_enable).
     fn option(&self, number: usize) -> String {
         let dma_api = if self.zero_copy { "iommu_platform=on,disable-legacy=on," } else { "" };
-        let prompt = if self.trunk { PROMPT } else { "" };
+        let prompt = if self.cable == Cable::Wire { "" } else { PROMPT };
         format!("virtio-net-pci,{dma_api}{prompt}netdev=cable{number},mac={}", self.mac)
     }
 }
@@ -73,14 +84,34 @@ pub struct Guest {
     answers: Receiver<Vec<u8>>,
     directory: Directory,
     deadline: Instant,
-    cables: Vec<Cable>,
+    plugs: Vec<Plug>,
 }
 
-/// What a NIC is plugged into.
+/// This process's end of a NIC's cable.
 #[derive(Debug)]
-enum Cable {
+enum Plug {
     Wire(Wire),
-    Trunk(trunk::Socket),
+    Trunk(TrunkSocket),
+    Drain(Drain),
+}
+
+impl Plug {
+    fn lay(cable: Cable, directory: &Path, nic: usize) -> Outcome<Self> {
+        Ok(match cable {
+            Cable::Wire => Self::Wire(Wire::lay(directory, nic)?),
+            Cable::Trunk => Self::Trunk(TrunkSocket::lay(directory, nic)?),
+            Cable::Drain => Self::Drain(Drain::lay()?),
+        })
+    }
+
+    /// The QEMU option that plugs the NIC in.
+    fn option(&self, nic: usize) -> Outcome<String> {
+        Ok(match self {
+            Self::Wire(_) => Wire::option(nic),
+            Self::Trunk(_) => TrunkSocket::option(nic),
+            Self::Drain(drain) => drain.option(nic)?,
+        })
+    }
 }
 
 /// Behind every answer, followed by the exit code.
@@ -95,15 +126,10 @@ impl Guest {
     pub fn boot(kernel: &Kernel, root: &Initramfs, plan: &Plan) -> Outcome<Self> {
         let directory = Directory::create()?;
         root.pack(kernel, &directory.file("root"), &directory.file("initrd"))?;
-        let cables = plan.nics.iter().enumerate().map(|(number, nic)| {
-            Ok(if nic.trunk {
-                Cable::Trunk(trunk::Socket::lay(&directory.0, number)?)
-            } else {
-                Cable::Wire(Wire::lay(&directory.0, number)?)
-            })
-        });
-        let cables = cables.collect::<Outcome<_>>()?;
-        let mut command = emulator(kernel, plan);
+        let cables = plan.nics.iter().enumerate();
+        let plugs = cables.map(|(number, nic)| Plug::lay(nic.cable, &directory.0, number));
+        let plugs: Vec<Plug> = plugs.collect::<Outcome<_>>()?;
+        let mut command = emulator(kernel, plan, &plugs)?;
         command.current_dir(&directory.0).stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(fs::File::create(directory.file("emulator.log"))?);
         let mut emulator = match command.spawn() {
@@ -114,7 +140,7 @@ impl Guest {
         let (Some(orders), Some(output)) = pipes else { return fail("qemu without pipes") };
         let answers = reader(output);
         let deadline = Instant::now() + plan.lifetime;
-        let mut guest = Self { emulator, orders, answers, directory, deadline, cables };
+        let mut guest = Self { emulator, orders, answers, directory, deadline, plugs };
         // An order that comes before init has set up the port is lost.
         guest.until("ready\n").map_err(|why| why.during("the guest does not come up"))?;
         Ok(guest)
@@ -123,11 +149,11 @@ impl Guest {
     /// The cable of NIC `eth<nic>`.
     ///
     /// # Panics
-    /// When the plan has no such NIC, or one with a trunk.
+    /// When the plan has no such NIC, or one with another cable.
     pub fn wire(&self, nic: usize) -> &Wire {
-        match &self.cables[nic] {
-            Cable::Wire(wire) => wire,
-            Cable::Trunk(_) => panic!("eth{nic} has a trunk"),
+        match &self.plugs[nic] {
+            Plug::Wire(wire) => wire,
+            _ => panic!("eth{nic} has no wire"),
         }
     }
 
@@ -137,11 +163,25 @@ impl Guest {
     /// When the machine does not plug it in.
     ///
     /// # Panics
-    /// When the plan has no such NIC, or one with a wire.
+    /// When the plan has no such NIC, or one with another cable.
     pub fn trunk(&self, nic: usize) -> Outcome<Trunk> {
-        match &self.cables[nic] {
-            Cable::Trunk(socket) => socket.accept(),
-            Cable::Wire(_) => panic!("eth{nic} has a wire"),
+        match &self.plugs[nic] {
+            Plug::Trunk(socket) => socket.accept(),
+            _ => panic!("eth{nic} has no trunk"),
+        }
+    }
+
+    /// The drain of NIC `eth<nic>`.
+    ///
+    /// # Errors
+    /// When this process has too many files open.
+    ///
+    /// # Panics
+    /// When the plan has no such NIC, or one with another cable.
+    pub fn drain(&self, nic: usize) -> Outcome<Drain> {
+        match &self.plugs[nic] {
+            Plug::Drain(drain) => drain.share(),
+            _ => panic!("eth{nic} has no drain"),
         }
     }
 
@@ -238,7 +278,7 @@ fn ended(all: &[u8]) -> Option<(usize, i32)> {
 
 /// The emulator's command line. It dies with the thread that started it, of whatever that
 /// dies: nothing is left to be killed by name.
-fn emulator(kernel: &Kernel, plan: &Plan) -> Command {
+fn emulator(kernel: &Kernel, plan: &Plan, plugs: &[Plug]) -> Outcome<Command> {
     let mut qemu = Command::new("setpriv");
     qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg"]);
     qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
@@ -255,11 +295,10 @@ fn emulator(kernel: &Kernel, plan: &Plan) -> Command {
         words += " tsc=reliable";
     }
     qemu.args(["-append", &words]);
-    for (number, nic) in plan.nics.iter().enumerate() {
-        let cable = if nic.trunk { trunk::Socket::option(number) } else { Wire::option(number) };
-        qemu.args(["-netdev", &cable, "-device", &nic.option(number)]);
+    for (number, (nic, plug)) in plan.nics.iter().zip(plugs).enumerate() {
+        qemu.args(["-netdev", &plug.option(number)?, "-device", &nic.option(number)]);
     }
-    qemu
+    Ok(qemu)
 }
 
 fn reader(mut output: ChildStdout) -> Receiver<Vec<u8>> {
