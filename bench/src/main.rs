@@ -3,7 +3,8 @@
 //! `cargo run --release -p bench -- inprocess [FILTER]...` prints a table and writes the raw
 //! figures of every window to `bench/runs/<date>-<machine>/`; `-- rig` does so for packets
 //! through xlvs and through a bare loop, in namespaces of its own, as root; `-- listing` lists a
-//! million connections meanwhile; `-- health` has 10,000 servers asked. Nothing here fails on a figure:
+//! million connections meanwhile; `-- health` has 10,000 servers asked; `-- guest` counts
+//! instructions beside a kernel's IPVS in an emulated machine. Nothing here fails on a figure:
 //! whoever reads them judges.
 #![forbid(unsafe_code)]
 

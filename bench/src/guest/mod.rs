@@ -46,10 +46,10 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', default_values_t = [1024, 65536])]
     flows: Vec<u64>,
     /// Windows of each row
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 7)]
     windows: usize,
     /// Milliseconds of a window, in the guest: a million instructions each
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 60)]
     milliseconds: u64,
     /// Without new connections
     #[arg(long)]
@@ -200,6 +200,7 @@ impl Bench<'_> {
         let measured = self.windows(flows);
         let measured = measured.map_err(|why| why.during(&self.log()))?;
         self.trunk = Some(flood.stop()?);
+        self.wait_for_silence()?;
         let Some(Measured { windows, breaths }) = measured else { return Ok(None) };
         let seen = self.witness.counts();
         if seen.0 == right || seen.1 > wrong {
@@ -259,6 +260,19 @@ impl Bench<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Waits until nothing is on its way any more.
+    fn wait_for_silence(&mut self) -> Outcome {
+        let mut last = None;
+        loop {
+            let sent = self.sent()?;
+            if last == Some(sent) {
+                return Ok(());
+            }
+            last = Some(sent);
+            thread::sleep(Duration::from_millis(500));
+        }
     }
 
     fn sent(&mut self) -> Outcome<u64> {
