@@ -106,8 +106,8 @@ const LIFETIME: Duration = Duration::from_secs(1800);
 const FIRST_NEW: u64 = 1 << 22;
 /// How long nothing may be forwarded before something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Frames before a measurement at least.
-const WARM_UP: u64 = 20_000;
+/// Frames before a measurement: a kernel that forwards takes so many to settle.
+const WARM_UP: u64 = 100_000;
 
 /// Boots a guest for each forwarder and measures.
 ///

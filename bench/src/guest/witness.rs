@@ -33,9 +33,11 @@ impl Witness {
         let noted = Arc::clone(&seen);
         let read = move || {
             let wait = Duration::from_millis(100);
-            while !noted.stop.load(Relaxed)
-                && drain.receive(wait, |frame| noted.note(frame)).is_ok()
-            {}
+            while !noted.stop.load(Relaxed) {
+                if drain.receive(wait, |frame| noted.note(frame)).is_err() {
+                    return;
+                }
+            }
         };
         Self { seen, thread: Some(thread::spawn(read)) }
     }

@@ -74,7 +74,7 @@ impl Default for Plan {
 /// A NIC that the guest's own thread serves, at once or some virtual microseconds later: else it
 /// would be as quick as the emulator's other thread happens to get a CPU. While the guest works on
 /// a ring of 1024, that thread reads as much again.
-const PROMPT: &str = "ioeventfd=off,tx=timer,x-txtimer=20000,rx_queue_size=1024,";
+const PROMPT: &str = "ioeventfd=off,tx=timer,rx_queue_size=1024,";
 
 /// A guest whose shell is ready. Forgetting it ends it.
 #[derive(Debug)]
