@@ -3,22 +3,20 @@
 //! `cargo run --release -p bench -- inprocess [FILTER]...` prints a table and writes the raw
 //! figures of every window to `bench/runs/<date>-<machine>/`; `-- rig` does so for packets
 //! through xlvs and through a bare loop, in namespaces of its own, as root; `-- listing` lists a
-//! million connections meanwhile; `-- health` has 10,000 servers asked; `-- guest` counts
-//! instructions beside a kernel's IPVS in an emulated machine. Nothing here fails on a figure:
-//! whoever reads them judges.
+//! million connections meanwhile; `-- tcp` has real clients and servers; `-- health` has 10,000
+//! servers asked; `-- guest` counts instructions beside a kernel's IPVS in an emulated machine. Nothing
+//! here fails on a figure: whoever reads them judges.
 #![forbid(unsafe_code)]
 
 mod against;
-mod carousel;
-mod director;
-mod flows;
 mod guest;
 mod health;
-mod inprocess;
-mod machine;
-mod measure;
-mod report;
+mod namespaces;
+mod process;
 mod rig;
+mod tcp;
+
+pub(crate) use inprocess::{flows, machine, measure, report};
 
 use std::{error::Error, process::ExitCode};
 
@@ -49,6 +47,12 @@ enum Bench {
     /// A guest's clock, for `guest`
     #[command(hide = true)]
     Beat(guest::beat::Options),
+    /// Real TCP through xlvs, HAProxy, nginx and nothing: requests, connections, latency by load;
+    /// needs root
+    Tcp(tcp::Options),
+    /// The generator of `tcp` with requests at a rate
+    #[command(hide = true)]
+    Pace(tcp::pace::Options),
     /// The rig's bare forwarder
     #[command(hide = true)]
     L2fwd(rig::l2fwd::Options),
@@ -69,6 +73,8 @@ fn main() -> ExitCode {
         Bench::Health(options) => health::run(&options).map_err(Into::into),
         Bench::Guest(options) => guest::run(&options).map_err(Into::into),
         Bench::Beat(options) => guest::beat::run(&options).map_err(Into::into),
+        Bench::Tcp(options) => tcp::run(&options).map_err(Into::into),
+        Bench::Pace(options) => tcp::pace::run(&options).map_err(Into::into),
         Bench::Babble(options) => rig::listing::babble(&options).map_err(Into::into),
         Bench::L2fwd(options) => rig::l2fwd::run(&options),
         Bench::Generate(options) => rig::generate::run(&options),

@@ -58,6 +58,9 @@ const LAB: &[&str] = &[
     "python3-prometheus-client",
 ];
 
+/// What the benches run beside the lab's programs.
+const BENCH: &[&str] = &["haproxy", "libnginx-mod-stream", "wrk"];
+
 /// What building a Debian package and installing it in a tree of its own takes.
 const PACKAGING: &[&str] = &["debootstrap", "dpkg-dev"];
 
@@ -70,8 +73,9 @@ const GUEST: &[&str] =
     &["qemu-system-x86", "busybox-static", "cpio", "debian-archive-keyring", "ipvsadm"];
 
 /// Packages that bring a service along, and its name.
-const SERVICES: [(&str, &str); 8] = [
+const SERVICES: [(&str, &str); 9] = [
     ("nginx-light", "nginx"),
+    ("haproxy", "haproxy"),
     ("vsftpd", "vsftpd"),
     ("keepalived", "keepalived"),
     ("bird2", "bird"),
@@ -113,7 +117,7 @@ pub fn run() -> Outcome {
 }
 
 fn needed() -> impl Iterator<Item = &'static str> {
-    BUILD.iter().chain(LAB).chain(GUEST).chain(PACKAGING).chain(RIVALS).copied()
+    BUILD.iter().chain(LAB).chain(BENCH).chain(GUEST).chain(PACKAGING).chain(RIVALS).copied()
 }
 
 fn missing() -> Vec<&'static str> {

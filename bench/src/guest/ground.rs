@@ -4,7 +4,10 @@ use std::ops::RangeInclusive;
 
 use xtask::guest::{Cable, Nic};
 
-use crate::{flows, rig::ground::VIP};
+use crate::{
+    flows,
+    rig::ground::{LOCAL_ADDRESSES, VIP},
+};
 
 /// The last octets of the real servers' addresses, as in the rig's configuration.
 const SERVERS: RangeInclusive<u8> = 11..=20;
@@ -41,6 +44,7 @@ pub(super) fn commands(routed: bool) -> String {
     lines.push(format!("ip neigh replace {ROUTER} lladdr 02:00:00:00:00:01 dev in nud permanent"));
     lines.push(format!("ip route add default via {ROUTER}"));
     lines.push("ip addr add 10.0.2.1/24 dev out".to_owned());
+    lines.extend(LOCAL_ADDRESSES.map(|last| format!("ip addr add 10.0.2.{last}/24 dev out")));
     let neighbour =
         |address: String| format!("ip neigh replace {address} lladdr {SINK} dev out nud permanent");
     lines.extend(SERVERS.map(|server| neighbour(format!("10.0.2.{server}"))));

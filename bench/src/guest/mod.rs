@@ -150,7 +150,7 @@ fn measure(
     forwarder: Forwarder,
     rows: &mut Vec<Row>,
 ) -> Outcome {
-    let xlvs = crate::rig::xlvs_binary(options.xlvs.as_deref())?;
+    let xlvs = crate::rig::forwarder::binary(options.xlvs.as_deref())?;
     let here = std::env::current_exe()?;
     let bench = options.bench.clone().unwrap_or(here);
     let system = Forwarder::system(&bench, &xlvs).programs(&options.programs);

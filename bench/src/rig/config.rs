@@ -2,11 +2,17 @@
 
 use dataplane::forward::Forward;
 
+use super::ground::LOCAL_ADDRESSES;
+
 /// The file for one mode, with more lines at the top if need be.
 pub(crate) fn yaml(mode: Forward, cpu: usize, more: &str) -> String {
-    let local = "local_addresses: {rig: {addresses: [10.0.2.1], ports: 10000-32767}}\n";
+    let addresses = LOCAL_ADDRESSES.map(|last| format!("10.0.2.{last}")).collect::<Vec<_>>();
+    let local = format!(
+        "local_addresses: {{rig: {{addresses: [{}], ports: 10000-32767}}}}\n",
+        addresses.join(", ")
+    );
     let (pool, use_pool) = match mode {
-        Forward::FullNat => (local, "    local_addresses: rig\n"),
+        Forward::FullNat => (local.as_str(), "    local_addresses: rig\n"),
         _ => ("", ""),
     };
     let servers: Vec<String> = (11..21).map(|n| format!("{{address: 10.0.2.{n}}}")).collect();

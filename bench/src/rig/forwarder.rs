@@ -3,19 +3,20 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use super::{
-    BOX,
-    ground::{Ground, run},
+use super::{BOX, ground::Ground};
+use crate::{
+    namespaces::{Namespaces, run},
+    process::Process,
 };
 
 /// It is ended by its own pid.
-pub(super) struct Forwarder {
-    child: Child,
+pub(crate) struct Forwarder {
+    process: Process,
     /// Its configuration; its socket's name differs by the ending.
     file: Option<PathBuf>,
 }
@@ -35,7 +36,7 @@ impl Forwarder {
     ///
     /// # Errors
     /// As [`Self::l2fwd`].
-    pub(super) fn xlvs(ground: &Ground, xlvs: Option<&Path>, yaml: &str) -> io::Result<Self> {
+    pub(crate) fn xlvs(ground: &Namespaces, xlvs: Option<&Path>, yaml: &str) -> io::Result<Self> {
         let xlvs = binary(xlvs)?.to_string_lossy().into_owned();
         let file = std::env::temp_dir().join(format!("bench{}.yaml", std::process::id()));
         fs::write(&file, yaml)?;
@@ -48,16 +49,13 @@ impl Forwarder {
     }
 
     /// Starts it and waits until packets would reach it.
-    fn start(ground: &Ground, words: &[&str], file: Option<PathBuf>) -> io::Result<Self> {
+    fn start(ground: &Namespaces, words: &[&str], file: Option<PathBuf>) -> io::Result<Self> {
         let mut command = ground.command("box", words);
-        let child =
-            command.env("RUST_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
-        let mut forwarder = Self { child, file };
+        command.env("RUST_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::null());
+        let mut forwarder = Self { process: Process::start(&mut command)?, file };
         let deadline = Instant::now() + Duration::from_secs(10);
         while !ground.taken()? {
-            if let Some(status) = forwarder.child.try_wait()? {
-                return Err(io::Error::other(format!("the forwarder ended: {status}")));
-            }
+            forwarder.process.runs()?;
             if Instant::now() > deadline {
                 return Err(io::Error::other("no XDP program after ten seconds"));
             }
@@ -72,19 +70,37 @@ impl Forwarder {
     ///
     /// # Errors
     /// What taskset says.
-    pub(super) fn bind_control(&self, cpu: usize) -> io::Result<()> {
-        run("taskset", &["-p", "-c", &cpu.to_string(), &self.child.id().to_string()])
+    pub(crate) fn bind_control(&self, cpu: usize) -> io::Result<()> {
+        run("taskset", &["-p", "-c", &cpu.to_string(), &self.process.pid().to_string()])
     }
 
     /// Where an xlvs answers.
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.file.as_deref().unwrap_or(Path::new("")).with_extension("sock")
     }
 
+    /// Starts a capture at this xlvs of a client that is not there; it ends with the xlvs.
+    ///
+    /// # Errors
+    /// It does not begin within five seconds.
+    pub(super) fn watch(&self, ground: &Ground, xlvs: Option<&Path>) -> io::Result<Watch> {
+        let xlvs = binary(xlvs)?.to_string_lossy().into_owned();
+        let socket = self.socket();
+        let socket = socket.to_string_lossy();
+        let words =
+            [&*xlvs, "capture", "--socket", &*socket, "--client", "198.51.100.1", "-w", "-"];
+        let mut command = ground.command("box", &words);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        // The head of the file comes when the workers have their taps.
+        let begun =
+            child.stdout.take().map(|mut out| io::Read::read(&mut out, &mut [0; 64]).map(|_| out));
+        let out = begun.transpose()?.ok_or_else(|| io::Error::other("no output"))?;
+        Ok(Watch { child, _out: out })
+    }
+
     /// Asks it to end, waits, and sees that its XDP program is gone.
-    pub(super) fn end(mut self, ground: &Ground) -> io::Result<()> {
-        self.ask();
-        self.child.wait()?;
+    pub(crate) fn end(mut self, ground: &Namespaces) -> io::Result<()> {
+        self.process.end()?;
         let deadline = Instant::now() + Duration::from_secs(5);
         while ground.taken()? {
             if Instant::now() > deadline {
@@ -96,37 +112,36 @@ impl Forwarder {
     }
 
     /// The CPU time that it has used, all its threads together.
-    pub(super) fn cpu_seconds(&self) -> io::Result<f64> {
-        ticks(&fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?)
+    pub(crate) fn cpu_seconds(&self) -> io::Result<f64> {
+        self.process.cpu_seconds()
     }
 
     /// The CPU time of an xlvs's first worker alone.
     pub(super) fn worker_seconds(&self) -> io::Result<f64> {
-        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let stat = fs::read_to_string(task?.path().join("stat"))?;
-            if stat.contains("(xlvs-worker-0)") {
-                return ticks(&stat);
-            }
-        }
-        Err(io::Error::other("it has no worker"))
-    }
-
-    fn ask(&self) {
-        // If it has ended already, that is what was wanted.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        self.process.thread_seconds("xlvs-worker-0")
     }
 }
 
 impl Drop for Forwarder {
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.ask();
-            let _ = self.child.wait();
-        }
         if let Some(file) = &self.file {
             // It was written by this process, so only its owner may have removed it.
             let _ = fs::remove_file(file);
         }
+    }
+}
+
+/// A capture under way.
+pub(super) struct Watch {
+    child: Child,
+    /// Open as long as it goes on.
+    _out: ChildStdout,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -135,14 +150,4 @@ pub(crate) fn binary(named: Option<&Path>) -> io::Result<PathBuf> {
     let here = std::env::current_exe()?;
     let beside = here.parent().unwrap_or(Path::new("")).join("xlvs");
     Ok(named.unwrap_or(&beside).to_owned())
-}
-
-/// The seconds that /proc/pid/stat tells.
-fn ticks(stat: &str) -> io::Result<f64> {
-    /// `USER_HZ`, its unit on x86-64 and arm64.
-    const TICKS: f64 = 100.0;
-    // utime and stime are the 14th and 15th field; the 2nd, in parentheses, may hold spaces.
-    let fields = stat.rsplit(')').next().unwrap_or("").split_whitespace();
-    let ticks: f64 = fields.skip(11).take(2).filter_map(|f| f.parse::<f64>().ok()).sum();
-    Ok(ticks / TICKS)
 }

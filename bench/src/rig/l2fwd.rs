@@ -47,8 +47,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let memory = UmemConfig { chunk_size: 2048, frames_per_worker: vec![FRAMES] };
     let (umem, mut pools) = Umem::new(memory)?;
     // As xlvs does it: a TAP can only copy, and its socket would rule.
-    if !options.zero_copy {
-        umem.anchor(Tap::open("l2fwd%d")?.name())?;
+    let tap = if options.zero_copy { None } else { Some(Tap::open("l2fwd%d")?) };
+    if let Some(tap) = &tap {
+        umem.anchor(tap.name())?;
     }
     let config = PortConfig { zero_copy: options.zero_copy, ..PortConfig::default() };
     let pool = pools.first_mut().ok_or_else(|| io::Error::other("no pool"))?;

@@ -1,15 +1,17 @@
-//! The rig: xlvs and a bare AF_XDP l2fwd in turns on the same veth pairs.
+//! The rig: two forwarders in turns on the same veth pairs, by default a bare AF_XDP l2fwd and
+//! xlvs.
 //!
 //! A generator in the kernel (CPU 0) floods the box with UDP; the box (CPU 1) sends what it
 //! can to a sink. The order is l2fwd, xlvs, xlvs, l2fwd, so that a machine that slowly gets
 //! busier disturbs both alike; each neighbouring pair gives one ratio.
 
 pub(crate) mod config;
-mod forwarder;
+pub(crate) mod forwarder;
 pub(crate) mod generate;
 pub(crate) mod ground;
 pub(crate) mod l2fwd;
 pub(crate) mod listing;
+mod nftables;
 
 use std::{
     io,
@@ -21,18 +23,19 @@ use std::{
 use dataplane::forward::Forward;
 use serde::Serialize;
 
-pub(crate) use self::forwarder::binary as xlvs_binary;
 use self::{
-    forwarder::Forwarder,
+    forwarder::{Forwarder, Watch},
     ground::{Ground, Sink},
+    nftables::Nftables,
 };
 use crate::{machine::Machine, measure::Figures, report};
 
 /// The CPUs of generator and box.
 const GENERATOR: usize = 0;
 const BOX: usize = 1;
-/// Connections open and caches warm in this time.
+/// Caches warm in this time, and each connection opens in that time more.
 const WARM_UP: Duration = Duration::from_millis(700);
+const OPENING: Duration = Duration::from_micros(5);
 /// The generator goes on for as long as a window may begin late.
 const SPARE: Duration = Duration::from_millis(400);
 
@@ -42,6 +45,9 @@ pub(crate) struct Options {
     /// The xlvs binary; by default the one beside this program
     #[arg(long)]
     xlvs: Option<PathBuf>,
+    /// Which two: the ratio is that of the second to the first
+    #[arg(long, value_delimiter = ',', default_values = ["l2fwd", "xlvs"])]
+    pair: Vec<Who>,
     /// Forwarding methods
     #[arg(long, value_delimiter = ',', default_values = ["nat", "fullnat", "dr", "tun"])]
     modes: Vec<String>,
@@ -72,16 +78,16 @@ struct Row {
     octets: usize,
     flows: u32,
     sink: Sink,
-    /// xlvs over l2fwd, one for each pair.
+    /// The second of the pair over the first, one for each pair of windows.
     ratio: Figures,
-    /// Million packets a second out of the box.
-    l2fwd: Vec<Window>,
-    xlvs: Vec<Window>,
+    /// Million packets a second out of the box, of the first and of the second.
+    windows: [Vec<Window>; 2],
 }
 
 #[derive(Serialize)]
 struct Report {
     machine: Machine,
+    pair: [Who; 2],
     rows: Vec<Row>,
 }
 
@@ -93,15 +99,24 @@ struct Window {
     /// Left the box.
     sent: f64,
     /// The forwarder's share of its CPU. It polls, so what is missing went to other work on
-    /// this machine, and the window says little.
+    /// this machine, and the window says little. The kernel's is not known (NaN).
     cpu: f64,
 }
 
 /// Who forwards.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 enum Who {
+    /// The bare loop.
     L2fwd,
+    /// xlvs.
     Xlvs,
+    /// xlvs while a capture looks for a client that is not there.
+    Watched,
+    /// The kernel's NAT, in the generator's own CPU time.
+    Nftables,
+    /// The kernel's NAT on the box's CPU (RPS).
+    Steered,
 }
 
 /// Runs all combinations.
@@ -110,16 +125,20 @@ enum Who {
 /// No root, no namespaces, xlvs does not start.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
     let machine = Machine::here();
+    let pair: [Who; 2] = options.pair.clone().try_into().map_err(|_| {
+        io::Error::new(io::ErrorKind::InvalidInput, "--pair: two forwarders, as in l2fwd,xlvs")
+    })?;
+    let names = pair.map(|who| format!("{who:?}").to_lowercase());
     println!("{}, kernel {}, commit {}", machine.cpu, machine.kernel, machine.commit);
     println!("generator on CPU {GENERATOR}, box on CPU {BOX}; Mpps are medians");
     println!("cpu: what the forwarder had of its CPU in its worst window; repeat below 95 %");
     println!(
         "{:<8} {:>6} {:>6} {:>6} {:>8} {:>8} {:>8} {:>8} {:>8} {:>6}",
-        "mode", "octets", "flows", "sink", "offered", "l2fwd", "xlvs", "ratio", "spread", "cpu"
+        "mode", "octets", "flows", "sink", "offered", names[0], names[1], "ratio", "spread", "cpu"
     );
-    let mut report = Report { machine, rows: Vec::new() };
+    let mut report = Report { machine, pair, rows: Vec::new() };
     for sink in &options.sinks {
-        let rig = Rig { ground: Ground::build(*sink)?, options };
+        let rig = Rig { ground: Ground::build(*sink)?, options, pair };
         for mode in &options.modes {
             for octets in &options.octets {
                 for flows in &options.flows {
@@ -129,7 +148,11 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         }
     }
     if !options.no_file {
-        println!("{}", report::write(&report.machine, "rig", &report)?.display());
+        let kind = match pair {
+            [Who::L2fwd, Who::Xlvs] => "rig".to_owned(),
+            _ => format!("rig-{}-{}", names[0], names[1]),
+        };
+        println!("{}", report::write(&report.machine, &kind, &report)?.display());
     }
     Ok(())
 }
@@ -137,6 +160,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
 struct Rig<'a> {
     ground: Ground,
     options: &'a Options,
+    pair: [Who; 2],
 }
 
 impl Rig<'_> {
@@ -144,40 +168,76 @@ impl Rig<'_> {
         let forward = mode_named(mode)?;
         let mut windows = [Vec::new(), Vec::new()];
         for turn in 0..self.options.windows {
-            let order =
-                if turn % 2 == 0 { [Who::L2fwd, Who::Xlvs] } else { [Who::Xlvs, Who::L2fwd] };
-            for who in order {
-                windows[who as usize].push(self.window(who, forward, octets, flows)?);
+            for at in if turn % 2 == 0 { [0, 1] } else { [1, 0] } {
+                windows[at].push(self.window(self.pair[at], forward, octets, flows)?);
             }
         }
-        let [l2fwd, xlvs] = windows;
-        let ratios = xlvs.iter().zip(&l2fwd).map(|(ours, bare)| ours.sent / bare.sent).collect();
-        let row =
-            Row { mode: mode.into(), octets, flows, sink, ratio: Figures::of(ratios), l2fwd, xlvs };
+        let both = windows[0].iter().zip(&windows[1]);
+        let ratio = Figures::of(both.map(|(first, second)| second.sent / first.sent).collect());
+        let row = Row { mode: mode.into(), octets, flows, sink, ratio, windows };
         row.print();
         Ok(row)
     }
 
     /// One window of one of the two.
     fn window(&self, who: Who, mode: Forward, octets: usize, flows: u32) -> io::Result<Window> {
-        let forwarder = match who {
-            Who::L2fwd => Forwarder::l2fwd(&self.ground)?,
-            Who::Xlvs => {
-                let xlvs = self.options.xlvs.as_deref();
-                Forwarder::xlvs(&self.ground, xlvs, &config::yaml(mode, BOX, ""))?
-            }
-        };
+        let running = self.start(who, mode, flows)?;
+        let warm_up = WARM_UP + OPENING * flows;
         let seconds = Duration::from_secs_f64(self.options.seconds);
-        let generator = generate::start(&self.ground, octets, flows, WARM_UP + seconds + SPARE)?;
-        thread::sleep(WARM_UP);
-        let (before, busy, start) = (self.ground.left()?, forwarder.cpu_seconds()?, Instant::now());
+        let generator = generate::start(&self.ground, octets, flows, warm_up + seconds + SPARE)?;
+        thread::sleep(warm_up);
+        let (before, busy, start) = (self.ground.left()?, running.cpu_seconds()?, Instant::now());
         thread::sleep(seconds);
         let (after, took) = (self.ground.left()?, start.elapsed());
-        let cpu = (forwarder.cpu_seconds()? - busy) / took.as_secs_f64();
+        let cpu = (running.cpu_seconds()? - busy) / took.as_secs_f64();
         let offered = generate::offered(generator)?;
-        forwarder.end(&self.ground)?;
+        running.end(&self.ground)?;
         let sent = (after - before) as f64 / took.as_secs_f64();
         Ok(Window { offered: offered / 1e6, sent: sent / 1e6, cpu })
+    }
+
+    fn start(&self, who: Who, mode: Forward, flows: u32) -> io::Result<Running> {
+        let xlvs = || {
+            let limit = format!("limits: {{connections: {}}}\n", flows.max(1 << 16) * 2);
+            let yaml = config::yaml(mode, BOX, &limit);
+            Forwarder::xlvs(&self.ground, self.options.xlvs.as_deref(), &yaml)
+        };
+        Ok(match who {
+            Who::L2fwd => Running::Program(Forwarder::l2fwd(&self.ground)?, None),
+            Who::Xlvs => Running::Program(xlvs()?, None),
+            Who::Watched => {
+                let forwarder = xlvs()?;
+                let watch = forwarder.watch(&self.ground, self.options.xlvs.as_deref())?;
+                Running::Program(forwarder, Some(watch))
+            }
+            Who::Nftables => Running::Kernel(Nftables::start(&self.ground, mode, None)?),
+            Who::Steered => Running::Kernel(Nftables::start(&self.ground, mode, Some(BOX))?),
+        })
+    }
+}
+
+/// A forwarder at work.
+enum Running {
+    Program(Forwarder, Option<Watch>),
+    Kernel(Nftables),
+}
+
+impl Running {
+    fn cpu_seconds(&self) -> io::Result<f64> {
+        match self {
+            Self::Program(forwarder, _) => forwarder.cpu_seconds(),
+            Self::Kernel(_) => Ok(f64::NAN),
+        }
+    }
+
+    fn end(self, ground: &Ground) -> io::Result<()> {
+        match self {
+            Self::Program(forwarder, watch) => {
+                drop(watch);
+                forwarder.end(ground)
+            }
+            Self::Kernel(nftables) => nftables.end(ground),
+        }
     }
 }
 
@@ -192,12 +252,12 @@ impl Row {
             self.octets,
             self.flows,
             if self.sink == Sink::Plain { "plain" } else { "xdp" },
-            median(&self.xlvs, |w| w.offered),
-            median(&self.l2fwd, |w| w.sent),
-            median(&self.xlvs, |w| w.sent),
+            median(&self.windows[1], |w| w.offered),
+            median(&self.windows[0], |w| w.sent),
+            median(&self.windows[1], |w| w.sent),
             self.ratio.median,
             self.ratio.spread,
-            100.0 * self.l2fwd.iter().chain(&self.xlvs).map(|w| w.cpu).fold(1.0, f64::min),
+            100.0 * self.windows.iter().flatten().map(|w| w.cpu).fold(1.0, f64::min),
         );
     }
 }

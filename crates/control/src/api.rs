@@ -89,6 +89,7 @@ mod socket;
 mod stamp;
 pub mod stats;
 pub mod tcp;
+mod thread;
 pub mod tokens;
 pub mod verify;
 mod way;
@@ -111,7 +112,8 @@ pub use refusal::Refusal;
 pub use report::{Source, report};
 pub use role::{Caller, Role};
 pub use socket::{ApiError, Endpoint};
-pub use tcp::{Remote, Served, TcpError};
+pub use tcp::{Remote, TcpError};
+pub use thread::Served;
 pub use way::{Server, Way, WayError};
 
 /// Routes and their descriptions.

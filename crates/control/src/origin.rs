@@ -57,11 +57,10 @@ impl Origin {
     pub fn texts(&self) -> Result<Vec<Text>, Faults> {
         let first = read(&self.path).map_err(|fault| Faults::new(&self.path, vec![fault]))?;
         let mut faults = Vec::new();
-        let patterns = match marked::parse(&first.text, &mut faults) {
-            Some(tree) => patterns(&tree, &mut faults),
-            // Its faults are told when it is understood.
-            None => return Ok(vec![first]),
-        };
+        let tree = parse_for("include", &first.text, &mut faults);
+        // Its faults are told when it is understood.
+        let Some(tree) = tree else { return Ok(vec![first]) };
+        let patterns = patterns(&tree, &mut faults);
         faults.clear();
         let mut texts = vec![first];
         for (pattern, spot) in &patterns {
@@ -91,8 +90,8 @@ impl Origin {
 
     /// What the first file's `include` says, as far as it can be told. Parses the file.
     pub fn includes(&self) -> Vec<String> {
-        let tree =
-            read(&self.path).ok().and_then(|text| marked::parse(&text.text, &mut Vec::new()));
+        let text = read(&self.path).ok();
+        let tree = text.and_then(|text| parse_for("include", &text.text, &mut Vec::new()));
         let patterns = tree.map(|tree| patterns(&tree, &mut Vec::new())).unwrap_or_default();
         patterns.into_iter().map(|(pattern, _)| pattern).collect()
     }
@@ -114,7 +113,7 @@ impl Origin {
     /// The names in `boxes:`, as far as they can be read.
     pub fn boxes(&self) -> Vec<String> {
         let trees = self.texts().unwrap_or_default();
-        let trees = trees.iter().filter_map(|text| marked::parse(&text.text, &mut Vec::new()));
+        let trees = trees.iter().filter_map(|text| parse_for("boxes", &text.text, &mut Vec::new()));
         trees.flat_map(|tree| boxes(&tree)).collect()
     }
 }
@@ -176,6 +175,14 @@ fn read(path: &Path) -> Result<Text, Fault> {
             remedy: "name a file that exists, in UTF-8, that you may read".to_owned(),
         }),
     }
+}
+
+/// The tree of a text that may have this key. To parse a large file takes as long as all that follows,
+/// and few have the key.
+fn parse_for(key: &str, text: &str, faults: &mut Vec<Fault>) -> Option<Marked> {
+    // Double quotes may hide it behind a backslash.
+    let may_have = text.contains(key) || text.contains('\\');
+    may_have.then(|| marked::parse(text, faults)).flatten()
 }
 
 /// The files of a pattern, by name; those of a plain name must be there, as reading shows.

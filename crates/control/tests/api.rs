@@ -43,19 +43,8 @@ fn report() -> Report {
 /// Serves while `body` runs.
 fn serving(endpoint: Endpoint, body: impl FnOnce()) {
     let source: Source = Arc::new(report);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                result = endpoint.serve(assemble(Desk::open().0, [api::report(source)])) => result.unwrap(),
-                _ = stopped => {}
-            }
-        });
-    });
+    let _served = endpoint.start(assemble(Desk::open().0, [api::report(source)])).unwrap();
     body();
-    stop.send(()).unwrap();
-    server.join().unwrap();
 }
 
 fn get<T: serde::de::DeserializeOwned>(socket: &Path, path: &str) -> T {

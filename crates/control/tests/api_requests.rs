@@ -11,7 +11,7 @@ use std::{
 };
 
 use control::{
-    api::{self, Endpoint, Source, assemble},
+    api::{self, Endpoint, Served, Source, assemble},
     errand::{Desk, Errand},
     event::{Chronicle, Event, Kind, Subject},
     front::{Answer, Ask},
@@ -19,15 +19,15 @@ use control::{
 };
 use ipvsadm::Denial;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// The API on a socket of the test's own, and a control that does what [`control`] says.
 struct Stage {
     directory: PathBuf,
     chronicle: Arc<Chronicle>,
     told: std::sync::mpsc::Receiver<Event>,
-    stop: Option<oneshot::Sender<()>>,
-    server: Option<JoinHandle<()>>,
+    served: Option<Served>,
+    control: Option<JoinHandle<()>>,
 }
 
 impl Stage {
@@ -38,26 +38,17 @@ impl Stage {
         let endpoint = Endpoint::bind(&directory.join("xlvs.sock")).unwrap();
         let chronicle = Arc::new(Chronicle::keeping(3));
         let (tell, told) = std::sync::mpsc::channel();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let events = Arc::clone(&chronicle);
-        let serve = async move {
-            let (desk, errands) = Desk::open();
-            let source: Source = Arc::new(Report::default);
-            let parts = [
-                api::report(source),
-                api::events(events),
-                api::ipvsadm(desk.clone()),
-                api::deny::deny(desk.clone()),
-            ];
-            tokio::spawn(control(errands, tell));
-            tokio::select! {
-                result = endpoint.serve(assemble(desk, parts)) => result.unwrap(),
-                _ = stopped => {}
-            }
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let server = Some(thread::spawn(move || runtime.block_on(serve)));
-        Self { directory, chronicle, told, stop: Some(stop), server }
+        let (desk, errands) = Desk::open();
+        let source: Source = Arc::new(Report::default);
+        let parts = [
+            api::report(source),
+            api::events(Arc::clone(&chronicle)),
+            api::ipvsadm(desk.clone()),
+            api::deny::deny(desk.clone()),
+        ];
+        let served = Some(endpoint.start(assemble(desk, parts)).unwrap());
+        let control = Some(thread::spawn(move || control(errands, tell)));
+        Self { directory, chronicle, told, served, control }
     }
 
     fn connect(&self) -> UnixStream {
@@ -90,16 +81,16 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        let ended = self.server.take().map(JoinHandle::join);
+        drop(self.served.take());
+        let ended = self.control.take().map(JoinHandle::join);
         let _ = fs::remove_dir_all(&self.directory);
         assert!(matches!(ended, Some(Ok(())) | None) || thread::panicking());
     }
 }
 
 /// Control's part: zeroing is done, changes are denied, the rest is not answered.
-async fn control(mut errands: mpsc::Receiver<Errand>, tell: std::sync::mpsc::Sender<Event>) {
-    while let Some(errand) = errands.recv().await {
+fn control(mut errands: mpsc::Receiver<Errand>, tell: std::sync::mpsc::Sender<Event>) {
+    while let Some(errand) = errands.blocking_recv() {
         match errand {
             Errand::Tell(event) => tell.send(event).unwrap(),
             Errand::Ipvsadm(Ask::Zero(_), back) => {

@@ -9,11 +9,11 @@ use std::{
         net::UnixStream,
     },
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
-use axum::Json;
+use axum::{Json, body::Bytes};
 use control::{
     api::{
         Caller, Deed, Endpoint, Part, Patience, Remote, Role, Served, Server, TcpError, Way,
@@ -56,6 +56,7 @@ fn part() -> Part {
         .routes(routes!(measure))
         .routes(routes!(change))
         .routes(routes!(endless))
+        .routes(routes!(large))
 }
 
 /// Who asks.
@@ -109,6 +110,19 @@ async fn endless() -> axum::body::Body {
         }
     });
     axum::body::Body::from_stream(first)
+}
+
+/// Much.
+#[utoipa::path(
+    get,
+    path = "/v1/large",
+    tag = "test",
+    responses((status = 200, description = "Zeros.", body = String))
+)]
+async fn large() -> Bytes {
+    // Memory that nobody has touched, and one for all.
+    static ZEROS: LazyLock<Bytes> = LazyLock::new(|| vec![0; 100 << 20].into());
+    ZEROS.clone()
 }
 
 /// Serves on a free port of this box.
@@ -359,6 +373,30 @@ fn who_dawdles_is_let_go() {
     }
 }
 
+/// Large answers that nobody takes are 256 MiB at most; small ones go on.
+#[test]
+fn answers_that_nobody_takes_are_bounded() {
+    let place = Place::new("large");
+    let token = tokens::add(&place.file("tokens"), "ops", Role::Viewer).unwrap();
+    let (address, _served) = serve(&place, None, Patience::default());
+    // The beginning of an answer; the rest stays where it is.
+    let begin = |path: &str| {
+        let mut stream = connect(address);
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: xlvs\r\nAuthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut said = [0; 12];
+        stream.read_exact(&mut said).unwrap();
+        (String::from_utf8_lossy(&said).into_owned(), stream)
+    };
+    let unread: Vec<_> = (0..2).map(|_| begin("/v1/large")).collect();
+    assert!(unread.iter().all(|(said, _)| said == "HTTP/1.1 200"), "{unread:?}");
+    assert_eq!(begin("/v1/large").0, "HTTP/1.1 503");
+    assert_eq!(begin("/v1/who").0, "HTTP/1.1 200");
+    drop(unread);
+    until("there is room again", || begin("/v1/large").0 == "HTTP/1.1 200");
+}
+
 /// Waits until it holds.
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
@@ -416,25 +454,13 @@ fn idle_connections_on_the_socket_make_room() {
     let unknown = endpoint.give("nobody-has-this").unwrap_err().to_string();
     assert!(unknown.contains("there is no group nobody-has-this; make it"), "{unknown}");
     let path = endpoint.path().to_owned();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let router = assemble(Desk::open().0, [part()]);
-    let server = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            tokio::select! {
-                served = endpoint.serve(router) => served.unwrap(),
-                _ = stopped => {}
-            }
-        });
-    });
+    let _served = endpoint.start(assemble(Desk::open().0, [part()])).unwrap();
     let mut idle = Vec::new();
     for _ in 0..10 {
         idle.extend((0..100).map(|_| UnixStream::connect(&path).unwrap()));
         let answer = fetch(&path, "/v1/who").unwrap();
         assert!(String::from_utf8_lossy(&answer).ends_with(" admin\""), "{answer:?}");
     }
-    drop(stop);
-    server.join().unwrap();
 }
 
 /// Octets of memory that this process has.

@@ -6,18 +6,17 @@ use crate::{
     answer::Message,
     clock::Now,
     director::{Director, Family},
-    forward::{Forward, Protocol, V6},
+    forward::{Forward, Protocol, Tuple, V6},
     gone::Standing,
     ids::Ids,
     io::Frame,
     packet::{Fragment, Packet, Parsed},
     probe, rewrite,
     route::Obstacle,
-    sctp,
-    snapshot::{MssClamp, Snapshot},
+    snapshot::{MssClamp, ServerId, Snapshot},
     state::State,
     stats::Stats,
-    table::{ConnectionRef, Found, Keys, Probe, Way},
+    table::{ConnectionRef, Found, Keys, Probe, Sight, Way},
     tcp,
     topology::{Hop, Mac, NO_HOP, PortId},
     tunnel::{self, Chosen, Path},
@@ -55,9 +54,114 @@ pub struct WayOut<'a> {
     split: Option<u16>,
 }
 
+/// The tunnel that a packet goes through.
+pub(crate) struct Tunnelled<'a> {
+    path: &'a Path,
+    /// The outer packet may not be fragmented, as the inner one may not.
+    outer_df: bool,
+    /// What is known of the MTU on the way to the tunnel's end.
+    mtu: u16,
+}
+
+/// Whose packet leaves.
+#[derive(Clone, Copy)]
+pub(crate) struct Owner<A> {
+    server: ServerId,
+    way: Way,
+    /// A health probe's: it is not counted.
+    probe: bool,
+    /// Its addresses were [translated](rewrite::translate), and its TTL lowered by the way.
+    translated: bool,
+    /// The connection's key on the client's side.
+    flow: Tuple<A>,
+}
+
+impl<A: Family> From<&Found<A>> for Owner<A> {
+    fn from(found: &Found<A>) -> Self {
+        let Found { connection: c, direction: way, .. } = found;
+        Self {
+            server: c.server_id,
+            way: *way,
+            probe: c.keys == Keys::Probe,
+            translated: c.forward.two_way(),
+            flow: c.forward_key(),
+        }
+    }
+}
+
 impl<'a> Breath<'a> {
-    /// Decides about a frame that was parsed; `probe` is the table's first look at its tuple.
+    /// The whole way of nearly all packets: of a settled connection whose state they leave as it
+    /// is, and whose next hop is known. The port to send the frame to; nothing, and nothing has
+    /// changed, if the packet is to be [decided](Breath::decide) about at length, where the same is done
+    /// with more to choose from.
     #[inline(always)]
+    pub fn go_on<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        parsed: &Parsed,
+        probe: Option<&Probe>,
+    ) -> Option<PortId> {
+        match parsed {
+            Parsed::V4(packet) => self.go_straight_on(frame, packet, probe?),
+            Parsed::V6(packet) => self.go_straight_on(frame, packet, probe?),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn go_straight_on<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        probe: &Probe,
+    ) -> Option<PortId> {
+        let table = A::table(self.director);
+        let seen = table.see(probe, &packet.tuple)?;
+        let now = self.now.seconds();
+        let settled = seen.hops().route_generation() == self.snapshot.hop_generation;
+        if !settled || u64::from(now) > seen.deadline() || !stays(packet, &seen) || packet.ttl <= 1
+        {
+            return None;
+        }
+        let hop = self.snapshot.topology.hops.get(usize::from(seen.hop()))?;
+        let mut way_out =
+            WayOut { hop, mac: hop.mac?, mtu: hop.mtu, tunnel: None, outer_df: false, split: None };
+        let mut room = hop.mtu;
+        let forward = seen.forward();
+        if forward == Forward::Tun && seen.way() == Way::Forward {
+            let tunnel = self.tunnel(packet, seen.server_id())?;
+            way_out.tunnel = Some(tunnel.path);
+            way_out.outer_df = tunnel.outer_df;
+            let overhead = tunnel.path.overhead();
+            room = room.min(tunnel.mtu).saturating_sub(overhead);
+            if usize::from(packet.end) + usize::from(overhead) > frame.room().len() {
+                return None;
+            }
+        }
+        if packet.ip_len() > usize::from(room) {
+            return None;
+        }
+        table.touch_seen(&seen, now);
+        if forward.two_way() {
+            let new = seen.translated(packet.tuple.protocol);
+            rewrite::translate(frame.bytes_mut(), packet, new);
+        }
+        let owner = Owner {
+            server: seen.server_id(),
+            way: seen.way(),
+            probe: seen.keys() == Keys::Probe,
+            translated: forward.two_way(),
+            flow: packet.tuple,
+        };
+        match self.leave(frame, packet, owner, way_out) {
+            Verdict::Send { port, split: None } => Some(port),
+            _ => unreachable!("nothing is split, and there is room for the tunnel"),
+        }
+    }
+
+    /// Decides about a frame that was parsed; `probe` is the table's first look at its tuple.
+    /// Established packets have a shorter way: [`Breath::go_on`].
+    #[inline(never)]
     pub fn decide<F: Frame>(
         &mut self,
         frame: &mut F,
@@ -108,34 +212,11 @@ impl<'a> Breath<'a> {
         match self.standing_since(packet, &found) {
             Standing::Stays => self.carry(frame, packet, &found),
             // Its server went while it waited.
-            _ => self.uncommon(frame, packet, None),
+            _ => self.packet(frame, packet, None),
         }
     }
 
-    #[inline(always)]
     fn packet<A: Family, F: Frame>(
-        &mut self,
-        frame: &mut F,
-        packet: &Packet<A>,
-        probe: Option<&Probe>,
-    ) -> Verdict {
-        if packet.fragment == Fragment::Whole
-            && !has_syn(packet)
-            && packet.flags != sctp::chunk::INIT
-            && let Some(probe) = probe
-            && let Some(found) = A::table(self.director).find_candidate(probe, &packet.tuple)
-            && self.settled(&found)
-            && !self.late(&found)
-        {
-            return self.forward(frame, packet, &found);
-        }
-        self.uncommon(frame, packet, probe)
-    }
-
-    /// All but a whole packet whose connection was found at once. Kept out of the common way,
-    /// so that what was found there stays in registers.
-    #[inline(never)]
-    fn uncommon<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
         packet: &Packet<A>,
@@ -232,7 +313,7 @@ impl<'a> Breath<'a> {
                 self.clamp_mss(frame, packet, *found, way_out.mtu);
             }
         }
-        self.leave(frame, packet, found, way_out)
+        self.leave(frame, packet, found.into(), way_out)
     }
 
     /// TCP and SCTP state and timeout, by LVS's tables; the stamp, once a second.
@@ -244,11 +325,7 @@ impl<'a> Breath<'a> {
         if no_state {
             return table.touch(found, now);
         }
-        let direction = match (found.direction, found.connection.forward.two_way()) {
-            (Way::Reverse, _) => tcp::Direction::Output,
-            (Way::Forward, true) => tcp::Direction::Input,
-            (Way::Forward, false) => tcp::Direction::InputOnly,
-        };
+        let direction = direction(found.direction, found.connection.forward);
         let Some(state) = State::from_number(found.meta.state()) else { return };
         if state.next(direction, packet.flags, false) == state && !has_syn(packet) {
             return table.touch(found, now);
@@ -338,13 +415,12 @@ impl<'a> Breath<'a> {
         }
         let mut way_out = WayOut { hop, mac, mtu, tunnel: None, outer_df: false, split: None };
         if found.connection.forward == Forward::Tun && found.direction == Way::Forward {
-            let server = found.connection.server_id;
-            let Some(path) = self.snapshot.tunnel(server) else {
+            let Some(tunnel) = self.tunnel(packet, found.connection.server_id) else {
                 return Err(Verdict::Drop(Drop::NoRoute));
             };
-            way_out.tunnel = Some(path);
-            way_out.outer_df = packet.dont_fragment && (A::IPV6 || path.pmtu_disc);
-            mtu = mtu.min(self.director.server(server).path_mtu(self.now));
+            way_out.tunnel = Some(tunnel.path);
+            way_out.outer_df = tunnel.outer_df;
+            mtu = mtu.min(tunnel.mtu);
         }
         let overhead = way_out.tunnel.map_or(0, Path::overhead);
         let room = mtu.saturating_sub(overhead);
@@ -362,33 +438,45 @@ impl<'a> Breath<'a> {
         Ok(way_out)
     }
 
+    /// The tunnel that a packet for this server goes through, if there is a route to its end.
+    #[inline(always)]
+    pub(crate) fn tunnel<A: Family>(
+        &self,
+        packet: &Packet<A>,
+        server: ServerId,
+    ) -> Option<Tunnelled<'a>> {
+        let path = self.snapshot.tunnel(server)?;
+        let outer_df = packet.dont_fragment && (A::IPV6 || path.pmtu_disc);
+        Some(Tunnelled { path, outer_df, mtu: self.director.server(server).path_mtu(self.now) })
+    }
+
     /// The last steps of every forwarded packet: TTL, outer header, count, Ethernet header.
     #[inline(always)]
     pub(crate) fn leave<A: Family, F: Frame>(
         &mut self,
         frame: &mut F,
         packet: &Packet<A>,
-        found: &Found<A>,
+        owner: Owner<A>,
         way_out: WayOut<'_>,
     ) -> Verdict {
-        A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
         let mut end = usize::from(packet.end);
         if let Some(path) = way_out.tunnel {
             let chosen = Chosen {
                 id: self.ids.short(),
                 dont_fragment: way_out.outer_df,
-                source_port: path
-                    .source_port(|| A::table(self.director).hash(&found.connection.forward_key())),
+                source_port: path.source_port(|| A::table(self.director).hash(&owner.flow)),
             };
             end = match tunnel::encapsulate(frame.room(), packet, path, chosen) {
                 Ok(end) => end,
                 Err(reason) => return Verdict::Drop(reason),
             };
+        } else if !owner.translated {
+            A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
         }
         frame.set_len(end);
-        if found.connection.keys != Keys::Probe {
-            let traffic = self.stats.server(found.connection.server_id);
-            let (packets, bytes) = match found.direction {
+        if !owner.probe {
+            let traffic = self.stats.server(owner.server);
+            let (packets, bytes) = match owner.way {
                 Way::Forward => (&traffic.in_packets, &traffic.in_bytes),
                 Way::Reverse => (&traffic.out_packets, &traffic.out_bytes),
             };
@@ -424,6 +512,30 @@ impl<'a> Breath<'a> {
         };
         let segment = usize::from(packet.l4)..usize::from(packet.end);
         rewrite::clamp_mss(&mut frame.bytes_mut()[segment], limit);
+    }
+}
+
+/// A whole packet that does not change its connection's state.
+#[inline(always)]
+fn stays<A: Family>(packet: &Packet<A>, seen: &Sight<A>) -> bool {
+    packet.fragment == Fragment::Whole
+        && match packet.tuple.protocol {
+            Protocol::Tcp => {
+                let direction = direction(seen.way(), seen.forward());
+                tcp::goes_on(direction, seen.state(), packet.flags)
+            }
+            Protocol::Udp => true,
+            Protocol::Sctp => false,
+        }
+}
+
+/// Whose segment a packet is.
+#[inline(always)]
+const fn direction(way: Way, forward: Forward) -> tcp::Direction {
+    match (way, forward.two_way()) {
+        (Way::Reverse, _) => tcp::Direction::Output,
+        (Way::Forward, true) => tcp::Direction::Input,
+        (Way::Forward, false) => tcp::Direction::InputOnly,
     }
 }
 

@@ -60,8 +60,9 @@ impl Breath<'_> {
         };
         if found.connection.forward.two_way() {
             translate(frame.bytes_mut(), error, &quote, &found);
+            A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
         }
-        self.leave(frame, &packet, &found, way_out)
+        self.leave(frame, &packet, (&found).into(), way_out)
     }
 
     /// `schedule_icmp`: an error about a packet of a server to a client that did not pass

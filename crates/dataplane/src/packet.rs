@@ -90,9 +90,49 @@ pub enum Parsed {
     Drop(Drop),
 }
 
+impl Default for Parsed {
+    /// Of no frame.
+    fn default() -> Self {
+        Self::Drop(Drop::Malformed)
+    }
+}
+
 /// Reads a frame.
-#[inline(never)]
 pub fn parse(frame: &[u8]) -> Parsed {
+    let mut parsed = Parsed::default();
+    parse_into(frame, &mut parsed);
+    parsed
+}
+
+/// The same, to where it is wanted: a worker's stage takes no copy.
+#[inline(always)]
+pub(crate) fn parse_into(frame: &[u8], parsed: &mut Parsed) {
+    // Nearly all headers have no options: lengths and places are constants there.
+    if let Some(head) = frame.first_chunk::<{ ethernet::LEN + ipv4::LEN }>()
+        && head[0] & 1 == 0
+        && u16_at(head, ethernet::TYPE.start) == ethernet::IPV4
+        && head[ethernet::LEN] == VERSION_4_IHL_5
+        && let Some(fixed) = head[ethernet::LEN..].first_chunk()
+        && let Ok(packet) = parse_ipv4_header(frame, fixed, &[])
+    {
+        *parsed = Parsed::V4(packet);
+    } else if let Some(head) = frame.first_chunk::<{ ethernet::LEN }>()
+        && head[0] & 1 == 0
+        && u16_at(head, ethernet::TYPE.start) == ethernet::IPV6
+        && let Ok(packet) = parse_ipv6(frame)
+    {
+        *parsed = Parsed::V6(packet);
+    } else {
+        *parsed = parse_uncommon(frame);
+    }
+}
+
+/// IPv4, with a header of 5 words.
+const VERSION_4_IHL_5: u8 = 0x45;
+
+/// Reads any frame.
+#[inline(never)]
+fn parse_uncommon(frame: &[u8]) -> Parsed {
     if frame.len() < ethernet::LEN {
         return Parsed::Drop(Drop::Malformed);
     }
@@ -102,67 +142,67 @@ pub fn parse(frame: &[u8]) -> Parsed {
     }
     match u16_at(frame, ethernet::TYPE.start) {
         ethernet::IPV4 => parse_ipv4(frame),
-        ethernet::IPV6 => parse_ipv6(frame),
+        ethernet::IPV6 => match parse_ipv6(frame) {
+            Ok(packet) => Parsed::V6(packet),
+            Err(other) => other,
+        },
         _ => Parsed::Punt(Punt::Unhandled),
     }
 }
 
-/// Nearly all headers have no options: lengths and places are constants there.
-#[inline(always)]
 fn parse_ipv4(frame: &[u8]) -> Parsed {
-    const VERSION_4_IHL_5: u8 = 0x45;
-    match frame[ethernet::LEN..].first_chunk() {
-        Some(header) if header[0] == VERSION_4_IHL_5 => parse_ipv4_header(frame, header, &[]),
-        _ => parse_ipv4_options(frame),
-    }
-}
-
-#[inline(never)]
-fn parse_ipv4_options(frame: &[u8]) -> Parsed {
     let header = Ipv4HeaderSlice::from_slice(&frame[ethernet::LEN..]).map(|header| header.slice());
     match header.ok().and_then(|header| header.split_first_chunk()) {
-        Some((fixed, options)) => parse_ipv4_header(frame, fixed, options),
+        Some((fixed, options)) => match parse_ipv4_header(frame, fixed, options) {
+            Ok(packet) => Parsed::V4(packet),
+            Err(other) => other,
+        },
         None => Parsed::Drop(Drop::Malformed),
     }
 }
 
 /// IPv4: what `ip_rcv_core` and the martian checks of `ip_route_input` refuse is dropped by name.
 #[inline(always)]
-fn parse_ipv4_header(frame: &[u8], fixed: &[u8; ipv4::LEN], options: &[u8]) -> Parsed {
+fn parse_ipv4_header(
+    frame: &[u8],
+    fixed: &[u8; ipv4::LEN],
+    options: &[u8],
+) -> Result<Packet<V4>, Parsed> {
     let header_len = ipv4::LEN + options.len();
     let total = usize::from(u16_at(fixed, ipv4::TOTAL_LENGTH));
     let end = ethernet::LEN + total;
     if end > frame.len() || total < header_len {
-        return Parsed::Drop(Drop::Malformed);
+        return Err(Parsed::Drop(Drop::Malformed));
     }
     if !wire::header_adds_up(fixed, options) {
-        return Parsed::Drop(Drop::BadIpChecksum);
+        return Err(Parsed::Drop(Drop::BadIpChecksum));
     }
     if let Err(drop) = check_options(options) {
-        return Parsed::Drop(drop);
+        return Err(Parsed::Drop(drop));
     }
     let src = V4::from_wire(&fixed[ipv4::SOURCE..]);
     let dst = V4::from_wire(&fixed[ipv4::DESTINATION..]);
     if let Some(drop) = bad_ipv4_source(src, dst) {
-        return Parsed::Drop(drop);
+        return Err(Parsed::Drop(drop));
     }
     let l4 = ethernet::LEN + header_len;
     let flags = u16_at(fixed, ipv4::FRAGMENT);
-    let fragment = match (flags & ipv4::OFFSET, flags & ipv4::MF) {
-        (0, 0) => Fragment::Whole,
-        (0, _) => Fragment::First,
-        _ => Fragment::Later,
+    let fragment = if flags & (ipv4::OFFSET | ipv4::MF) == 0 {
+        Fragment::Whole
+    } else if usize::from(flags & ipv4::OFFSET) * 8 + total > usize::from(u16::MAX) {
+        // A datagram is at most 65535 octets (ip_frag_queue drops what would end beyond).
+        return Err(Parsed::Drop(Drop::Malformed));
+    } else if flags & ipv4::OFFSET == 0 {
+        Fragment::First
+    } else {
+        Fragment::Later
     };
-    // A datagram is at most 65535 octets (ip_frag_queue drops what would end beyond).
-    if usize::from(flags & ipv4::OFFSET) * 8 + total > usize::from(u16::MAX) {
-        return Parsed::Drop(Drop::Malformed);
-    }
     let number = fixed[ipv4::PROTOCOL];
-    if number == protocol::ICMP && fragment == Fragment::Whole {
-        return parse_icmpv4(&frame[..end], src, dst, l4, fixed[ipv4::TTL]);
-    }
     let Some(protocol) = Protocol::from_number(number) else {
-        return Parsed::Punt(other_protocol(number, protocol::ICMP, fragment));
+        if number == protocol::ICMP && fragment == Fragment::Whole {
+            return Err(parse_icmpv4(&frame[..end], src, dst, l4, fixed[ipv4::TTL]));
+        }
+        return Err(Parsed::Punt(other_protocol(number, protocol::ICMP, fragment)));
     };
     let mut packet = Packet {
         tuple: Tuple { src, dst, sport: 0, dport: 0, protocol },
@@ -174,41 +214,37 @@ fn parse_ipv4_header(frame: &[u8], fixed: &[u8; ipv4::LEN], options: &[u8]) -> P
         fragment,
         id: u32::from(u16_at(fixed, ipv4::ID)),
     };
-    match read_transport(&mut packet, &frame[l4..end]) {
-        Ok(()) => Parsed::V4(packet),
-        Err(drop) => Parsed::Drop(drop),
-    }
+    read_transport(&mut packet, &frame[l4..end]).map_err(Parsed::Drop)?;
+    Ok(packet)
 }
 
 /// IPv6: the extension headers that hosts may send are walked (RFC 8200 section 4).
-#[inline(never)]
-fn parse_ipv6(frame: &[u8]) -> Parsed {
+#[inline(always)]
+fn parse_ipv6(frame: &[u8]) -> Result<Packet<V6>, Parsed> {
     let Ok(header) = Ipv6HeaderSlice::from_slice(&frame[ethernet::LEN..]) else {
-        return Parsed::Drop(Drop::Malformed);
+        return Err(Parsed::Drop(Drop::Malformed));
     };
     let end = ethernet::LEN + wire::ipv6::LEN + usize::from(header.payload_length());
     // A payload length of 0 with content is a jumbogram (RFC 2675): longer than any frame here.
     if end > frame.len() || header.payload_length() == 0 {
-        return Parsed::Drop(Drop::Malformed);
+        return Err(Parsed::Drop(Drop::Malformed));
     }
     let src = V6::from_wire(&header.slice()[wire::ipv6::SOURCE..]);
     let dst = V6::from_wire(&header.slice()[wire::ipv6::DESTINATION..]);
     if let Some(drop) = bad_ipv6_source(src, dst) {
-        return Parsed::Drop(drop);
+        return Err(Parsed::Drop(drop));
     }
-    let chain = match walk_extensions(
-        &frame[..end],
-        header.next_header().0,
-        ethernet::LEN + wire::ipv6::LEN,
-    ) {
-        Ok(chain) => chain,
-        Err(unforwardable) => return unforwardable,
+    let first = header.next_header().0;
+    let behind = ethernet::LEN + wire::ipv6::LEN;
+    let chain = match Protocol::from_number(first) {
+        Some(_) => Chain { protocol: first, l4: behind, fragment: Fragment::Whole, id: 0 },
+        None => walk_extensions(&frame[..end], first, behind)?,
     };
     if chain.protocol == protocol::ICMPV6 && chain.fragment == Fragment::Whole {
-        return parse_icmpv6(&frame[..end], src, dst, chain.l4, header.hop_limit());
+        return Err(parse_icmpv6(&frame[..end], src, dst, chain.l4, header.hop_limit()));
     }
     let Some(protocol) = Protocol::from_number(chain.protocol) else {
-        return Parsed::Punt(other_protocol(chain.protocol, protocol::ICMPV6, chain.fragment));
+        return Err(Parsed::Punt(other_protocol(chain.protocol, protocol::ICMPV6, chain.fragment)));
     };
     let mut packet = Packet {
         tuple: Tuple { src, dst, sport: 0, dport: 0, protocol },
@@ -220,10 +256,8 @@ fn parse_ipv6(frame: &[u8]) -> Parsed {
         fragment: chain.fragment,
         id: chain.id,
     };
-    match read_transport(&mut packet, &frame[chain.l4..end]) {
-        Ok(()) => Parsed::V6(packet),
-        Err(drop) => Parsed::Drop(drop),
-    }
+    read_transport(&mut packet, &frame[chain.l4..end]).map_err(Parsed::Drop)?;
+    Ok(packet)
 }
 
 /// Ports and flags; later fragments have none.
@@ -317,6 +351,7 @@ pub(crate) struct Chain {
 }
 
 /// Follows the extension headers to the upper-layer one.
+#[inline(never)]
 pub(crate) fn walk_extensions(packet: &[u8], first: u8, start: usize) -> Result<Chain, Parsed> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
@@ -371,6 +406,7 @@ pub(crate) fn walk_extensions(packet: &[u8], first: u8, start: usize) -> Result<
 }
 
 /// The kinds that LVS follows to a connection (`ip_vs_in_icmp`); others are the local stack's.
+#[inline(never)]
 fn parse_icmpv4(packet: &[u8], src: V4, dst: V4, l4: usize, ttl: u8) -> Parsed {
     const UNREACHABLE: u8 = 3;
     const SOURCE_QUENCH: u8 = 4;
@@ -392,6 +428,7 @@ fn parse_icmpv4(packet: &[u8], src: V4, dst: V4, l4: usize, ttl: u8) -> Parsed {
     }
 }
 
+#[inline(never)]
 fn parse_icmpv6(packet: &[u8], src: V6, dst: V6, l4: usize, ttl: u8) -> Parsed {
     // RFC 4443 section 2.1: error messages have a zero high bit in their type.
     const INFORMATIONAL: u8 = 0x80;

@@ -9,15 +9,15 @@ use crate::{
     wire::{self, Delta, Ip, ethernet, put_u16, tcp, u16_at, udp},
 };
 
-/// Gives the packet the addresses and ports of `new`; checksums follow incrementally
-/// (RFC 1624), so a wrong one stays wrong. A UDP checksum of 0 becomes a valid one, as
+/// Gives the packet the addresses and ports of `new` and lowers its TTL; checksums follow
+/// incrementally (RFC 1624), so a wrong one stays wrong. A UDP checksum of 0 becomes a valid one, as
 /// the kernel's `udp_dnat_handler` does it, but stays 0 on a fragment, whose whole is not here.
 /// SCTP's checksum covers no address: it follows the ports.
 #[inline(always)]
 pub fn translate<A: Ip>(frame: &mut [u8], packet: &Packet<A>, new: Tuple<A>) {
     let old = packet.tuple;
     let addresses = Delta::addresses([old.src, old.dst], [new.src, new.dst]);
-    A::set_addresses(&mut frame[ethernet::LEN..], new.src, new.dst, addresses);
+    A::forward_to(&mut frame[ethernet::LEN..], [new.src, new.dst], addresses);
     if packet.fragment == Fragment::Later {
         return;
     }
@@ -149,6 +149,7 @@ mod tests {
         };
         let new = Tuple { src: V6(5), dst: V6(3 << 80), sport: 10_001, dport: 5353, ..old };
         let mut frame = vec![0u8; ethernet::LEN + wire::ipv6::LEN];
+        frame[ethernet::LEN + wire::ipv6::HOP_LIMIT] = 64;
         frame.extend_from_slice(&[0x0f, 0xa0, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4]);
         let l4 = ethernet::LEN + wire::ipv6::LEN;
         let before = wire::transport_checksum(old.src, old.dst, 17, &frame[l4..]);
@@ -165,6 +166,7 @@ mod tests {
         };
         translate(&mut frame, &packet, new);
         assert_eq!(V6::addresses(&frame[ethernet::LEN..]), [new.src, new.dst]);
+        assert_eq!(frame[ethernet::LEN + wire::ipv6::HOP_LIMIT], 63);
         assert_eq!(wire::transport_checksum(new.src, new.dst, 17, &frame[l4..]), 0);
     }
 }

@@ -8,7 +8,8 @@ use crate::{
     packet::Packet,
     verdict::Drop,
     wire::{
-        Ip, ethernet, fold, ipv4, ipv6, protocol, put_u16, sum, transport_checksum, u16_at, udp,
+        Ip, address_sum, ethernet, fold, ipv4, ipv6, protocol, put_u16, sum, transport_checksum,
+        u16_at, udp,
     },
 };
 
@@ -119,12 +120,12 @@ const fn kind_header(kind: Tunnel) -> usize {
     }
 }
 
-/// Puts the outer headers in front of the packet, whose own TTL has been lowered already.
-/// Returns where the packet now ends.
+/// Puts the outer headers in front of the packet, and lowers its own TTL. Returns where the packet
+/// now ends.
 ///
 /// # Errors
 /// [`Drop::FrameRoom`] if the frame cannot hold it.
-#[inline]
+#[inline(always)]
 pub fn encapsulate<A: Ip>(
     room: &mut [u8],
     packet: &Packet<A>,
@@ -137,8 +138,10 @@ pub fn encapsulate<A: Ip>(
     if end > room.len() {
         return Err(Drop::FrameRoom);
     }
-    room.copy_within(ethernet::LEN..ethernet::LEN + inner, ethernet::LEN + added);
-    let tos = outer_tos(inner_tos::<A>(&room[ethernet::LEN + added..]));
+    shift(room, inner, added);
+    let packet_head = &mut room[ethernet::LEN + added..];
+    let tos = outer_tos(inner_tos::<A>(packet_head));
+    A::decrement_ttl(packet_head);
     let (outer, payload) = room[ethernet::LEN..end].split_at_mut(path.ends.header());
     let protocol = match path.kind {
         Tunnel::Ipip => A::AS_PAYLOAD,
@@ -170,6 +173,22 @@ pub fn encapsulate<A: Ip>(
     Ok(end)
 }
 
+/// Moves `inner` octets behind the Ethernet header by `added`. A call of memmove costs more than the
+/// octets of a short packet: those go all at once, with what happens to lie behind them.
+#[inline(always)]
+fn shift(room: &mut [u8], inner: usize, added: usize) {
+    const SHORT: usize = 64;
+    let from = ethernet::LEN;
+    if inner <= SHORT
+        && let Some(short) = room[from..].first_chunk::<SHORT>().copied()
+        && let Some(to) = room[from + added..].first_chunk_mut::<SHORT>()
+    {
+        *to = short;
+    } else {
+        room.copy_within(from..from + inner, from + added);
+    }
+}
+
 /// What an outer IP header says, besides its addresses.
 struct Outer {
     protocol: u8,
@@ -184,18 +203,21 @@ impl Outer {
     #[inline(always)]
     fn write_ipv4(&self, header: &mut [u8], [src, dst]: [V4; 2], id: Option<u16>) {
         let (id, flags) = id.map_or((0, ipv4::DF), |id| (id, 0));
-        header[0] = 0x45;
-        header[ipv4::TOS] = self.tos;
-        put_u16(header, ipv4::TOTAL_LENGTH, (ipv4::LEN + self.payload) as u16);
+        let header: &mut [u8; ipv4::LEN] = header.first_chunk_mut().expect("room for it");
+        let first = u16::from_be_bytes([0x45, self.tos]);
+        let length = (ipv4::LEN + self.payload) as u16;
+        let ttl = u16::from_be_bytes([self.ttl, self.protocol]);
+        // Summed before it is written: octets are slow to read that were written just now.
+        let words = [first, length, id, flags, ttl].map(u64::from).into_iter().sum::<u64>();
+        let checksum = !fold(words + address_sum(src) + address_sum(dst));
+        put_u16(header, 0, first);
+        put_u16(header, ipv4::TOTAL_LENGTH, length);
         put_u16(header, ipv4::ID, id);
         put_u16(header, ipv4::FRAGMENT, flags);
-        header[ipv4::TTL] = self.ttl;
-        header[ipv4::PROTOCOL] = self.protocol;
-        put_u16(header, ipv4::CHECKSUM, 0);
+        put_u16(header, ipv4::TTL, ttl);
+        put_u16(header, ipv4::CHECKSUM, checksum);
         src.to_wire(&mut header[ipv4::SOURCE..]);
         dst.to_wire(&mut header[ipv4::DESTINATION..]);
-        let checksum = !fold(sum(header));
-        put_u16(header, ipv4::CHECKSUM, checksum);
     }
 
     #[inline(always)]

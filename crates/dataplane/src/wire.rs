@@ -181,12 +181,21 @@ impl Delta {
 
     /// The change from one pair of addresses to another.
     #[inline(always)]
-    pub fn addresses<A: Address>(old: [A; 2], new: [A; 2]) -> Self {
-        // All ones for each 32-bit word keep the difference positive
-        // and are zero in one's complement.
-        const ZERO: u64 = 8 * 0xffff_ffff;
-        let [old, new] = [old, new].map(|[src, dst]| address_sum(src) + address_sum(dst));
-        Self(new + ZERO - old)
+    pub fn addresses<A: Address>([src, dst]: [A; 2], [to_src, to_dst]: [A; 2]) -> Self {
+        if !A::IPV6 {
+            // All ones for each word keep the difference positive and are zero in one's
+            // complement.
+            const ZERO: u64 = 2 * 0xffff_ffff;
+            let [old, new] =
+                [address_sum(src) + address_sum(dst), address_sum(to_src) + address_sum(to_dst)];
+            return Self(new + ZERO - old);
+        }
+        let ([a, b], [c, d]) = (src.words(), dst.words());
+        let ([e, f], [g, h]) = (to_src.words(), to_dst.words());
+        let words = [!a, !b, !c, !d, e, f, g, h];
+        let sum = words.into_iter().fold(0u128, |sum, word| sum + u128::from(word));
+        let low = sum as u64;
+        Self((sum >> 64) as u64 + (low >> 32) + (low & 0xffff_ffff))
     }
 
     /// Both changes.
@@ -205,7 +214,7 @@ impl Delta {
 /// The sum of an address's 32-bit words, at most 4 * 0xffff_ffff: folded, it is that of its
 /// 16-bit words.
 #[inline(always)]
-fn address_sum<A: Address>(address: A) -> u64 {
+pub(crate) fn address_sum<A: Address>(address: A) -> u64 {
     let words = |w: u64| (w >> 32) + (w & 0xffff_ffff);
     let [high, low] = address.words();
     words(high) + words(low)
@@ -235,9 +244,14 @@ pub trait Ip: Address {
     fn decrement_ttl(header: &mut [u8]);
     /// Sets both addresses and keeps the header checksum right.
     fn set_addresses(header: &mut [u8], src: Self, dst: Self, delta: Delta);
+    /// Both at once: what a forwarded packet needs whose addresses change.
+    fn forward_to(header: &mut [u8], addresses: [Self; 2], delta: Delta);
     /// Reads the addresses.
     fn addresses(header: &[u8]) -> [Self; 2];
 }
+
+/// The TTL is the high octet of its word: the sum falls by 0x0100.
+const TTL_FELL: Delta = Delta::word(0x0100, 0);
 
 impl Ip for V4 {
     const HEADER: usize = ipv4::LEN;
@@ -250,9 +264,15 @@ impl Ip for V4 {
     fn decrement_ttl(header: &mut [u8]) {
         let header: &mut [u8; ipv4::LEN] = header.first_chunk_mut().expect("parsed IPv4 header");
         header[ipv4::TTL] -= 1;
-        // The TTL is the high octet of its word: the sum fell by 0x0100.
-        let checksum = Delta::word(0x0100, 0).apply(u16_at(header, ipv4::CHECKSUM));
+        let checksum = TTL_FELL.apply(u16_at(header, ipv4::CHECKSUM));
         put_u16(header, ipv4::CHECKSUM, checksum);
+    }
+
+    #[inline(always)]
+    fn forward_to(header: &mut [u8], [src, dst]: [Self; 2], delta: Delta) {
+        let header: &mut [u8; ipv4::LEN] = header.first_chunk_mut().expect("parsed IPv4 header");
+        header[ipv4::TTL] -= 1;
+        Self::set_addresses(header, src, dst, delta.and(TTL_FELL));
     }
 
     #[inline(always)]
@@ -279,6 +299,12 @@ impl Ip for V6 {
     #[inline(always)]
     fn decrement_ttl(header: &mut [u8]) {
         header[ipv6::HOP_LIMIT] -= 1;
+    }
+
+    #[inline(always)]
+    fn forward_to(header: &mut [u8], [src, dst]: [Self; 2], delta: Delta) {
+        Self::decrement_ttl(header);
+        Self::set_addresses(header, src, dst, delta);
     }
 
     #[inline(always)]

@@ -18,7 +18,7 @@ use crate::{
     ids::Ids,
     io::{Frame, Io},
     kill::{Hunt, Kill},
-    packet::{Fragment, Packet, Parsed, parse},
+    packet::{Fragment, Packet, Parsed, parse, parse_into},
     patrol::Patrol,
     purge::Purge,
     snapshot::Snapshot,
@@ -50,7 +50,7 @@ struct Hands<F> {
     stats: Arc<Stats>,
     ids: Ids,
     burst: Vec<F>,
-    stage: Vec<Staged>,
+    stage: Box<[Staged]>,
     waiting: WaitingRoom<F>,
     sweep: Sweep,
     /// Which worker it is, and of how many.
@@ -59,6 +59,7 @@ struct Hands<F> {
 }
 
 /// A packet of the burst between the stages.
+#[derive(Default)]
 struct Staged {
     parsed: Parsed,
     /// Of its tuple; meaningless if it has none.
@@ -96,7 +97,7 @@ impl<F: Frame> Worker<F> {
             stats,
             ids: Ids::new(worker, workers),
             burst: Vec::with_capacity(BURST),
-            stage: Vec::with_capacity(BURST),
+            stage: (0..BURST).map(|_| Staged::default()).collect(),
             waiting: WaitingRoom::new(held),
             place: (worker, workers),
             hunt: None,
@@ -185,19 +186,23 @@ impl<F: Frame> Hands<F> {
         for frame in self.burst.iter().take(LOOKAHEAD) {
             xsk::prefetch_bytes(frame.bytes());
         }
-        for at in 0..self.burst.len() {
+        let burst = self.burst.len().min(self.stage.len());
+        for (at, staged) in self.stage[..burst].iter_mut().enumerate() {
             if let Some(ahead) = self.burst.get(at + LOOKAHEAD) {
                 xsk::prefetch_bytes(ahead.bytes());
             }
-            let parsed = parse(self.burst[at].bytes());
-            let hash = fetch_bucket(&self.director, &parsed);
-            self.stage.push(Staged { parsed, hash, probe: None });
+            parse_into(self.burst[at].bytes(), &mut staged.parsed);
+            staged.hash = fetch_bucket(&self.director, &staged.parsed);
         }
-        for staged in &mut self.stage {
+        let mut missing = false;
+        for staged in &mut self.stage[..burst] {
             staged.probe = fetch_entry(&self.director, staged);
+            missing |= staged.probe.as_ref().is_some_and(Probe::is_missing);
         }
-        for staged in &mut self.stage {
-            fetch_entry_again(&self.director, staged);
+        if missing {
+            for staged in &mut self.stage[..burst] {
+                fetch_entry_again(&self.director, staged);
+            }
         }
         let mut breath = Breath {
             director: &self.director,
@@ -207,24 +212,19 @@ impl<F: Frame> Hands<F> {
             ids: &mut self.ids,
             arrived: port,
         };
-        for (mut frame, Staged { parsed, probe, .. }) in self.burst.drain(..).zip(&self.stage) {
+        for (mut frame, staged) in self.burst.drain(..).zip(&self.stage) {
+            let Staged { parsed, probe, .. } = staged;
             let arrival = Arrival { parsed, probe: probe.as_ref(), waited_ms: 0 };
             io.arrives(&breath, &frame, arrival);
-            let verdict = breath.decide(&mut frame, parsed, probe.as_ref());
-            io.is_decided(&breath, &frame, &verdict);
-            match verdict {
-                Verdict::Wait(wait) => {
-                    let held = Held::new(frame, port, wait, parsed, &breath);
-                    if let Err(frame) = self.waiting.hold(held) {
-                        breath.stats.drop(Drop::WaitingFull);
-                        io.give(frame);
-                    }
+            match breath.go_on(&mut frame, parsed, probe.as_ref()) {
+                Some(port) => {
+                    io.is_decided(&breath, &frame, &Verdict::Send { port, split: None });
+                    send(breath.stats, io, port, frame);
                 }
-                verdict => conclude(&mut breath, io, port, frame, verdict),
+                None => decide(&mut breath, io, &mut self.waiting, frame, staged),
             }
             io.is_over(&breath);
         }
-        self.stage.clear();
     }
 
     /// Held frames whose reason to wait may be over go through the same decision again.
@@ -407,6 +407,30 @@ fn fetch_entry_again(director: &Director, staged: &mut Staged) {
         Parsed::V4(_) => director.v4.probe_again(probe),
         Parsed::V6(_) => director.v6.probe_again(probe),
         _ => {}
+    }
+}
+
+/// Decides about a frame at length, and carries the verdict out.
+#[inline(never)]
+fn decide<I: Io>(
+    breath: &mut Breath<'_>,
+    io: &mut I,
+    waiting: &mut WaitingRoom<I::Frame>,
+    mut frame: I::Frame,
+    Staged { parsed, probe, .. }: &Staged,
+) {
+    let port = breath.arrived;
+    let verdict = breath.decide(&mut frame, parsed, probe.as_ref());
+    io.is_decided(breath, &frame, &verdict);
+    match verdict {
+        Verdict::Wait(wait) => {
+            let held = Held::new(frame, port, wait, parsed, breath);
+            if let Err(frame) = waiting.hold(held) {
+                breath.stats.drop(Drop::WaitingFull);
+                io.give(frame);
+            }
+        }
+        verdict => conclude(breath, io, port, frame, verdict),
     }
 }
 

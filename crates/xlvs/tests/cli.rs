@@ -309,17 +309,11 @@ eth0 queue 1: dropped by the kernel 4, receive ring full 6
 fn serve(name: &str, report: Report) -> Scratch {
     let socket = Scratch::new(name);
     let endpoint = Endpoint::bind(&socket.0).expect("a socket");
-    std::thread::spawn(|| {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_all().build().expect("a runtime");
-        let source: Source = Arc::new(move || report.clone());
-        let collector = Arc::default();
-        let exporter =
-            Exporter { source: Arc::clone(&source), collector, node_ipvs: Arc::default() };
-        runtime.block_on(
-            endpoint.serve(assemble(Desk::open().0, [api::report(source), metrics(exporter)])),
-        )
-    });
+    let source: Source = Arc::new(move || report.clone());
+    let collector = Arc::default();
+    let exporter = Exporter { source: Arc::clone(&source), collector, node_ipvs: Arc::default() };
+    let router = assemble(Desk::open().0, [api::report(source), metrics(exporter)]);
+    std::mem::forget(endpoint.start(router).expect("a thread"));
     socket
 }
 
@@ -379,22 +373,19 @@ fn connections_in_pages(endpoint: Endpoint) -> std::sync::mpsc::Receiver<Page> {
     };
     let pages =
         [(vec!["192.0.2.1", "192.0.2.2"], place(1)), (vec![], place(2)), (vec!["192.0.2.3"], None)];
-    // The thread ends with the test's process.
+    // Both threads end with the test's process.
+    let router = assemble(desk.clone(), [ipvsadm(desk)]);
+    std::mem::forget(endpoint.start(router).expect("a thread"));
     std::thread::spawn(move || {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_all().build().expect("a runtime");
-        runtime.spawn(endpoint.serve(assemble(desk.clone(), [ipvsadm(desk)])));
-        runtime.block_on(async {
-            while let Some(Errand::Ipvsadm(ask, answer)) = asked.recv().await {
-                let Ask::Connections(page) = ask else { panic!("{ask:?}") };
-                let before = pages.iter().position(|(_, next)| *next == Some(page.from));
-                let (clients, next) = &pages[before.map_or(0, |before| before + 1)];
-                let rows = clients.iter().map(|client| connection(client));
-                let rows = serde_json::from_value(rows.collect()).expect("connections");
-                answer.send(Answer::Connections { rows, next: *next }).expect("somebody waits");
-                tell.send(page).expect("the test");
-            }
-        });
+        while let Some(Errand::Ipvsadm(ask, answer)) = asked.blocking_recv() {
+            let Ask::Connections(page) = ask else { panic!("{ask:?}") };
+            let before = pages.iter().position(|(_, next)| *next == Some(page.from));
+            let (clients, next) = &pages[before.map_or(0, |before| before + 1)];
+            let rows = clients.iter().map(|client| connection(client));
+            let rows = serde_json::from_value(rows.collect()).expect("connections");
+            answer.send(Answer::Connections { rows, next: *next }).expect("somebody waits");
+            tell.send(page).expect("the test");
+        }
     });
     told
 }

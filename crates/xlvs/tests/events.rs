@@ -1,17 +1,16 @@
 //! `xlvs events`: what it prints of what the daemon keeps, and how it ends.
 
 use std::{
-    fs,
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Command, Stdio},
     sync::{Arc, mpsc},
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, UNIX_EPOCH},
 };
 
 use control::{
-    api::{Endpoint, assemble, events},
+    api::{Endpoint, Served, assemble, events},
     errand::Desk,
     event::{Chronicle, Event, Kind, Subject},
 };
@@ -19,8 +18,7 @@ use control::{
 /// A daemon that has events; it ends when this is dropped.
 struct Daemon {
     socket: PathBuf,
-    end: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _served: Served,
 }
 
 impl Daemon {
@@ -28,31 +26,13 @@ impl Daemon {
         let socket = std::env::temp_dir().join(format!("xlvs-ev-{}-{name}", std::process::id()));
         let endpoint = Endpoint::bind(&socket).expect("a socket");
         let router = assemble(Desk::open().0, [events(Arc::clone(chronicle))]);
-        let (end, ended) = tokio::sync::oneshot::channel();
-        let thread = thread::spawn(|| {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            runtime.enable_all().build().expect("a runtime").block_on(async {
-                tokio::select! {
-                    _ = endpoint.serve(router) => {}
-                    _ = ended => {}
-                }
-            });
-        });
-        Self { socket, end: Some(end), thread: Some(thread) }
+        Self { socket, _served: endpoint.start(router).expect("a thread") }
     }
 
     fn ask(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xlvs"));
         command.arg("events").args(line.split_whitespace()).arg("--socket").arg(&self.socket);
         command
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        drop(self.end.take());
-        self.thread.take().expect("one").join().expect("no panic");
-        let _ = fs::remove_file(&self.socket);
     }
 }
 

@@ -96,14 +96,8 @@ fn report(changes: &[(&str, Value)]) -> Report {
 fn serve(name: &str, report: Report) -> Socket {
     let socket = Socket::new(name);
     let endpoint = Endpoint::bind(&socket.0).expect("a socket");
-    thread::spawn(|| {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_all().build().expect("a runtime");
-        runtime.block_on(
-            endpoint
-                .serve(assemble(Desk::open().0, [api::report(Arc::new(move || report.clone()))])),
-        )
-    });
+    let router = assemble(Desk::open().0, [api::report(Arc::new(move || report.clone()))]);
+    std::mem::forget(endpoint.start(router).expect("a thread"));
     socket
 }
 

@@ -4,7 +4,6 @@ use std::{
     path::PathBuf,
     process::{Command, Output},
     sync::Arc,
-    thread,
     time::Instant,
 };
 
@@ -25,23 +24,17 @@ const SERVICE: &str = r#"{"name": "web", "protocol": "tcp", "address": "203.0.11
 fn serve(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("xlvs-top-{}-{name}", std::process::id()));
     let endpoint = Endpoint::bind(&path).expect("a socket");
-    thread::spawn(|| {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_all().build().expect("a runtime");
-        let begin = Instant::now();
-        let source: Source = Arc::new(move || {
-            let mut service: Service = serde_json::from_str(SERVICE).expect("a service");
-            service.counts.connections = begin.elapsed().as_millis() as u64;
-            let uptime_s = begin.elapsed().as_secs();
-            Report {
-                version: "1.2.3".into(),
-                uptime_s,
-                services: vec![service],
-                ..Report::default()
-            }
-        });
-        runtime.block_on(endpoint.serve(assemble(Desk::open().0, [report(source)])))
+    let begin = Instant::now();
+    let source: Source = Arc::new(move || {
+        let mut service: Service = serde_json::from_str(SERVICE).expect("a service");
+        service.counts.connections = begin.elapsed().as_millis() as u64;
+        let uptime_s = begin.elapsed().as_secs();
+        let services = vec![service];
+        Report { version: "1.2.3".into(), uptime_s, services, ..Report::default() }
     });
+    // Until the test's process ends.
+    let router = assemble(Desk::open().0, [report(source)]);
+    std::mem::forget(endpoint.start(router).expect("a thread"));
     path
 }
 

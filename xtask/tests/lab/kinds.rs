@@ -4,7 +4,7 @@
 //! [`table`] says what is asked and what goes wrong, [`server`] what runs. All kinds go through
 //! their faults side by side, with one director.
 
-mod certificates;
+pub(crate) mod certificates;
 mod fault;
 mod place;
 mod server;

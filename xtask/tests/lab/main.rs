@@ -5,6 +5,7 @@
 //! about the product.
 #![forbid(unsafe_code)]
 
+mod abuse;
 mod access;
 mod bird;
 mod caches;

@@ -151,6 +151,8 @@ fn allowed(name: &str) -> Option<u64> {
         ("xlvs-health", NET_RAW | NET_ADMIN | KILL_SETGID_SETUID),
         ("xlvs-connlog", 0),
         ("xlvs-hooks", KILL_SETGID_SETUID),
+        // Verifying asks as health does.
+        ("xlvs-socket", CONTROL),
         ("xlvs", CONTROL),
         ("tokio-r", CONTROL),
     ];
@@ -190,7 +192,14 @@ fn has_the_least(lab: &Lab, director: &Director<'_>, privileged: bool) {
     lab.client().fetch(lab.topology().vips[0], 4).unwrap();
     let threads = threads(director.process().pid());
     let found = |name: &str| threads.iter().any(|thread| thread.name.starts_with(name));
-    for name in ["xlvs-worker-1", "xlvs-punt", "xlvs-probes-out", "xlvs-health", "xlvs-hooks"] {
+    for name in [
+        "xlvs-worker-1",
+        "xlvs-punt",
+        "xlvs-probes-out",
+        "xlvs-health",
+        "xlvs-hooks",
+        "xlvs-socket",
+    ] {
         assert!(found(name), "no thread {name}");
     }
     for Thread { name, capabilities, bounding, .. } in &threads {

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -36,7 +36,7 @@ use tokio::{
 
 use super::{
     Caller, Refusal,
-    room::{Host, Room, Seat},
+    room::{Busy, Host, Kept, Room, Seat},
     tokens::Tokens,
 };
 
@@ -151,6 +151,7 @@ async fn talk(
             request.extensions_mut().insert(caller);
         }
         let answered = router.call(request);
+        let seat = Arc::clone(&seat);
         async move {
             // A router answers, whatever comes.
             let mut response = answered.await.unwrap_or_else(|never: Infallible| match never {});
@@ -161,7 +162,18 @@ async fn talk(
                 let scheme = HeaderValue::from_static("Bearer");
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
             }
-            Ok::<_, Infallible>(response.map(|body| Held { body, _busy: busy }))
+            // What is made piece by piece is as large as a piece.
+            let octets = hyper::body::Body::size_hint(response.body()).exact().unwrap_or(0);
+            let kept = seat.hold(octets);
+            if kept.is_none() {
+                response = too_much().into_response();
+            }
+            Ok::<_, Infallible>(response.map(|body| Held {
+                body,
+                busy: Some(busy),
+                piece: Bytes::new(),
+                _kept: kept,
+            }))
         }
     });
     let connection = http1::Builder::new()
@@ -177,6 +189,11 @@ fn too_late(patience: Patience) -> Refusal {
     let time = patience.body.as_secs_f32();
     let message = format!("the body did not come within {time} s; send it at once");
     Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
+}
+
+fn too_much() -> Refusal {
+    let message = "too many large answers wait for clients who do not take them; ask again later";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message)
 }
 
 /// A request's body, that has to come in time.
@@ -213,13 +230,18 @@ impl hyper::body::Body for Timed {
     }
 }
 
-/// An answer's body: as long as it is there, the connection is not idle.
-struct Held<T> {
+/// An answer's body. As long as more of it is made, the connection is not idle; until the client
+/// has taken it, it has its room. So it is given to the connection in pieces no larger than what
+/// that writes at once.
+struct Held {
     body: Body,
-    _busy: T,
+    busy: Option<Busy>,
+    /// What was made and is not yet written.
+    piece: Bytes,
+    _kept: Option<Kept>,
 }
 
-impl<T: Unpin> hyper::body::Body for Held<T> {
+impl hyper::body::Body for Held {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -227,14 +249,34 @@ impl<T: Unpin> hyper::body::Body for Held<T> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if self.piece.is_empty() {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            };
+            match frame.into_data() {
+                Ok(data) => self.piece = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+            if self.body.is_end_stream() {
+                self.busy = None;
+            }
+        }
+        let octets = self.piece.len().min(BUFFER);
+        Poll::Ready(Some(Ok(Frame::data(self.piece.split_to(octets)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.piece.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (made, more) = (self.piece.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        if let Some(upper) = more.upper() {
+            hint.set_upper(made + upper);
+        }
+        hint.set_lower(made + more.lower());
+        hint
     }
 }

@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
 use tokio::sync::Semaphore;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -29,8 +35,8 @@ pub fn report(source: Source) -> Part {
     tag = "director",
     responses((status = 200, description = "As it is now.", body = Report))
 )]
-async fn whole(State(source): State<Source>) -> Result<Json<Report>, Refusal> {
-    look(source).await.map(Json)
+async fn whole(State(source): State<Source>) -> Result<Response, Refusal> {
+    look(source, |report| report).await
 }
 
 /// The services with their servers, counts and health.
@@ -40,8 +46,8 @@ async fn whole(State(source): State<Source>) -> Result<Json<Report>, Refusal> {
     tag = "services",
     responses((status = 200, description = "By protocol, address and port.", body = Vec<Service>))
 )]
-async fn services(State(source): State<Source>) -> Result<Json<Vec<Service>>, Refusal> {
-    Ok(Json(look(source).await?.services))
+async fn services(State(source): State<Source>) -> Result<Response, Refusal> {
+    look(source, |report| report.services).await
 }
 
 /// Whether the director is well, in short.
@@ -51,17 +57,22 @@ async fn services(State(source): State<Source>) -> Result<Json<Vec<Service>>, Re
     tag = "director",
     responses((status = 200, description = "As it is now.", body = Status))
 )]
-async fn status(State(source): State<Source>) -> Result<Json<Status>, Refusal> {
-    Ok(Json(look(source).await?.status()))
+async fn status(State(source): State<Source>) -> Result<Response, Refusal> {
+    look(source, |report| report.status()).await
 }
 
 /// How many look at once: each asks all workers, whose time is the packets'.
 static LOOKS: Semaphore = Semaphore::const_new(2);
 
-/// Beside the API's thread: a worker that does not answer is waited for.
-async fn look(source: Source) -> Result<Report, Refusal> {
+/// Beside the API's thread: a worker that does not answer is waited for, and a report of many
+/// servers takes its time to be written.
+async fn look<T: Serialize>(
+    source: Source,
+    part: impl FnOnce(Report) -> T + Send + 'static,
+) -> Result<Response, Refusal> {
     let _turn = LOOKS.acquire().await;
-    tokio::task::spawn_blocking(move || source()).await.map_err(|error| {
+    let written = move || Json(part(source())).into_response();
+    tokio::task::spawn_blocking(written).await.map_err(|error| {
         let message = format!("the report cannot be made: {error}; see the log of xlvs");
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     })

@@ -1,5 +1,6 @@
 //! How many connections there may be at a time. Who comes when all seats are taken gets that of
-//! the connection which is idle for longest; if none is idle, the new one is closed.
+//! the connection which is idle for longest; if none is idle, the new one is closed. And how much
+//! memory the answers have that clients have not taken yet.
 
 use std::{
     collections::HashMap,
@@ -8,12 +9,22 @@ use std::{
     time::Instant,
 };
 
-use tokio::task::AbortHandle;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::AbortHandle,
+};
+
+/// Octets of an answer that every seat may have; only larger ones are counted.
+const SMALL: u64 = 64 << 10;
+/// KiB of all large answers together, until their clients have taken them.
+const ANSWERS: u32 = 256 << 10;
 
 /// Seats of one kind of connection.
 #[derive(Debug)]
 pub(super) struct Room {
     seats: usize,
+    /// A permit for each KiB.
+    answers: Arc<Semaphore>,
     taken: Mutex<Taken>,
 }
 
@@ -39,13 +50,18 @@ pub(super) struct Seat {
     number: u64,
 }
 
+/// The room that an answer has, if it is a large one.
+#[derive(Debug)]
+pub(super) struct Kept(#[expect(dead_code, reason = "for its end")] Option<OwnedSemaphorePermit>);
+
 /// A request is being answered.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Seat>);
 
 impl Room {
     pub(super) fn of(seats: usize) -> Arc<Self> {
-        Arc::new(Self { seats, taken: Mutex::default() })
+        let answers = Arc::new(Semaphore::new(ANSWERS as usize));
+        Arc::new(Self { seats, answers, taken: Mutex::default() })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -101,6 +117,17 @@ impl Seat {
             occupant.busy += 1;
         }
         Busy(Arc::clone(self))
+    }
+
+    /// Room for an answer of that many octets, until what is returned is dropped; none if answers
+    /// that nobody takes have all of it. One that is larger than all has to be alone.
+    pub(super) fn hold(&self, octets: u64) -> Option<Kept> {
+        if octets <= SMALL {
+            return Some(Kept(None));
+        }
+        let wanted = u32::try_from(octets.div_ceil(1024)).unwrap_or(ANSWERS).min(ANSWERS);
+        let room = Arc::clone(&self.room.answers).try_acquire_many_owned(wanted).ok()?;
+        Some(Kept(Some(room)))
     }
 }
 

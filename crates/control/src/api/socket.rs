@@ -1,4 +1,5 @@
-//! The unix socket: who may open it is who may do everything.
+//! The unix socket: who may open it is who may do everything. In a thread of its own, beside
+//! control's loop and beside whoever comes over TCP.
 
 use std::{
     fs, io,
@@ -17,7 +18,9 @@ use super::{
     group::{self, GroupError},
     listener::{Door, Patience, Who, serve},
     room::Room,
+    thread::{Served, Terms},
 };
+use crate::daemon::privileges::Task;
 
 /// Owner and group may connect.
 const MODE: u32 = 0o660;
@@ -102,16 +105,22 @@ impl Endpoint {
         Ok(Self { listener, name })
     }
 
-    /// Answers until the future is dropped. To be polled within a tokio runtime.
+    /// Answers there, until what is returned is dropped.
     ///
     /// # Errors
-    /// The runtime does not take the socket.
-    pub async fn serve(self, router: Router) -> io::Result<()> {
-        let Self { listener, name: _name } = self;
-        let listener = tokio::net::UnixListener::from_std(listener)?;
-        // Seats of its own: who comes over TCP does not take them.
-        serve(listener, router, Room::of(CONNECTIONS), Patience::default()).await;
-        Ok(())
+    /// There is no thread for it, or the runtime does not take the socket.
+    pub fn start(self, router: Router) -> io::Result<Served> {
+        // Verifying makes the same sockets as checks do, and asks nft.
+        let terms = Terms { name: "xlvs-socket", task: Task::Control, at_once: CONNECTIONS };
+        Served::start(terms, || {
+            let Self { listener, name } = self;
+            let listener = tokio::net::UnixListener::from_std(listener)?;
+            Ok(async move {
+                let _name = name;
+                // Seats of its own: who comes over TCP does not take them.
+                serve(listener, router, Room::of(CONNECTIONS), Patience::default()).await;
+            })
+        })
     }
 
     /// Lets a group use it beside root.
@@ -144,7 +153,7 @@ impl Door for tokio::net::UnixListener {
     }
 }
 
-/// A user's name, or their number. Who keeps the names may be slow: control does not wait.
+/// A user's name, or their number. Who keeps the names may be slow: nobody else waits.
 async fn user(uid: u32) -> String {
     if uid == 0 {
         return "root".to_owned();

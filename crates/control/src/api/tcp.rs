@@ -6,7 +6,6 @@ use std::{
     net::{SocketAddr, TcpListener},
     pin::Pin,
     sync::Arc,
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -15,7 +14,6 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::oneshot,
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
@@ -24,15 +22,15 @@ use super::{
     identity::{Identity, IdentityError},
     listener::{Door, Patience, Who, serve},
     room::Room,
+    thread::{Served, Terms},
     tokens::{TokenError, Tokens},
 };
-use crate::{
-    daemon::privileges::{self, Task},
-    model,
-};
+use crate::{daemon::privileges::Task, model};
 
 /// Connections at a time on all addresses.
 pub const CONNECTIONS: usize = 256;
+/// Of those that ask for much.
+const AT_ONCE: usize = 2;
 /// After this time without an acknowledgement, or without room at the client's, the kernel ends a
 /// connection.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -104,60 +102,25 @@ impl Remote {
     /// [`TcpError::Thread`].
     pub fn start(self, router: Router, patience: Patience) -> Result<Option<Served>, TcpError> {
         let Some(tokens) = self.tokens else { return Ok(None) };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .thread_name("xlvs-api")
-            // Each that asks for much; further ones wait.
-            .max_blocking_threads(2)
-            .build()
-            .map_err(TcpError::Thread)?;
-        let entered = runtime.enter();
-        let gate = |socket| {
-            let listener = tokio::net::TcpListener::from_std(socket)?;
-            let (identity, tokens) = (self.identity.clone(), Arc::clone(&tokens));
-            Ok(Gate { listener, identity, tokens })
-        };
-        let gates: Vec<Gate> = self
-            .sockets
-            .into_iter()
-            .map(gate)
-            .collect::<io::Result<_>>()
-            .map_err(TcpError::Thread)?;
-        drop(entered);
-        let (stop, stopped) = oneshot::channel::<()>();
-        let work = move || {
-            privileges::limit(Task::Packets);
-            runtime.block_on(async {
+        let terms = Terms { name: "xlvs-api", task: Task::Packets, at_once: AT_ONCE };
+        let (identity, sockets) = (self.identity, self.sockets);
+        let doors = || {
+            let gate = |socket| {
+                let listener = tokio::net::TcpListener::from_std(socket)?;
+                let (identity, tokens) = (identity.clone(), Arc::clone(&tokens));
+                Ok(Gate { listener, identity, tokens })
+            };
+            let gates: Vec<Gate> = sockets.into_iter().map(gate).collect::<io::Result<_>>()?;
+            Ok(async move {
                 let room = Room::of(CONNECTIONS);
                 let mut doors = JoinSet::new();
                 for gate in gates {
                     doors.spawn(serve(gate, router.clone(), Arc::clone(&room), patience));
                 }
-                let _ = stopped.await;
-            });
-            // Who is still looked up for gets no answer.
-            runtime.shutdown_background();
+                while doors.join_next().await.is_some() {}
+            })
         };
-        let thread = thread::Builder::new().name("xlvs-api".to_owned()).spawn(work);
-        Ok(Some(Served { stop: Some(stop), thread: Some(thread.map_err(TcpError::Thread)?) }))
-    }
-}
-
-/// The API over TCP, for as long as it is not dropped.
-#[derive(Debug)]
-pub struct Served {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            log::error!("API: its thread broke down; that is a bug of xlvs");
-        }
+        Served::start(terms, doors).map(Some).map_err(TcpError::Thread)
     }
 }
 

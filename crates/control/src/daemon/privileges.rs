@@ -6,7 +6,7 @@
 //!
 //! | who | keeps | for |
 //! |---|---|---|
-//! | control | `NET_ADMIN`, `NET_RAW`, `BPF`, `PERFMON`, `IPC_LOCK` | interfaces that come back, match maps, addresses, neighbours, frame memory |
+//! | control, the API's socket | `NET_ADMIN`, `NET_RAW`, `BPF`, `PERFMON`, `IPC_LOCK` | interfaces that come back, match maps, addresses, neighbours, frame memory |
 //! | control, health, hooks | `SETUID`, `SETGID`, `KILL` | programs that run as `user:`, and their end |
 //! | control | `NET_BIND_SERVICE` | an API on a port below 1024 |
 //! | health | `NET_RAW`, `NET_ADMIN` | pings, marks on sockets |

@@ -76,9 +76,8 @@ impl Daemon {
             api::explain::explain(self.explainer()),
         ];
         let router = api::assemble(desk.clone(), parts);
-        // Until this function returns.
-        let _remote = remote.start(router.clone(), api::Patience::default())?;
-        let api = tokio::spawn(endpoint.serve(router));
+        let remote = remote.start(router.clone(), api::Patience::default())?;
+        let local = endpoint.start(router).map_err(StartError::Thread)?;
         let mut measure = interval(traffic::PERIOD);
         let mut upkeep = interval(UPKEEP);
         let mut watcher = None;
@@ -130,7 +129,7 @@ impl Daemon {
                 }
             }
         };
-        api.abort();
+        drop((local, remote));
         drop(self.listeners.take());
         if !mirror.is_finished() {
             let _ = self.ask.send(Request::Stop).await;

@@ -15,6 +15,7 @@ use crate::{
     packet::{Fragment, Packet, Parsed},
     prefix::Prefix,
     snapshot::ServiceId,
+    table::Probe,
     topology::PortId,
     verdict::{Drop, Punt},
 };
@@ -133,8 +134,8 @@ impl Filter {
             return None;
         }
         let strange = match arrival.parsed {
-            Parsed::V4(packet) => self.is_strange(breath, packet),
-            Parsed::V6(packet) => self.is_strange(breath, packet),
+            Parsed::V4(packet) => self.is_strange(breath, packet, arrival),
+            Parsed::V6(packet) => self.is_strange(breath, packet, arrival),
             _ => false,
         };
         if strange { None } else { self.look_closely(breath, frame, arrival) }
@@ -142,7 +143,12 @@ impl Filter {
 
     /// Its own tuple tells that it is none of ours.
     #[inline(always)]
-    fn is_strange<A: Address>(&self, breath: &Breath<'_>, packet: &Packet<A>) -> bool {
+    fn is_strange<A: Address>(
+        &self,
+        breath: &Breath<'_>,
+        packet: &Packet<A>,
+        arrival: &Arrival<'_>,
+    ) -> bool {
         let tuple = &packet.tuple;
         if self.protocol.is_some_and(|wanted| wanted != tuple.protocol) {
             return true;
@@ -151,7 +157,8 @@ impl Filter {
         self.client.is_some_and(|client| {
             !client.has(tuple.src)
                 && !client.has(tuple.dst)
-                && breath.snapshot.services.local_ports.is_empty()
+                && (arrival.probe.is_some_and(Probe::is_clients)
+                    || breath.snapshot.services.local_ports.is_empty())
         })
     }
 

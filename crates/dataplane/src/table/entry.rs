@@ -25,10 +25,11 @@ use std::{
 use xsk::Line;
 
 use super::{
-    connection::{Connection, Found, Hops, Keys, Meta, TemplateRef, Way},
+    connection::{Connection, Found, Hops, Meta},
     index::FORWARD,
+    sight::Sight,
 };
-use crate::forward::{Address, Forward, Protocol, Tuple};
+use crate::forward::{Address, Tuple};
 
 const META: usize = 0;
 const STAMP: usize = 1;
@@ -49,11 +50,16 @@ pub(super) struct Entry<'t, A> {
     family: PhantomData<A>,
 }
 
-/// Everything in an entry but its meta word.
-struct Contents<A> {
-    connection: Connection<A>,
-    stamp: u32,
-    hops: Hops,
+/// Everything in an entry but its meta word, as it lies there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    pub(super) stamp: u64,
+    pub(super) hops: u64,
+    pub(super) ports: u64,
+    pub(super) kind: u64,
+    /// The client's and the VIP's, then the server's and the local one: four words each, of which
+    /// IPv4 uses the first.
+    pub(super) addresses: [u64; 8],
 }
 
 impl<'t, A: Address> Entry<'t, A> {
@@ -91,13 +97,13 @@ impl<'t, A: Address> Entry<'t, A> {
         (self.first.0[STAMP].load(Relaxed) >> 32) as u32
     }
 
-    /// Moves the stamp of a connection on. The word holds nothing else that changes, so a
-    /// stale reader fails, or writes to a reused entry what belongs there.
+    /// Moves the stamp of a connection on, whose stamp word was `from`. The word holds nothing
+    /// else that changes, so a stale reader fails, or writes to a reused entry what belongs there.
     #[inline]
-    pub(super) fn restamp(self, connection: &Connection<A>, from: u32, to: u32) {
-        let word = |stamp: u32| stamp_word(connection, stamp);
+    pub(super) fn restamp(self, from: u64, to: u32) {
         // Whoever was faster wrote the same second or a neighbouring one.
-        let _ = self.first.0[STAMP].compare_exchange(word(from), word(to), Relaxed, Relaxed);
+        let to = u64::from(to) << 32 | from & LOW;
+        let _ = self.first.0[STAMP].compare_exchange(from, to, Relaxed, Relaxed);
     }
 
     #[inline]
@@ -113,84 +119,45 @@ impl<'t, A: Address> Entry<'t, A> {
     /// The connection, if the entry lives.
     #[inline(always)]
     pub(super) fn read(self, id: u32) -> Option<Found<A>> {
-        self.read_if(id, FORWARD, || true)
+        self.read_if(id, FORWARD, |_| true).map(Sight::found)
     }
 
     /// The connection, if the entry lives and its key of that direction is `tuple`.
     #[inline(always)]
-    pub(super) fn read_key(self, id: u32, direction: u64, key: &Tuple<A>) -> Option<Found<A>> {
-        self.read_if(id, direction, || self.has_key(direction, key))
+    pub(super) fn read_key(self, id: u32, direction: u64, key: &Tuple<A>) -> Option<Sight<A>> {
+        self.read_if(id, direction, |words| words.has_key(direction, key))
     }
 
     #[inline(always)]
-    fn read_if(self, id: u32, direction: u64, wanted: impl Fn() -> bool) -> Option<Found<A>> {
+    fn read_if(self, id: u32, direction: u64, wanted: impl Fn(&Words) -> bool) -> Option<Sight<A>> {
         let before = self.meta();
-        if !before.alive() || !wanted() {
+        if !before.alive() {
             return None;
         }
-        let Contents { connection, stamp, hops } = self.contents();
+        let words = self.words();
+        if !wanted(&words) {
+            return None;
+        }
         fence(Acquire);
         let meta = Meta(self.first.0[META].load(Relaxed));
-        let direction = if direction == FORWARD { Way::Forward } else { Way::Reverse };
-        (meta.generation() == before.generation()).then_some(Found {
-            id,
-            direction,
-            connection,
-            meta,
-            stamp,
-            hops,
-        })
+        (meta.generation() == before.generation()).then_some(Sight::new(id, direction, meta, words))
     }
 
     #[inline(always)]
-    fn has_key(self, direction: u64, key: &Tuple<A>) -> bool {
-        let ports = (self.first.0[PORTS].load(Relaxed) >> (32 * direction)) as u32;
-        let protocol = self.first.0[KIND].load(Relaxed) as u8;
-        let same = if A::IPV6 {
-            let words = &self.last.0[4 * direction as usize..][..4];
-            let [src, src_low] = key.src.words();
-            let [dst, dst_low] = key.dst.words();
-            [src, src_low, dst, dst_low]
-                .iter()
-                .zip(words)
-                .fold(0, |differ, (key, word)| differ | (key ^ word.load(Relaxed)))
-                == 0
-        } else {
-            let word = &self.first.0[ADDRESSES + direction as usize];
-            word.load(Relaxed) == pair(key.src, key.dst)
-        };
-        same & (ports == port_pair(key.sport, key.dport)) & (protocol == key.protocol as u8)
-    }
-
-    #[inline(always)]
-    fn contents(self) -> Contents<A> {
+    fn words(self) -> Words {
         let first = |word: usize| self.first.0[word].load(Relaxed);
-        let last = |word: usize| self.last.0[word].load(Relaxed);
-        let (stamp, ports, kind) = (first(STAMP), first(PORTS), first(KIND));
-        let [client, vip, server, local] = if A::IPV6 {
-            [0, 2, 4, 6].map(|word| A::from_words([last(word), last(word + 1)]))
+        let addresses = if A::IPV6 {
+            std::array::from_fn(|word| self.last.0[word].load(Relaxed))
         } else {
-            let (clients, servers) = (first(ADDRESSES), first(ADDRESSES + 1));
-            [clients >> 32, clients & LOW, servers >> 32, servers & LOW]
-                .map(|address| A::from_words([address, 0]))
+            [first(ADDRESSES), 0, 0, 0, first(ADDRESSES + 1), 0, 0, 0]
         };
-        let connection = Connection {
-            client,
-            cport: (ports >> 16) as u16,
-            vip,
-            vport: ports as u16,
-            server,
-            rport: (ports >> 48) as u16,
-            local,
-            lport: (ports >> 32) as u16,
-            protocol: Protocol::from_number(kind as u8).unwrap_or(Protocol::Tcp),
-            forward: Forward::from_u8((kind >> 8) as u8),
-            server_id: stamp as u32 >> 8,
-            flags: stamp as u8,
-            keys: Keys::from_u8((kind >> 10) as u8),
-            template: TemplateRef(kind >> 16),
-        };
-        Contents { connection, stamp: (stamp >> 32) as u32, hops: Hops(first(HOPS)) }
+        Words {
+            stamp: first(STAMP),
+            hops: first(HOPS),
+            ports: first(PORTS),
+            kind: first(KIND),
+            addresses,
+        }
     }
 
     /// Fills a free entry that belongs to the caller, and brings it to life.
@@ -219,6 +186,49 @@ impl<'t, A: Address> Entry<'t, A> {
     }
 }
 
+impl Words {
+    /// The words of a direction's addresses. Chosen, not indexed: so all of them stay in registers.
+    #[inline(always)]
+    const fn half(&self, direction: u64) -> [u64; 4] {
+        let [a, b, c, d, e, f, g, h] = self.addresses;
+        if direction == FORWARD { [a, b, c, d] } else { [e, f, g, h] }
+    }
+
+    #[inline(always)]
+    const fn port_pair(&self, direction: u64) -> u32 {
+        (self.ports >> (32 * direction)) as u32
+    }
+
+    /// True if the key of that direction is `key`.
+    #[inline(always)]
+    fn has_key<A: Address>(&self, direction: u64, key: &Tuple<A>) -> bool {
+        let words = self.half(direction);
+        let addresses = if A::IPV6 {
+            let [src, src_low] = key.src.words();
+            let [dst, dst_low] = key.dst.words();
+            (words[0] ^ src) | (words[1] ^ src_low) | (words[2] ^ dst) | (words[3] ^ dst_low)
+        } else {
+            words[0] ^ pair(key.src, key.dst)
+        };
+        let ports = self.port_pair(direction) ^ port_pair(key.sport, key.dport);
+        let protocol = self.kind as u8 ^ key.protocol as u8;
+        addresses | u64::from(ports) | u64::from(protocol) == 0
+    }
+
+    /// The addresses of a direction's key, and its ports.
+    #[inline(always)]
+    pub(super) fn key<A: Address>(&self, direction: u64) -> ([A; 2], [u16; 2]) {
+        let [src, src_low, dst, dst_low] = self.half(direction);
+        let addresses = if A::IPV6 {
+            [A::from_words([src, src_low]), A::from_words([dst, dst_low])]
+        } else {
+            [A::from_words([src >> 32, 0]), A::from_words([src & LOW, 0])]
+        };
+        let ports = self.port_pair(direction);
+        (addresses, [(ports >> 16) as u16, ports as u16])
+    }
+}
+
 const LOW: u64 = 0xffff_ffff;
 
 /// Two IPv4 addresses in a word.
@@ -233,7 +243,7 @@ fn port_pair(high: u16, low: u16) -> u32 {
 }
 
 #[inline(always)]
-fn stamp_word<A>(connection: &Connection<A>, stamp: u32) -> u64 {
+pub(super) fn stamp_word<A>(connection: &Connection<A>, stamp: u32) -> u64 {
     u64::from(stamp) << 32 | u64::from(connection.server_id) << 8 | u64::from(connection.flags)
 }
 
@@ -242,7 +252,10 @@ mod tests {
     use xsk::Lines;
 
     use super::*;
-    use crate::forward::{V4, V6};
+    use crate::{
+        forward::{Forward, Protocol, V4, V6},
+        table::{Keys, TemplateRef},
+    };
 
     fn connection<A: Address>(n: u16) -> Connection<A> {
         let address = |high: u64| A::from_words([high + u64::from(n), 3 * high].map(|w| w & LOW));
@@ -275,13 +288,13 @@ mod tests {
         let found = entry.read(1).expect("alive");
         assert_eq!((found.connection, found.meta, found.stamp), (connection(0), first, 5));
 
-        let end = || entry.change(first, Meta::new(2, 0, 0)).is_ok();
+        let end = |_: &Words| entry.change(first, Meta::new(2, 0, 0)).is_ok();
         assert_eq!(entry.read_if(1, FORWARD, end), None, "it ended");
         assert_eq!(entry.read(1), None);
 
         let second = Meta::new(3, 7, 9);
         entry.publish(&connection(1), second, 6);
-        let replace = || {
+        let replace = |_: &Words| {
             entry.change(second, Meta::new(4, 0, 0)).expect("alive");
             entry.publish(&connection(2), Meta::new(5, 7, 9), 7);
             true
@@ -305,7 +318,7 @@ mod tests {
         let stale = entry.read(0).expect("alive");
         entry.change(stale.meta, Meta::new(2, 0, 0)).expect("alive");
         entry.publish(&connection(1), Meta::new(3, 0, 9), 5);
-        entry.restamp(&stale.connection, stale.stamp, 99);
+        entry.restamp(stamp_word(&stale.connection, stale.stamp), 99);
         assert!(!entry.change_hops(stale.hops, Hops::new(1, 1, 1, 1)));
         assert_eq!(entry.change(stale.meta, Meta::new(1, 1, 1)), Err(Meta::new(3, 0, 9)));
         let found = entry.read(0).expect("alive");

@@ -32,6 +32,7 @@ mod entry;
 mod hash;
 mod index;
 mod shards;
+mod sight;
 mod slab;
 mod sweep;
 
@@ -42,9 +43,11 @@ pub use self::{
         Connection, ConnectionRef, Expired, Found, Hops, InsertError, Keys, Meta, TemplateRef, Way,
     },
     hash::Secret,
+    sight::Sight,
     sweep::SweepCursor,
 };
 use self::{
+    entry::stamp_word,
     index::{FORWARD, Index, REVERSE, Word},
     shards::Shards,
     slab::Slab,
@@ -78,6 +81,20 @@ pub struct Table<A> {
 pub struct Probe {
     hash: u64,
     candidate: Option<Word>,
+}
+
+impl Probe {
+    /// The first bucket had nothing.
+    #[inline(always)]
+    pub const fn is_missing(&self) -> bool {
+        self.candidate.is_none()
+    }
+
+    /// What was found is a client's key, but for one time in 2^32.
+    #[inline(always)]
+    pub(crate) fn is_clients(&self) -> bool {
+        self.candidate.is_some_and(|word| word.direction() == FORWARD)
+    }
 }
 
 impl<A: Address> Table<A> {
@@ -193,6 +210,12 @@ impl<A: Address> Table<A> {
     /// is a connection. Else ask [`Table::find_at`].
     #[inline(always)]
     pub fn find_candidate(&self, probe: &Probe, tuple: &Tuple<A>) -> Option<Found<A>> {
+        self.see(probe, tuple).map(Sight::found)
+    }
+
+    /// As [`Table::find_candidate`], and takes nothing apart.
+    #[inline(always)]
+    pub fn see(&self, probe: &Probe, tuple: &Tuple<A>) -> Option<Sight<A>> {
         let word = probe.candidate?;
         self.slab.entry(word.slot()).read_key(word.slot(), word.direction(), tuple)
     }
@@ -206,7 +229,8 @@ impl<A: Address> Table<A> {
     #[inline(never)]
     fn search(&self, hash: u64, tuple: &Tuple<A>) -> Option<Found<A>> {
         self.index.search(hash, |word| {
-            self.slab.entry(word.slot()).read_key(word.slot(), word.direction(), tuple)
+            let sight = self.slab.entry(word.slot()).read_key(word.slot(), word.direction(), tuple);
+            sight.map(Sight::found)
         })
     }
 
@@ -238,7 +262,15 @@ impl<A: Address> Table<A> {
     #[inline(always)]
     pub fn touch(&self, found: &Found<A>, now: u32) {
         if now > found.stamp {
-            self.slab.entry(found.id).restamp(&found.connection, found.stamp, now);
+            self.slab.entry(found.id).restamp(stamp_word(&found.connection, found.stamp), now);
+        }
+    }
+
+    /// The same of one that was only seen.
+    #[inline(always)]
+    pub fn touch_seen(&self, sight: &Sight<A>, now: u32) {
+        if now > sight.stamp() {
+            self.slab.entry(sight.id).restamp(sight.words.stamp, now);
         }
     }
 

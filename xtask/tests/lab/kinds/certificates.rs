@@ -33,7 +33,7 @@ impl Certificates {
     }
 }
 
-fn authority(name: &str) -> Outcome<(Issuer<'static, KeyPair>, String)> {
+pub(crate) fn authority(name: &str) -> Outcome<(Issuer<'static, KeyPair>, String)> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(vec![])?;
     params.distinguished_name.push(DnType::CommonName, name);
@@ -43,7 +43,7 @@ fn authority(name: &str) -> Outcome<(Issuer<'static, KeyPair>, String)> {
 }
 
 /// A certificate for a name, until a year.
-fn signed(
+pub(crate) fn signed(
     key: &KeyPair,
     issuer: &Issuer<'static, KeyPair>,
     name: &str,

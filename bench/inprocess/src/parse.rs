@@ -4,10 +4,11 @@ use std::{hint::black_box, io, time::Instant};
 
 use dataplane::{io::Frame, packet, wire::tcp};
 
-use super::{ForFamily, PROTOCOLS, Session, for_families};
+use crate::{ForFamily, PROTOCOLS, Session, for_families};
 use crate::{
     carousel::{Carousel, FRAMES},
-    flows::{BenchFamily, Random, Template},
+    flows::{BenchFamily, Template},
+    random::Random,
 };
 
 /// As in the worker.
@@ -15,7 +16,7 @@ const LOOKAHEAD: usize = 4;
 
 struct Parse;
 
-pub(super) fn run(session: &mut Session<'_>) -> io::Result<()> {
+pub(crate) fn run(session: &mut Session<'_>) -> io::Result<()> {
     for_families(&Parse, session)
 }
 

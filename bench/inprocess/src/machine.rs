@@ -6,30 +6,30 @@ use serde::Serialize;
 
 /// The facts that belong next to every figure.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Machine {
+pub struct Machine {
     /// A short name for the runs' directory.
-    pub(crate) name: String,
+    pub name: String,
     /// The CPU as the kernel names it.
-    pub(crate) cpu: String,
+    pub cpu: String,
     /// How many the machine has.
-    pub(crate) cpus: usize,
+    pub cpus: usize,
     /// `uname -r`.
-    pub(crate) kernel: String,
+    pub kernel: String,
     /// What the kernel does with huge pages when asked for them.
-    pub(crate) transparent_huge_pages: String,
+    pub transparent_huge_pages: String,
     /// The commit; with `+` if the tree differs from it.
-    pub(crate) commit: String,
+    pub commit: String,
     /// The day, UTC.
-    pub(crate) date: String,
+    pub date: String,
     /// Processes that were running or waiting to run at the beginning.
-    pub(crate) load: String,
+    pub load: String,
     /// How the bench was called.
-    pub(crate) command: String,
+    pub command: String,
 }
 
 impl Machine {
     /// Looks around.
-    pub(crate) fn here() -> Self {
+    pub fn here() -> Self {
         let cpuinfo = read("/proc/cpuinfo");
         let field = |name: &str| {
             let line =
@@ -66,6 +66,7 @@ fn code_name(family: &str, model: &str, name: &str) -> String {
         ("25", "1") => "epyc-milan".into(),
         ("6", "143" | "207") => "sapphire-rapids".into(),
         ("6", "106") => "ice-lake".into(),
+        ("6", "167") => "rocket-lake".into(),
         _ => {
             let words = name.split(|c: char| !c.is_ascii_alphanumeric());
             words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-").to_lowercase()
@@ -98,7 +99,7 @@ fn said(command: &str, words: &[&str]) -> String {
 }
 
 /// Binds this thread to a CPU, counted from 0; the last one if there are not so many.
-pub(crate) fn pin(cpu: usize) {
+pub fn pin(cpu: usize) {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let pinned =
         cores.get(cpu).or(cores.last()).is_some_and(|c| core_affinity::set_for_current(*c));

@@ -15,7 +15,7 @@ use dataplane::{
     wire::{ethernet, tcp},
 };
 
-use super::{ForFamily, MODES, Session, for_families};
+use crate::{ForFamily, MODES, Session, for_families};
 use crate::{
     carousel::{Carousel, ChunkFrame, FRAMES},
     flows::{BenchFamily, Template},
@@ -23,7 +23,7 @@ use crate::{
 
 struct Rewrite(Forward);
 
-pub(super) fn run(session: &mut Session<'_>) -> io::Result<()> {
+pub(crate) fn run(session: &mut Session<'_>) -> io::Result<()> {
     MODES.into_iter().try_for_each(|mode| for_families(&Rewrite(mode), session))
 }
 
@@ -58,12 +58,11 @@ fn turn<A: BenchFamily>(frames: &mut [ChunkFrame], mode: Forward, packet: &Packe
         match mode {
             Forward::Nat => translate(frame.bytes_mut(), packet, nat),
             Forward::FullNat => translate(frame.bytes_mut(), packet, full_nat),
-            Forward::Dr | Forward::Tun => {}
-        }
-        A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
-        if mode == Forward::Tun {
-            let end = tunnel::encapsulate(frame.room(), packet, &path, chosen).expect("room");
-            frame.set_len(end);
+            Forward::Dr => A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]),
+            Forward::Tun => {
+                let end = tunnel::encapsulate(frame.room(), packet, &path, chosen).expect("room");
+                frame.set_len(end);
+            }
         }
         address_frame(frame.bytes_mut(), &hop, mac);
     }

@@ -10,7 +10,7 @@ use dataplane::{
     worker::BURST,
 };
 
-use super::{ForFamily, MODES, PROTOCOLS, Session, for_families};
+use crate::{ForFamily, MODES, PROTOCOLS, Session, for_families};
 use crate::{
     carousel::{Carousel, FRAMES},
     director,
@@ -19,7 +19,7 @@ use crate::{
 
 struct Admit(Forward, Protocol);
 
-pub(super) fn run(session: &mut Session<'_>) -> io::Result<()> {
+pub(crate) fn run(session: &mut Session<'_>) -> io::Result<()> {
     for mode in MODES {
         for protocol in PROTOCOLS {
             for_families(&Admit(mode, protocol), session)?;

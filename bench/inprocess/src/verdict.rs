@@ -13,11 +13,12 @@ use dataplane::{
     worker::BURST,
 };
 
-use super::{ForFamily, MODES, PROTOCOLS, SIZES, Session, Size, for_families};
+use crate::{ForFamily, MODES, PROTOCOLS, SIZES, Session, Size, for_families};
 use crate::{
     carousel::{Carousel, FRAMES},
     director,
-    flows::{BenchFamily, Random, Template},
+    flows::{BenchFamily, Template},
+    random::Random,
 };
 
 /// The time stands still: what happens once a second is not an established packet's cost.
@@ -54,7 +55,7 @@ impl Watch {
     }
 }
 
-pub(super) fn run(session: &mut Session<'_>) -> io::Result<()> {
+pub(crate) fn run(session: &mut Session<'_>) -> io::Result<()> {
     ports_only(session);
     for size in SIZES {
         for mode in MODES {

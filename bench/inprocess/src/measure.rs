@@ -6,20 +6,20 @@ use serde::Serialize;
 
 /// What one bench gave: nanoseconds a packet, one figure a window.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Figures {
+pub struct Figures {
     /// The quickest window: what the code costs when nothing disturbs it.
-    pub(crate) min: f64,
+    pub min: f64,
     /// Half of the windows were quicker.
-    pub(crate) median: f64,
+    pub median: f64,
     /// The middle half of the windows lies within this much.
-    pub(crate) spread: f64,
+    pub spread: f64,
     /// All of them, in order of time.
-    pub(crate) windows: Vec<f64>,
+    pub windows: Vec<f64>,
 }
 
 impl Figures {
     /// Summarizes windows; there must be one.
-    pub(crate) fn of(windows: Vec<f64>) -> Self {
+    pub fn of(windows: Vec<f64>) -> Self {
         let mut sorted = windows.clone();
         sorted.sort_by(f64::total_cmp);
         let quantile = |part: f64| sorted[((sorted.len() - 1) as f64 * part).round() as usize];
@@ -34,7 +34,7 @@ impl Figures {
 
 /// Takes `count` windows after one that only warms up. A window tells how long its timed part
 /// took and how many packets that were.
-pub(crate) fn windows(count: usize, mut window: impl FnMut() -> (Duration, usize)) -> Figures {
+pub fn windows(count: usize, mut window: impl FnMut() -> (Duration, usize)) -> Figures {
     window();
     let nanoseconds = || {
         let (took, packets) = window();

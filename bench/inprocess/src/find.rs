@@ -8,15 +8,18 @@ use dataplane::{
     worker::BURST,
 };
 
-use super::{ForFamily, SIZES, Session, Size, for_families};
-use crate::flows::{BenchFamily, Random, nth, tuple};
+use crate::{ForFamily, SIZES, Session, Size, for_families};
+use crate::{
+    flows::{BenchFamily, nth, tuple},
+    random::Random,
+};
 
 /// Finds in a window.
 const FINDS: usize = 8192;
 
 struct Find(Size);
 
-pub(super) fn run(session: &mut Session<'_>) -> io::Result<()> {
+pub(crate) fn run(session: &mut Session<'_>) -> io::Result<()> {
     SIZES.into_iter().try_for_each(|size| for_families(&Find(size), session))
 }
 

@@ -1,8 +1,20 @@
-//! The datapath in one thread, stage by stage and whole.
+//! The datapath in one thread, stage by stage and whole, without rings and kernel; and what all
+//! benches need: the [`machine`], how it is [measured](measure), where the [`report`] goes.
+//!
+//! A crate of its own, so that its program is soon built: the budget of instructions is a part of
+//! each test run.
+#![forbid(unsafe_code)]
 
 mod admit;
+mod carousel;
+mod director;
 mod find;
+pub mod flows;
+pub mod machine;
+pub mod measure;
 mod parse;
+pub mod random;
+pub mod report;
 mod rewrite;
 mod verdict;
 
@@ -10,11 +22,11 @@ use std::{io, time::Duration};
 
 use dataplane::forward::{Forward, Protocol, V4, V6};
 
-use crate::{flows::BenchFamily, machine, measure, measure::Figures, report::Report};
+use crate::{flows::BenchFamily, measure::Figures, report::Report};
 
 /// What to run.
 #[derive(clap::Args)]
-pub(crate) struct Options {
+pub struct Options {
     /// Only benches whose names contain every one of these words
     filters: Vec<String>,
     /// Windows to take of each bench
@@ -39,7 +51,7 @@ const SIZES: [Size; 4] = [("1k", 1000), ("64k", 64_000), ("1M", 1_000_000), ("10
 ///
 /// # Errors
 /// Not enough memory for a table; the report cannot be written.
-pub(crate) fn run(options: &Options) -> io::Result<()> {
+pub fn run(options: &Options) -> io::Result<()> {
     let machine = machine::Machine::here();
     machine::pin(options.cpu);
     let mut session = Session { options, report: Report::begin(machine) };
