@@ -4,19 +4,20 @@
 //! figures of every window to `bench/runs/<date>-<machine>/`; `-- rig` does so for packets
 //! through xlvs and through a bare loop, in namespaces of its own, as root; `-- listing` lists a
 //! million connections meanwhile; `-- tcp` has real clients and servers; `-- health` has 10,000
-//! servers asked. Nothing here fails on a figure:
-//! whoever reads them judges.
+//! servers asked; `-- guest` counts instructions beside a kernel's IPVS in an emulated machine. Nothing
+//! here fails on a figure: whoever reads them judges.
 #![forbid(unsafe_code)]
 
 mod against;
 mod goals;
+mod guest;
 mod health;
 mod namespaces;
 mod process;
 mod rig;
 mod tcp;
 
-pub(crate) use inprocess::{machine, measure, report};
+pub(crate) use inprocess::{flows, machine, measure, report};
 
 use std::{error::Error, process::ExitCode};
 
@@ -44,6 +45,11 @@ enum Bench {
     Listing(rig::listing::Options),
     /// 10,000 servers asked by one thread every 2 s: how late probes begin, what the thread takes
     Health(health::Options),
+    /// xlvs, a bare AF_XDP loop and IPVS in an emulated machine: instructions a packet
+    Guest(guest::Options),
+    /// A guest's clock, for `guest`
+    #[command(hide = true)]
+    Beat(guest::beat::Options),
     /// Real TCP through xlvs, HAProxy, nginx and nothing: requests, connections, latency by load;
     /// needs root
     Tcp(tcp::Options),
@@ -69,6 +75,8 @@ fn main() -> ExitCode {
         Bench::Rig(options) => rig::run(&options).map_err(Into::into),
         Bench::Listing(options) => rig::listing::run(&options).map_err(Into::into),
         Bench::Health(options) => health::run(&options).map_err(Into::into),
+        Bench::Guest(options) => guest::run(&options).map_err(Into::into),
+        Bench::Beat(options) => guest::beat::run(&options).map_err(Into::into),
         Bench::Tcp(options) => tcp::run(&options).map_err(Into::into),
         Bench::Pace(options) => tcp::pace::run(&options).map_err(Into::into),
         Bench::Babble(options) => rig::listing::babble(&options).map_err(Into::into),

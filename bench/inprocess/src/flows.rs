@@ -11,9 +11,9 @@ use etherparse::PacketBuilder;
 /// The client's, the router's or any other MAC that says nothing.
 const THERE: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The director's MAC.
-pub(crate) const HERE: [u8; 6] = [2, 0, 0, 0, 0, 2];
+pub const HERE: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// The services' port.
-pub(crate) const PORT: u16 = 80;
+pub const PORT: u16 = 80;
 /// Frames have at least this many octets (64 on the wire, with the FCS).
 const SHORTEST: usize = 60;
 /// Source ports of one client.
@@ -21,7 +21,7 @@ const PORTS: u64 = 1 << 14;
 const FIRST_PORT: u16 = 20_000;
 
 /// The families, as benches need them.
-pub(crate) trait BenchFamily: dataplane::director::Family {
+pub trait BenchFamily: dataplane::director::Family {
     /// `v4` or `v6`.
     const NAME: &'static str;
     /// The first client; others follow it.
@@ -133,13 +133,13 @@ fn with_payload(step: impl Finish) -> Vec<u8> {
 }
 
 /// The address `n` places after `base`.
-pub(crate) fn nth<A: Address>(base: A, n: u64) -> A {
+pub fn nth<A: Address>(base: A, n: u64) -> A {
     let [high, low] = base.words();
     A::from_words(if A::IPV6 { [high, low + n] } else { [high + n, low] })
 }
 
 /// The tuple of a client's flow.
-pub(crate) fn tuple<A: BenchFamily>(protocol: Protocol, flow: u64) -> Tuple<A> {
+pub fn tuple<A: BenchFamily>(protocol: Protocol, flow: u64) -> Tuple<A> {
     Tuple {
         src: nth(A::CLIENT, flow / PORTS),
         dst: A::VIP,
@@ -150,31 +150,31 @@ pub(crate) fn tuple<A: BenchFamily>(protocol: Protocol, flow: u64) -> Tuple<A> {
 }
 
 /// Makes the frames of flows from one template, quicker than from nothing.
-pub(crate) struct Template<A> {
+pub struct Template<A> {
     frame: Vec<u8>,
     packet: Packet<A>,
 }
 
 impl<A: BenchFamily> Template<A> {
     /// For frames with these TCP flags (none in UDP).
-    pub(crate) fn new(protocol: Protocol, flags: u8) -> Self {
+    pub fn new(protocol: Protocol, flags: u8) -> Self {
         let frame = A::frame(tuple(protocol, 0), flags);
         let packet = A::packet(parse(&frame)).expect("a packet of this family");
         Self { frame, packet }
     }
 
     /// What the parser says of flow 0's frame.
-    pub(crate) const fn packet(&self) -> &Packet<A> {
+    pub const fn packet(&self) -> &Packet<A> {
         &self.packet
     }
 
     /// Writes the frame of a flow and tells its length.
-    pub(crate) fn write(&self, flow: u64, room: &mut [u8]) -> usize {
+    pub fn write(&self, flow: u64, room: &mut [u8]) -> usize {
         self.write_as(tuple(self.packet.tuple.protocol, flow), room)
     }
 
     /// Writes the frame with this tuple and tells its length.
-    pub(crate) fn write_as(&self, tuple: Tuple<A>, room: &mut [u8]) -> usize {
+    pub fn write_as(&self, tuple: Tuple<A>, room: &mut [u8]) -> usize {
         let frame = &mut room[..self.frame.len()];
         frame.copy_from_slice(&self.frame);
         rewrite::translate(frame, &self.packet, tuple);

@@ -10,7 +10,7 @@ pub mod callgrind;
 mod carousel;
 mod director;
 mod find;
-mod flows;
+pub mod flows;
 pub mod machine;
 pub mod measure;
 mod parse;

@@ -5,7 +5,7 @@ use dataplane::forward::Forward;
 use super::ground::LOCAL_ADDRESSES;
 
 /// The file for one mode, with more lines at the top if need be.
-pub(super) fn yaml(mode: Forward, cpu: usize, more: &str) -> String {
+pub(crate) fn yaml(mode: Forward, cpu: usize, more: &str) -> String {
     let addresses = LOCAL_ADDRESSES.map(|last| format!("10.0.2.{last}")).collect::<Vec<_>>();
     let local = format!(
         "local_addresses: {{rig: {{addresses: [{}], ports: 10000-32767}}}}\n",

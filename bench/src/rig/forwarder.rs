@@ -146,7 +146,7 @@ impl Drop for Watch {
 }
 
 /// The xlvs that is named, or the one beside this program.
-pub(super) fn binary(named: Option<&Path>) -> io::Result<PathBuf> {
+pub(crate) fn binary(named: Option<&Path>) -> io::Result<PathBuf> {
     let here = std::env::current_exe()?;
     let beside = here.parent().unwrap_or(Path::new("")).join("xlvs");
     Ok(named.unwrap_or(&beside).to_owned())

@@ -12,14 +12,14 @@ use std::{fs, io, ops::Deref, process::Command};
 use crate::namespaces::{Namespaces, feed};
 
 /// What the generator sends to.
-pub(super) const VIP: [u8; 4] = [203, 0, 113, 10];
+pub(crate) const VIP: [u8; 4] = [203, 0, 113, 10];
 /// The service's port.
 pub(super) const PORT: u16 = 80;
 /// The first client; the low 16 bits vary.
 pub(super) const CLIENT: [u8; 4] = [10, 1, 0, 0];
 
 /// The last octets of the addresses that FullNAT takes: a million connections need more than one.
-pub(super) const LOCAL_ADDRESSES: std::ops::Range<u8> = 64..96;
+pub(crate) const LOCAL_ADDRESSES: std::ops::Range<u8> = 64..96;
 
 /// How the sink drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]

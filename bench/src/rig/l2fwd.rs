@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// The CPU to run on
     #[arg(long)]
     cpu: usize,
+    /// The NICs read and write the frames themselves
+    #[arg(long)]
+    zero_copy: bool,
 }
 
 /// Forwards until the process is ended.
@@ -41,13 +44,17 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let vip: IpAddr = ground::VIP.into();
     maps.set_endpoint(17, vip, ground::PORT, EndpointFlags::SERVICE)?;
     maps.set_address(vip, AddressFlags::VIP)?;
-    let tap = Tap::open("l2fwd%d")?;
     let memory = UmemConfig { chunk_size: 2048, frames_per_worker: vec![FRAMES] };
     let (umem, mut pools) = Umem::new(memory)?;
-    umem.anchor(tap.name())?;
+    // As xlvs does it: a TAP can only copy, and its socket would rule.
+    let tap = if options.zero_copy { None } else { Some(Tap::open("l2fwd%d")?) };
+    if let Some(tap) = &tap {
+        umem.anchor(tap.name())?;
+    }
+    let config = PortConfig { zero_copy: options.zero_copy, ..PortConfig::default() };
     let pool = pools.first_mut().ok_or_else(|| io::Error::other("no pool"))?;
-    let mut from = Port::open(&umem, &options.from, 0, &PortConfig::default())?;
-    let mut to = Port::open(&umem, &options.to, 0, &PortConfig::default())?;
+    let mut from = Port::open(&umem, &options.from, 0, &config)?;
+    let mut to = Port::open(&umem, &options.to, 0, &config)?;
     from.refill(pool);
     to.refill(pool);
     let source = link::mac(&options.to)?;

@@ -5,10 +5,10 @@
 //! can to a sink. The order is l2fwd, xlvs, xlvs, l2fwd, so that a machine that slowly gets
 //! busier disturbs both alike; each neighbouring pair gives one ratio.
 
-mod config;
+pub(crate) mod config;
 pub(crate) mod forwarder;
 pub(crate) mod generate;
-mod ground;
+pub(crate) mod ground;
 pub(crate) mod l2fwd;
 pub(crate) mod listing;
 mod nftables;
@@ -262,7 +262,7 @@ impl Row {
     }
 }
 
-fn mode_named(name: &str) -> io::Result<Forward> {
+pub(crate) fn mode_named(name: &str) -> io::Result<Forward> {
     let modes = [Forward::Nat, Forward::FullNat, Forward::Dr, Forward::Tun];
     let mode = modes.into_iter().find(|mode| mode.name() == name);
     mode.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("no such mode: {name}")))

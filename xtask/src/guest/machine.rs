@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use super::flood::{Drain, Trunk, TrunkSocket};
 use super::{Initramfs, Kernel, Wire};
 use crate::failure::{Outcome, fail};
 
@@ -21,6 +22,9 @@ pub struct Plan {
     pub nics: Vec<Nic>,
     /// After this it is ended, wherever it is.
     pub lifetime: Duration,
+    /// The guest's clock counts its instructions, one a nanosecond, whatever the machine does
+    /// meanwhile. While the guest has nothing to do, its time flies.
+    pub counted: bool,
 }
 
 /// A virtio NIC with one queue.
@@ -30,27 +34,47 @@ pub struct Nic {
     pub mac: String,
     /// Whether its driver can do AF_XDP zero-copy.
     pub zero_copy: bool,
+    /// What it is plugged into.
+    pub cable: Cable,
+}
+
+/// Where a NIC's frames come from and go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cable {
+    /// A [`Wire`], for single frames.
+    Wire,
+    /// A [`Trunk`], for floods into the guest.
+    Trunk,
+    /// A [`Drain`], for floods out of the guest.
+    Drain,
 }
 
 impl Nic {
     /// One that can do zero-copy where the kernel can.
     pub fn new(mac: impl Into<String>) -> Self {
-        Self { mac: mac.into(), zero_copy: true }
+        Self { mac: mac.into(), zero_copy: true, cable: Cable::Wire }
     }
 
     /// The QEMU device. With `iommu_platform` the driver goes through the DMA API, without
     /// which it refuses zero-copy (drivers/net/virtio_net.c, virtnet_xsk_pool_enable).
     fn option(&self, number: usize) -> String {
         let dma_api = if self.zero_copy { "iommu_platform=on,disable-legacy=on," } else { "" };
-        format!("virtio-net-pci,{dma_api}netdev=cable{number},mac={}", self.mac)
+        let prompt = if self.cable == Cable::Wire { "" } else { PROMPT };
+        format!("virtio-net-pci,{dma_api}{prompt}netdev=cable{number},mac={}", self.mac)
     }
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { memory: 512, cpus: 1, nics: Vec::new(), lifetime: Duration::from_secs(120) }
+        let lifetime = Duration::from_secs(120);
+        Self { memory: 512, cpus: 1, nics: Vec::new(), lifetime, counted: false }
     }
 }
+
+/// A NIC that the guest's own thread serves, at once or some virtual microseconds later: else it
+/// would be as quick as the emulator's other thread happens to get a CPU. While the guest works on
+/// a ring of 1024, that thread reads as much again.
+const PROMPT: &str = "ioeventfd=off,tx=timer,rx_queue_size=1024,";
 
 /// A guest whose shell is ready. Forgetting it ends it.
 #[derive(Debug)]
@@ -60,7 +84,34 @@ pub struct Guest {
     answers: Receiver<Vec<u8>>,
     directory: Directory,
     deadline: Instant,
-    wires: Vec<Wire>,
+    plugs: Vec<Plug>,
+}
+
+/// This process's end of a NIC's cable.
+#[derive(Debug)]
+enum Plug {
+    Wire(Wire),
+    Trunk(TrunkSocket),
+    Drain(Drain),
+}
+
+impl Plug {
+    fn lay(cable: Cable, directory: &Path, nic: usize) -> Outcome<Self> {
+        Ok(match cable {
+            Cable::Wire => Self::Wire(Wire::lay(directory, nic)?),
+            Cable::Trunk => Self::Trunk(TrunkSocket::lay(directory, nic)?),
+            Cable::Drain => Self::Drain(Drain::lay()?),
+        })
+    }
+
+    /// The QEMU option that plugs the NIC in.
+    fn option(&self, nic: usize) -> Outcome<String> {
+        Ok(match self {
+            Self::Wire(_) => Wire::option(nic),
+            Self::Trunk(_) => TrunkSocket::option(nic),
+            Self::Drain(drain) => drain.option(nic)?,
+        })
+    }
 }
 
 /// Behind every answer, followed by the exit code.
@@ -75,9 +126,10 @@ impl Guest {
     pub fn boot(kernel: &Kernel, root: &Initramfs, plan: &Plan) -> Outcome<Self> {
         let directory = Directory::create()?;
         root.pack(kernel, &directory.file("root"), &directory.file("initrd"))?;
-        let cables = (0..plan.nics.len()).map(|nic| Wire::lay(&directory.0, nic));
-        let wires = cables.collect::<Outcome<_>>()?;
-        let mut command = emulator(kernel, plan);
+        let cables = plan.nics.iter().enumerate();
+        let plugs = cables.map(|(number, nic)| Plug::lay(nic.cable, &directory.0, number));
+        let plugs: Vec<Plug> = plugs.collect::<Outcome<_>>()?;
+        let mut command = emulator(kernel, plan, &plugs)?;
         command.current_dir(&directory.0).stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(fs::File::create(directory.file("emulator.log"))?);
         let mut emulator = match command.spawn() {
@@ -88,7 +140,7 @@ impl Guest {
         let (Some(orders), Some(output)) = pipes else { return fail("qemu without pipes") };
         let answers = reader(output);
         let deadline = Instant::now() + plan.lifetime;
-        let mut guest = Self { emulator, orders, answers, directory, deadline, wires };
+        let mut guest = Self { emulator, orders, answers, directory, deadline, plugs };
         // An order that comes before init has set up the port is lost.
         guest.until("ready\n").map_err(|why| why.during("the guest does not come up"))?;
         Ok(guest)
@@ -97,9 +149,40 @@ impl Guest {
     /// The cable of NIC `eth<nic>`.
     ///
     /// # Panics
-    /// When the plan has no such NIC.
+    /// When the plan has no such NIC, or one with another cable.
     pub fn wire(&self, nic: usize) -> &Wire {
-        &self.wires[nic]
+        match &self.plugs[nic] {
+            Plug::Wire(wire) => wire,
+            _ => panic!("eth{nic} has no wire"),
+        }
+    }
+
+    /// The trunk of NIC `eth<nic>`; there is only one.
+    ///
+    /// # Errors
+    /// When the machine does not plug it in.
+    ///
+    /// # Panics
+    /// When the plan has no such NIC, or one with another cable.
+    pub fn trunk(&self, nic: usize) -> Outcome<Trunk> {
+        match &self.plugs[nic] {
+            Plug::Trunk(socket) => socket.accept(),
+            _ => panic!("eth{nic} has no trunk"),
+        }
+    }
+
+    /// The drain of NIC `eth<nic>`.
+    ///
+    /// # Errors
+    /// When this process has too many files open.
+    ///
+    /// # Panics
+    /// When the plan has no such NIC, or one with another cable.
+    pub fn drain(&self, nic: usize) -> Outcome<Drain> {
+        match &self.plugs[nic] {
+            Plug::Drain(drain) => drain.share(),
+            _ => panic!("eth{nic} has no drain"),
+        }
     }
 
     /// Runs shell commands as root and gives what they print, errors included. What they
@@ -195,20 +278,27 @@ fn ended(all: &[u8]) -> Option<(usize, i32)> {
 
 /// The emulator's command line. It dies with the thread that started it, of whatever that
 /// dies: nothing is left to be killed by name.
-fn emulator(kernel: &Kernel, plan: &Plan) -> Command {
+fn emulator(kernel: &Kernel, plan: &Plan, plugs: &[Plug]) -> Outcome<Command> {
     let mut qemu = Command::new("setpriv");
     qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg"]);
     qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
     qemu.args(["-m", &plan.memory.to_string(), "-smp", &plan.cpus.to_string()]);
     qemu.args(["-serial", "file:kernel.log", "-serial", "stdio"]);
     qemu.arg("-kernel").arg(&kernel.image).args(["-initrd", "initrd"]);
-    let seconds = plan.lifetime.as_secs();
     let words = "console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off nokaslr";
-    qemu.args(["-append", &format!("{words} lifetime={seconds}")]);
-    for (number, nic) in plan.nics.iter().enumerate() {
-        qemu.args(["-netdev", &Wire::option(number), "-device", &nic.option(number)]);
+    // A counted second is over in no time where there is nothing to do; this process ends it.
+    let seconds = if plan.counted { u32::MAX.into() } else { plan.lifetime.as_secs() };
+    let mut words = format!("{words} lifetime={seconds}");
+    if plan.counted {
+        qemu.args(["-icount", "shift=0,sleep=off", "-cpu", "max"]);
+        // The kernel would take the emulated TSC for an unsteady one, and read a slow timer.
+        words += " tsc=reliable";
     }
-    qemu
+    qemu.args(["-append", &words]);
+    for (number, (nic, plug)) in plan.nics.iter().zip(plugs).enumerate() {
+        qemu.args(["-netdev", &plug.option(number)?, "-device", &nic.option(number)]);
+    }
+    Ok(qemu)
 }
 
 fn reader(mut output: ChildStdout) -> Receiver<Vec<u8>> {

@@ -2,7 +2,9 @@
 //!
 //! It is emulated, so it runs anywhere, slowly: good for what a kernel does, not for how
 //! fast. Root is not needed. The guest is made on the fly ([`Initramfs`]), takes orders by a
-//! serial port ([`Guest::run`]), and its NICs end in sockets of this process ([`Wire`]).
+//! serial port ([`Guest::run`]), and its NICs end in sockets of this process ([`Wire`],
+//! [`Trunk`], [`Drain`]).
+mod flood;
 mod initramfs;
 mod kernel;
 mod machine;
@@ -13,9 +15,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+pub use flood::{Drain, Frames, Trunk};
 pub use initramfs::Initramfs;
 pub use kernel::{Kernel, Release};
-pub use machine::{Guest, Nic, Plan};
+pub use machine::{Cable, Guest, Nic, Plan};
 pub use wire::Wire;
 
 use crate::failure::{Outcome, fail};

@@ -6,6 +6,7 @@
 
 mod golden;
 mod packet;
+mod pktgen;
 mod tunnel;
 mod zero_copy;
 
