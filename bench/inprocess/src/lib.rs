@@ -56,7 +56,7 @@ const SIZES: [Size; 4] = [("1k", 1000), ("64k", 64_000), ("1M", 1_000_000), ("10
 pub fn run(options: &Options) -> io::Result<()> {
     let machine = machine::Machine::here();
     machine::pin(options.cpu);
-    let mut session = Session { options, report: Report::begin(machine) };
+    let mut session = Session { options, cpus: machine.cpus, report: Report::begin(machine) };
     parse::run(&mut session)?;
     find::run(&mut session)?;
     rewrite::run(&mut session)?;
@@ -72,6 +72,7 @@ pub fn run(options: &Options) -> io::Result<()> {
 /// A run in progress.
 struct Session<'a> {
     options: &'a Options,
+    cpus: usize,
     report: Report,
 }
 

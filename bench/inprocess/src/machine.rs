@@ -98,12 +98,10 @@ fn said(command: &str, words: &[&str]) -> String {
     output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
 }
 
-/// Binds this thread to a CPU, counted from 0; the last one if there are not so many.
+/// Binds this thread to a CPU, counted from 0.
 pub fn pin(cpu: usize) {
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let pinned =
-        cores.get(cpu).or(cores.last()).is_some_and(|c| core_affinity::set_for_current(*c));
-    if !pinned {
-        eprintln!("bench: not pinned to a CPU, expect more noise");
+    // Not looked up in the list of CPUs: a thread that was bound before sees one only.
+    if !core_affinity::set_for_current(core_affinity::CoreId { id: cpu }) {
+        eprintln!("bench: not pinned to CPU {cpu}, expect more noise");
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn run(session: &mut Session<'_>) -> io::Result<()> {
         if !names.iter().any(|name| session.wants(name)) {
             continue;
         }
-        if thread::available_parallelism()?.get() < 2 {
+        if session.cpus < 2 {
             println!("{}: needs two CPUs, left out", names[0]);
             continue;
         }
@@ -68,17 +68,23 @@ struct Side {
 fn both(session: &Session<'_>, crossed: bool) -> io::Result<[Figures; 2]> {
     let mut sides = [Vec::new(), Vec::new()];
     for number in 0..2 {
-        let (director, workers) = director::with_workers::<V4>(Forward::Nat, TABLE, 1)?;
-        let mut opened = open(workers, &[number]);
-        let table = V4::table(&director);
-        let answers = answers(table, number);
-        sides[number as usize].push(opened.remove(0).with(answers));
-    }
-    let (director, workers) = director::with_workers::<V4>(Forward::Nat, TABLE, 2)?;
-    let table = V4::table(&director);
-    for (side, number) in open(workers, &[0, 1]).into_iter().zip(0..) {
+        // The same connections, in a table of its own: as many as it gets packets of.
+        let (director, mut workers) = director::with_workers::<V4>(Forward::Nat, TABLE, 1)?;
         let of = if crossed { 1 - number } else { number };
-        sides[number as usize].push(side.with(answers(table, of)));
+        for number in [number, of] {
+            open(&mut workers[0], number);
+        }
+        let table = V4::table(&director);
+        sides[number as usize].push(Side::new(workers.remove(0), number, answers(table, of)));
+    }
+    let (director, mut workers) = director::with_workers::<V4>(Forward::Nat, TABLE, 2)?;
+    for (worker, number) in workers.iter_mut().zip(0..) {
+        open(worker, number);
+    }
+    let table = V4::table(&director);
+    for (worker, number) in workers.into_iter().zip(0..) {
+        let of = if crossed { 1 - number } else { number };
+        sides[number as usize].push(Side::new(worker, number, answers(table, of)));
     }
     let windows = session.options.windows as usize;
     let gate = Gate::default();
@@ -106,28 +112,25 @@ fn flows(number: u64) -> impl Iterator<Item = u64> + Clone {
     (0..CONNECTIONS / 2).map(move |flow| 2 * flow + number)
 }
 
-/// Opens the connections of these workers.
-fn open(workers: Vec<Worker<ChunkFrame>>, numbers: &[u64]) -> Vec<Side> {
+/// Opens the connections of worker `number`.
+fn open(worker: &mut Worker<ChunkFrame>, number: u64) {
     let mut carousel = Carousel::new();
-    let sides = workers.into_iter().zip(numbers).map(|(mut worker, number)| {
-        for flags in [tcp::SYN, tcp::ACK] {
-            let template = Template::<V4>::new(Protocol::Tcp, flags);
-            let mut flows = flows(*number).cycle();
-            for _ in 0..(CONNECTIONS / 2).div_ceil(FRAMES as u64) {
-                carousel.fill(|room| template.write(flows.next().unwrap_or(0), room));
-                breathe(&mut worker, &mut carousel);
-            }
+    for flags in [tcp::SYN, tcp::ACK] {
+        let template = Template::<V4>::new(Protocol::Tcp, flags);
+        let mut flows = flows(number).cycle();
+        for _ in 0..(CONNECTIONS / 2).div_ceil(FRAMES as u64) {
+            carousel.fill(|room| template.write(flows.next().unwrap_or(0), room));
+            breathe(worker, &mut carousel);
         }
-        let tuples = flows(*number).map(|flow| tuple(Protocol::Tcp, flow)).collect();
-        Side { worker, tuples }
-    });
-    sides.collect()
+    }
 }
 
 impl Side {
-    fn with(mut self, answers: Vec<Tuple<V4>>) -> Self {
-        self.tuples.extend(answers);
-        self
+    /// The client's packets of worker `number`'s connections, and these answers.
+    fn new(worker: Worker<ChunkFrame>, number: u64, answers: Vec<Tuple<V4>>) -> Self {
+        let mut tuples: Vec<_> = flows(number).map(|flow| tuple(Protocol::Tcp, flow)).collect();
+        tuples.extend(answers);
+        Self { worker, tuples }
     }
 }
 

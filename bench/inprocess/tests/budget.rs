@@ -38,7 +38,7 @@ fn established_packets_keep_to_their_budget() {
             measured += &format!("{line}\n");
             continue;
         }
-        let (name, limit) = line.split_once(':').unwrap_or_else(|| panic!("no budget: {line}"));
+        let (name, limit) = line.split_once(':').unwrap();
         let limit: f64 = limit.trim().parse().unwrap();
         let count = instructions(&program, name, Some(BREATH)).unwrap();
         measured += &format!("{name}: {count:.0}\n");

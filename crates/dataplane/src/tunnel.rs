@@ -179,11 +179,8 @@ pub fn encapsulate<A: Ip>(
 fn shift(room: &mut [u8], inner: usize, added: usize) {
     const SHORT: usize = 64;
     let from = ethernet::LEN;
-    if inner <= SHORT
-        && let Some(short) = room[from..].first_chunk::<SHORT>().copied()
-        && let Some(to) = room[from + added..].first_chunk_mut::<SHORT>()
-    {
-        *to = short;
+    if inner <= SHORT && from + added + SHORT <= room.len() {
+        room.copy_within(from..from + SHORT, from + added);
     } else {
         room.copy_within(from..from + inner, from + added);
     }

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
-use tokio::sync::Semaphore;
+use axum::{Json, extract::State, http::StatusCode};
+use tokio::{runtime::Handle, sync::Semaphore};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Deed, Part, Refusal};
@@ -14,6 +14,9 @@ use crate::verify::{Answered, NoRequest, Request, Unknown, Verification, Verifie
 #[derive(Clone)]
 struct Counter {
     verifier: Verifier,
+    /// Where the work is done: on control's runtime, whose thread may ask nft and make sockets of
+    /// all kinds, whoever asks. The thread that serves TCP may not.
+    home: Option<Handle>,
     turn: Arc<Semaphore>,
     requests: Arc<Semaphore>,
 }
@@ -24,11 +27,28 @@ const REQUESTS: usize = 16;
 /// Both endpoints.
 pub fn verify(verifier: Verifier) -> Part {
     let (turn, requests) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(REQUESTS)));
-    OpenApiRouter::new().routes(routes!(look)).routes(routes!(ask)).with_state(Counter {
-        verifier,
-        turn,
-        requests,
-    })
+    let home = Handle::try_current().ok();
+    let counter = Counter { verifier, home, turn, requests };
+    OpenApiRouter::new().routes(routes!(look)).routes(routes!(ask)).with_state(counter)
+}
+
+impl Counter {
+    /// Does the work when its turn comes. The turn lasts as long as the work, also when who asked
+    /// is gone.
+    async fn at_home<T: Send + 'static>(
+        &self,
+        turns: &Arc<Semaphore>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = Arc::clone(turns).acquire_owned().await;
+        let Some(home) = &self.home else { return Ok(work.await) };
+        let work = async move {
+            let _turn = turn;
+            work.await
+        };
+        let ended = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "xlvs ends");
+        home.spawn(work).await.map_err(ended)
+    }
 }
 
 /// Does everything work, or one service?
@@ -45,8 +65,9 @@ async fn look(
     State(counter): State<Counter>,
     Json(wanted): Json<Wanted>,
 ) -> Result<(Deed, Json<Verification>), Refusal> {
-    let _turn = counter.turn.acquire().await;
-    let verified = counter.verifier.verify(&wanted).await;
+    let verifier = counter.verifier.clone();
+    let work = async move { verifier.verify(&wanted).await };
+    let verified = counter.at_home(&counter.turn, work).await?;
     let verified = verified.map_err(|unknown| Refusal::unknown(unknown.to_string()))?;
     Ok((Deed::NONE, Json(verified)))
 }
@@ -65,8 +86,10 @@ async fn ask(
     State(counter): State<Counter>,
     Json(request): Json<Request>,
 ) -> Result<(Deed, Json<Answered>), Refusal> {
-    let _turn = counter.requests.acquire().await;
-    let answered = counter.verifier.request(&request).await.map_err(|error| match &error {
+    let verifier = counter.verifier.clone();
+    let work = async move { verifier.request(&request).await };
+    let answered = counter.at_home(&counter.requests, work).await?;
+    let answered = answered.map_err(|error| match &error {
         NoRequest::Unknown(Unknown::Service(_) | Unknown::Server(..)) => {
             Refusal::unknown(error.to_string())
         }
