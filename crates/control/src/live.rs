@@ -23,6 +23,7 @@ use crate::{
     front::Sockets,
     kernel::sysctl::{SysctlError, ephemeral_ports},
     model::Model,
+    report,
     resolve::{Link, Surroundings},
     topology::{self, Mirror, MirrorError},
 };
@@ -171,11 +172,13 @@ fn ip(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
 /// [`surroundings`] lets the file's own checks say, with lines, is not repeated: unknown
 /// interfaces and cores, an MTU above the chunk, FullNAT ports that the kernel uses.
 ///
+/// `served` are interfaces that a running xlvs of this box serves: its programs are not strangers.
+///
 /// Changes nothing. Blocks; not to be called within an async runtime.
-pub fn check(model: &Model) -> Vec<Finding> {
+pub fn check(model: &Model, served: &[report::Interface]) -> Vec<Finding> {
     let mut findings = process::judge(&process::Process::read());
     findings.extend(programs::judge(model));
-    findings.extend(around(model, false));
+    findings.extend(around(model, Programs::Seen { served }));
     findings.sort_by_key(|finding| finding.severity);
     findings
 }
@@ -183,14 +186,23 @@ pub fn check(model: &Model) -> Vec<Finding> {
 /// As [`check`], of the box on which xlvs itself runs with this configuration: its own programs and
 /// its rights are not looked at.
 pub fn check_running(model: &Model) -> Vec<Finding> {
-    let mut findings = around(model, true);
+    let mut findings = around(model, Programs::Ours);
     findings.sort_by_key(|finding| finding.severity);
     findings
 }
 
-fn around(model: &Model, runs: bool) -> Vec<Finding> {
+/// What the XDP programs on the interfaces are to who looks.
+#[derive(Clone, Copy)]
+enum Programs<'a> {
+    /// His own: they are not looked at.
+    Ours,
+    /// Another's, but on interfaces that a running xlvs serves.
+    Seen { served: &'a [report::Interface] },
+}
+
+fn around(model: &Model, attached: Programs<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let nics: Vec<Nic> = match sight(model, runs) {
+    let nics: Vec<Nic> = match sight(model, attached) {
         Ok((topology, nics)) => {
             findings.extend(reach::judge(model, &topology));
             // What cannot be read, [`surroundings`] has reported.
@@ -213,7 +225,7 @@ fn around(model: &Model, runs: bool) -> Vec<Finding> {
 
 /// Routes and addresses as the workers will see them, and the interfaces of the file that
 /// are there.
-fn sight(model: &Model, runs: bool) -> Result<(Topology, Vec<Nic>), LiveError> {
+fn sight(model: &Model, attached: Programs<'_>) -> Result<(Topology, Vec<Nic>), LiveError> {
     let read = |source| LiveError::Read { what: "interfaces", source };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(read)?;
@@ -228,14 +240,15 @@ fn sight(model: &Model, runs: bool) -> Result<(Topology, Vec<Nic>), LiveError> {
     };
     runtime.block_on(async {
         let mut mirror = Mirror::open(settings).await?;
-        // Those that are there are our own.
-        let programs = match runs {
-            true => Default::default(),
-            false => interfaces::programs(&mirror.handle()).await.map_err(read)?,
+        let (programs, served) = match attached {
+            Programs::Ours => (Default::default(), &[][..]),
+            Programs::Seen { served } => {
+                (interfaces::programs(&mirror.handle()).await.map_err(read)?, served)
+            }
         };
         let topology = mirror.topology();
         let nics = topology.interfaces.iter().filter(|interface| interface.index != 0);
-        let nics = nics.map(|interface| Nic::read(interface, &programs)).collect();
+        let nics = nics.map(|interface| Nic::read(interface, &programs, served)).collect();
         Ok((topology, nics))
     })
 }

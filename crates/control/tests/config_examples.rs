@@ -1,4 +1,4 @@
-//! Every file of `configs/` loads, compiles and holds what its demo needs.
+//! Every file of `configs/` loads, compiles and holds what its demo needs; those in README load.
 
 use std::{fs, path::PathBuf};
 
@@ -158,4 +158,23 @@ fn the_example_beside_a_kernel_director_picks_as_it_does() {
         assert_eq!((plan.kind, plan.port, plan.fallback), (kind, port, fallback), "{name}");
         assert_eq!(servers, newest_first(service_port), "{name}");
     }
+}
+
+/// The files that README tells its readers to write. Parts of files are not looked at.
+#[test]
+fn the_files_in_readme_load() {
+    let readme = include_str!("../../../README.md");
+    let blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut names = Vec::new();
+    for block in blocks.filter(|block| block.trim_start().starts_with("version: 1\n")) {
+        // Those of a list are indented.
+        let indent = block.len() - block.trim_start().len();
+        let lines = block.lines().map(|line| line.get(indent..).unwrap_or_default());
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let model = read("README.md".as_ref(), &text, None);
+        let model = model.unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+        let services = model.services.iter();
+        names.extend(services.map(|service| (service.name.clone(), service.servers.len())));
+    }
+    assert_eq!(names, [("web".to_owned(), 2), ("web".to_owned(), 2)], "NAT and DR");
 }

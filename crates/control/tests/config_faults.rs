@@ -270,7 +270,7 @@ fn servers() {
             (
                 "local_addresses: {v6: {addresses: [\"fd00::1\"], ports: 1000-2000}}\npools: {p: [{address: 10.0.2.11}]}\nservices:\n  - {name: a, listen: 203.0.113.10:80/tcp, forward: fullnat, scheduler: rr}\n  - {name: b, listen: 203.0.113.10:81/tcp, forward: fullnat, local_addresses: v4, scheduler: rr, pool: q}\n  - {name: c, listen: 203.0.113.10:82/tcp, forward: fullnat, local_addresses: v6, scheduler: rr, pool: p}\n  - {name: d, listen: 203.0.113.10:83/tcp, forward: nat, local_addresses: v6, scheduler: rr, pool: p, servers: []}\n",
                 &[
-                    "x.yaml:6:53: services[0].forward: fullnat without local addresses; define some under local_addresses: and name them in the service",
+                    "x.yaml:6:53: services[0].forward: fullnat without local addresses; define some under local_addresses:, such as back: {addresses: [10.0.2.1], ports: 10000-32767} with an address of this box, and name them in the service: local_addresses: back",
                     "x.yaml:7:79: services[1].local_addresses: \"v4\": no such group of local addresses; local_addresses: has v6",
                     "x.yaml:7:104: services[1].pool: \"q\": no such pool; pools: has p",
                     "x.yaml:8:79: services[2].local_addresses: \"v6\" has no IPv4 address, and the service takes 203.0.113.10:82/tcp; add an IPv4 address to local_addresses.v6",

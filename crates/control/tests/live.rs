@@ -82,7 +82,7 @@ fn surroundings_are_those_of_the_namespace() {
 fn a_sound_box_has_nothing_serious() {
     in_namespace(|| {
         shell("ip link set eth0 up; ethtool -K eth0 rxvlan off rx-vlan-stag-hw-parse off");
-        let findings = check(&model("eth0", "10.0.0.11"));
+        let findings = check(&model("eth0", "10.0.0.11"), &[]);
         assert_eq!(serious(&findings), [], "{findings:#?}");
         assert!(findings.iter().any(|finding| finding.sentence.contains("is a veth")));
     });
@@ -109,24 +109,24 @@ fn rules_that_do_not_see_a_new_service_are_named() {
 fn what_is_wrong_is_found_where_it_is() {
     in_namespace(|| {
         shell("ethtool -K eth0 rxvlan off rx-vlan-stag-hw-parse off");
-        let down = check(&model("eth0", "10.0.0.11"));
+        let down = check(&model("eth0", "10.0.0.11"), &[]);
         assert!(serious(&down).contains(&(Severity::Warning, "eth0")), "{down:#?}");
         shell("ip link set eth0 up");
 
-        let far = check(&model("eth0", "192.0.2.1"));
+        let far = check(&model("eth0", "192.0.2.1"), &[]);
         assert_eq!(serious(&far), [(Severity::Warning, "web: server 192.0.2.1")]);
 
         shell("ip addr add 10.9.0.1/24 dev far0");
-        let unserved = check(&model("eth0", "10.9.0.11"));
+        let unserved = check(&model("eth0", "10.9.0.11"), &[]);
         assert_eq!(serious(&unserved), [(Severity::Warning, "web: server 10.9.0.11")]);
         assert!(unserved[0].sentence.contains("does not serve"), "{}", unserved[0]);
 
         shell("ethtool -K eth0 rxvlan on");
-        let stripping = check(&model("eth0", "10.0.0.11"));
+        let stripping = check(&model("eth0", "10.0.0.11"), &[]);
         assert_eq!(serious(&stripping), [], "run switches it off");
         assert!(stripping.iter().any(|finding| finding.sentence.contains("VLAN")));
 
-        let loopback = check(&model("lo", "10.0.0.11"));
+        let loopback = check(&model("lo", "10.0.0.11"), &[]);
         assert!(serious(&loopback).contains(&(Severity::Error, "lo")), "{loopback:#?}");
     });
 }
@@ -141,16 +141,16 @@ fn another_xdp_program_is_an_error_while_it_is_there() {
         let program = Program::load(&maps, mac, WhenDown::Pass).unwrap();
         for mode in [AttachMode::Native, AttachMode::Generic] {
             let attached = program.attach("eth0", mode, None).unwrap();
-            let findings = check(&model);
+            let findings = check(&model, &[]);
             assert_eq!(serious(&findings), [(Severity::Error, "eth0")], "{mode:?}");
             assert!(findings[0].sentence.contains("ip link show dev eth0"), "{}", findings[0]);
             drop(attached);
             // A command that another test starts has our descriptors until it runs.
             let patience = Instant::now() + Duration::from_secs(2);
-            while !serious(&check(&model)).is_empty() && Instant::now() < patience {
+            while !serious(&check(&model, &[])).is_empty() && Instant::now() < patience {
                 thread::sleep(Duration::from_millis(10));
             }
-            assert_eq!(serious(&check(&model)), [], "{mode:?}");
+            assert_eq!(serious(&check(&model, &[])), [], "{mode:?}");
         }
     });
 }

@@ -1,22 +1,30 @@
 //! `xlvs check`.
 
-use std::{fmt::Display, io, path::Path, process::ExitCode};
+use std::{fmt::Display, io, path::Path, process::ExitCode, time::Duration};
 
 use control::{
+    api::fetch_within,
     fault::Faults,
     front::{self, Sockets},
     live::{self, Finding},
     model::Model,
     origin::{Origin, host_name},
     registry::Registry,
+    report::{Interface, Report},
 };
 
 use crate::{failure, ipvsadm::System};
 
+/// How long a running daemon may take to say what it serves.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Checks a file, and what `run --rules` would add to it; and the box for them if `live`. Faults and
 /// findings of severity error are failures.
-pub(crate) fn check(origin: Origin, live: bool, rules: Option<&Path>) -> ExitCode {
-    let elsewhere = !live && origin.name.is_none() && !is_for(&origin, host_name().as_deref());
+///
+/// `live` has the socket where an xlvs may run already.
+pub(crate) fn check(origin: Origin, live: Option<&Path>, rules: Option<&Path>) -> ExitCode {
+    let elsewhere =
+        live.is_none() && origin.name.is_none() && !is_for(&origin, host_name().as_deref());
     let names = if elsewhere { origin.boxes() } else { Vec::new() };
     if names.is_empty() {
         return check_one(&origin, live, rules);
@@ -34,8 +42,8 @@ fn is_for(origin: &Origin, host: Option<&str>) -> bool {
     origin.boxes().iter().any(|name| name == host || Some(name.as_str()) == short)
 }
 
-fn check_one(origin: &Origin, live: bool, rules: Option<&Path>) -> ExitCode {
-    let (model, faults) = match read(origin, live) {
+fn check_one(origin: &Origin, live: Option<&Path>, rules: Option<&Path>) -> ExitCode {
+    let (model, faults) = match read(origin, live.is_some()) {
         Ok(read) => read,
         Err(ended) => return ended,
     };
@@ -43,7 +51,7 @@ fn check_one(origin: &Origin, live: bool, rules: Option<&Path>) -> ExitCode {
     let mut well = vec![of_box(origin, &model)];
     let (mut whole, mut warnings) = (model, Vec::new());
     if let Some(rules) = rules {
-        match with_rules(whole.clone(), rules, live) {
+        match with_rules(whole.clone(), rules, live.is_some()) {
             Ok((model, said)) => {
                 well.push(format!("{}, with those of the configuration", ok(rules, &model)));
                 (whole, warnings) = (model, said);
@@ -51,7 +59,7 @@ fn check_one(origin: &Origin, live: bool, rules: Option<&Path>) -> ExitCode {
             Err(fault) => lines.push(fault),
         }
     }
-    let findings = if live { live::check(&whole) } else { Vec::new() };
+    let findings = live.map_or_else(Vec::new, |socket| live::check(&whole, &served(socket)));
     let wrong = !lines.is_empty() || findings.iter().any(Finding::is_error);
     lines.extend(findings.iter().map(Finding::to_string));
     lines.extend(warnings);
@@ -60,6 +68,14 @@ fn check_one(origin: &Origin, live: bool, rules: Option<&Path>) -> ExitCode {
     }
     lines.extend(well);
     say(&lines.join("\n"))
+}
+
+/// The interfaces that the xlvs behind the socket serves; none if none runs, or if it may not be
+/// asked.
+fn served(socket: &Path) -> Vec<Interface> {
+    let told = fetch_within(socket, "/v1/report", PATIENCE).ok();
+    let report = told.and_then(|octets| serde_json::from_slice::<Report>(&octets).ok());
+    report.map_or_else(Vec::new, |report| report.interfaces)
 }
 
 /// The file. What the box says is worth knowing even where the file and the box do not agree, so

@@ -85,6 +85,8 @@ pub(crate) enum Verb {
         /// configuration.
         #[arg(long, value_name = "RULES")]
         rules: Option<PathBuf>,
+        #[command(flatten)]
+        socket: Listen,
     },
     /// Put a changed configuration into force while traffic flows: all of it, or nothing.
     Apply(apply::Apply),

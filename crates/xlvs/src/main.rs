@@ -47,9 +47,9 @@ fn main() -> ExitCode {
             let Config { file, name } = config;
             run(&Options { file, name, rules, socket: socket.path, state })
         }
-        Verb::Check { config, live, rules } => {
+        Verb::Check { config, live, rules, socket } => {
             let origin = Origin { path: config.file, name: config.name };
-            check::check(origin, live, rules.as_deref())
+            check::check(origin, live.then_some(socket.path.as_path()), rules.as_deref())
         }
         Verb::Apply(args) => apply::apply(args),
         Verb::Reload(args) => apply::reload(args),

@@ -130,7 +130,7 @@ fn shown(service: &Service) -> String {
     ];
     if let Some(standing) = &service.standing {
         let (weight, needed) = (standing.weight, standing.needed);
-        lines.push(format!("  quorum      weight {weight} of {needed}: {}", serves(service)));
+        lines.push(format!("  quorum      {needed}, weight {weight}: {}", serves(service)));
     }
     lines.extend(service.servers.iter().flat_map(|server| server_lines(server, true)));
     lines.join("\n")
@@ -166,7 +166,7 @@ pub(crate) fn health(Which { services, json, socket }: Which) -> ExitCode {
     let mut lines = Vec::new();
     for service in &services {
         let standing = service.standing.as_ref();
-        let weight = standing.map(|s| format!(", weight {} of {}", s.weight, s.needed));
+        let weight = standing.map(|s| format!(", weight {}, quorum {}", s.weight, s.needed));
         let (name, key) = (&service.name, &service.key);
         lines.push(format!("{name} {key}: {}{}", serves(service), weight.unwrap_or_default()));
         lines.extend(service.servers.iter().flat_map(|server| server_lines(server, true)));

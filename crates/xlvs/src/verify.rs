@@ -86,11 +86,13 @@ pub(crate) fn probe(args: &ProbeArgs) -> ExitCode {
         print_json(&told)
     } else {
         let Answered { to, server, answer, took_ms, connected_ms, .. } = &told;
-        let connected = match told.ok {
-            true => format!(", connected after {connected_ms:.1} ms"),
-            false => String::new(),
+        // Without a page the rest of the time was spent on waiting for a greeting.
+        let times = match (told.ok, page) {
+            (true, Some(_)) => format!("{took_ms:.1} ms, connected after {connected_ms:.1} ms"),
+            (true, None) => format!("{connected_ms:.1} ms"),
+            (false, _) => format!("{took_ms:.1} ms"),
         };
-        let mut text = format!("{to} by {server}: {answer}, {took_ms:.1} ms{connected}");
+        let mut text = format!("{to} by {server}: {answer}, {times}");
         if !told.first_line.is_empty() {
             let _ = write!(text, "\n{}", told.first_line);
         }

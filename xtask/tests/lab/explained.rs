@@ -154,7 +154,10 @@ fn without_sources() {
     let (well, text) = run(&director, &["probe", "v4"]);
     assert!(!well && text.contains("probe_sources: [192.0.2.1]"), "{text}");
     let (well, text) = run(&director, &["verify", "v4"]);
-    assert!(well && text.contains("direct") && text.contains("configure probe_sources"), "{text}");
+    assert!(
+        well && text.contains("direct") && text.contains("write probe_sources: [ADDRESS]"),
+        "{text}"
+    );
     let (well, text) = run(&director, &["verify", "nobody"]);
     assert!(!well && text.contains("there is no service nobody"), "{text}");
     director.stop().unwrap();

@@ -55,6 +55,23 @@ fn nobody_answers_for_the_vip_and_stop_restores_everything() {
     }
 }
 
+/// A server without a default route, as in a closed network.
+#[test]
+fn without_a_default_route_the_one_to_the_vip_tells() {
+    let lab = stage("dr", 1);
+    let vip = lab.topology().vips[0];
+    let host = lab.host("server1");
+    script(&lab, &["stop"]).unwrap();
+    host.run("ip -4 route flush default").unwrap();
+    host.run("ip -6 route flush default").unwrap();
+    script(&lab, &["start", vip]).unwrap();
+    let status = script(&lab, &["status"]).unwrap();
+    assert!(status.contains("net.ipv4.conf.eth0.arp_ignore = 1"), "{status}");
+    script(&lab, &["stop"]).unwrap();
+    let refusal = script(&lab, &["start", "198.51.100.10"]).unwrap_err().to_string();
+    assert!(refusal.contains("no route to tell the interface by: give --interface"), "{refusal}");
+}
+
 #[test]
 fn what_it_refuses_it_explains_and_leaves_no_trace() {
     let lab = stage("nat", 1);

@@ -247,7 +247,7 @@ fn write_line(piece: &mut Vec<u8>, (note, octets): (&Note, &[u8]), snapshot: &Sn
     let (verdict, reason) = words::verdict(note.fate);
     let end = |end: Option<_>| end.map(words::place);
     let line = Line {
-        time: Timestamp::from_nanosecond(note.at.into()).unwrap_or_default().to_string(),
+        time: format!("{:.9}", Timestamp::from_nanosecond(note.at.into()).unwrap_or_default()),
         interface: interface.map_or(PROBES, |interface| &interface.name).to_owned(),
         side: if note.side == Side::In { "in" } else { "out" }.to_owned(),
         packet: note.packet,

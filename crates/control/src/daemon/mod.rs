@@ -167,7 +167,7 @@ pub fn run(options: &Options, names: &dyn Resolver) -> Result<(), StartError> {
     privileges::limit(Task::Start);
     let origin = Origin { path: options.file.clone(), name: options.name.clone() };
     let model = origin.load(Some(&live::surroundings()?))?;
-    log::info!("{}: {} services", options.file.display(), model.services.len());
+    log::info!("{}: services {}", options.file.display(), model.services.len());
     let configured = apply::Configured::new(origin, Arc::new(model.clone()));
     let mut registry = Registry::new(model);
     if let Some(rules) = &options.rules {
@@ -216,7 +216,7 @@ fn recall(registry: &mut Registry, notes: &notes::Notes) {
 
 /// Refuses a box on which xlvs cannot run, before anything is touched.
 fn look_at_the_box(model: &Model) -> Result<(), StartError> {
-    let findings = live::check(model);
+    let findings = live::check(model, &[]);
     for finding in findings.iter().filter(|finding| finding.severity == Severity::Warning) {
         log::warn!("{}: {}; {}", finding.subject, finding.sentence, finding.remedy);
     }

@@ -16,6 +16,7 @@ use super::Finding;
 use crate::{
     daemon::PINS,
     model::{Model, XdpMode},
+    report,
 };
 
 /// Sockets that the XDP program's map holds (`sockets` in match.bpf.c).
@@ -35,10 +36,16 @@ pub(super) struct Nic {
     program: Option<u32>,
     /// xlvs left it there, and will take it over.
     pinned: bool,
+    /// A running xlvs serves the interface: the program is its.
+    served: bool,
 }
 
 impl Nic {
-    pub(super) fn read(interface: &Interface, programs: &HashMap<u32, u32>) -> Self {
+    pub(super) fn read(
+        interface: &Interface,
+        programs: &HashMap<u32, u32>,
+        served: &[report::Interface],
+    ) -> Self {
         let name = interface.name.clone();
         let on = |feature: &Feature| link::feature(&name, *feature).unwrap_or(false);
         Self {
@@ -49,9 +56,16 @@ impl Nic {
             features: Feature::ALL.into_iter().filter(on).collect(),
             program: programs.get(&interface.index).copied(),
             pinned: Path::new(PINS).join(&name).exists(),
+            served: served.iter().any(|of_it| is_served(interface, of_it)),
             name,
         }
     }
+}
+
+/// `told` by an xlvs is this interface, with its program. Another network namespace has other MACs.
+fn is_served(interface: &Interface, told: &report::Interface) -> bool {
+    let same = told.name == interface.name && told.mac == interface.mac.to_string();
+    same && told.xdp_mode.is_some()
 }
 
 /// The ids of attached XDP programs, by index of the interface.
@@ -141,6 +155,11 @@ fn nic(nic: &Nic) -> Vec<Finding> {
         ));
     }
     match nic.program {
+        Some(_) if nic.served => findings.push(Finding::note(
+            name,
+            "is served by the xlvs that runs here",
+            "xlvs diff tells what this file would change, xlvs apply changes it",
+        )),
         Some(id) if nic.pinned => findings.push(Finding::note(
             name,
             format!("XDP program {id}, left by an earlier xlvs for when_down: drop, is attached"),
@@ -197,6 +216,8 @@ fn offloads(nic: &Nic, mode: XdpMode) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use dataplane::topology::Mac;
+
     use super::{super::Severity, *};
     use crate::load::read;
 
@@ -210,6 +231,7 @@ mod tests {
             features: Vec::new(),
             program: None,
             pinned: false,
+            served: false,
         }
     }
 
@@ -224,7 +246,7 @@ mod tests {
     fn one_fact_gives_one_finding() {
         let plain = || nic_of("eth0", 1);
         type Row<'a> = (&'a str, Nic, Option<(Severity, &'a str)>);
-        let cases: [Row<'_>; 10] = [
+        let cases: [Row<'_>; 11] = [
             ("auto", plain(), None),
             ("auto", Nic { up: false, ..plain() }, Some((Severity::Warning, "is down"))),
             ("auto", Nic { ethernet: false, ..plain() }, Some((Severity::Error, "Ethernet"))),
@@ -233,6 +255,11 @@ mod tests {
                 "auto",
                 Nic { program: Some(7), pinned: true, ..plain() },
                 Some((Severity::Note, "earlier xlvs")),
+            ),
+            (
+                "auto",
+                Nic { program: Some(7), served: true, ..plain() },
+                Some((Severity::Note, "runs here")),
             ),
             (
                 "auto",
@@ -259,6 +286,40 @@ mod tests {
                 assert_eq!((finding.severity, finding.subject.as_str()), (severity, "eth0"));
                 assert!(finding.sentence.contains(part), "{finding}");
             }
+        }
+    }
+
+    #[test]
+    fn an_interface_is_served_if_all_of_it_is_the_same() {
+        let here = Interface {
+            name: "eth0".to_owned(),
+            index: 2,
+            mac: Mac([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+            up: true,
+        };
+        for (name, mac, attached, expected) in [
+            ("eth0", "02:00:00:00:00:01", true, true),
+            ("eth0", "02:00:00:00:00:01", false, false),
+            ("eth0", "02:00:00:00:00:02", true, false),
+            ("eth1", "02:00:00:00:00:01", true, false),
+        ] {
+            let told = report::Interface {
+                name: name.to_owned(),
+                index: 2,
+                mac: mac.to_owned(),
+                mtu: 1500,
+                up: true,
+                queues: 1,
+                xdp_mode: attached.then_some(report::XdpMode::Native),
+                zero_copy: false,
+                fallback: None,
+                taken: 0,
+                passed: 0,
+                oversize: 0,
+                no_socket: 0,
+            };
+            assert_eq!(is_served(&here, &told), expected, "{name} {mac} {attached}");
         }
     }
 

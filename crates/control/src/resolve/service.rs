@@ -157,7 +157,9 @@ fn local_addresses(
             if full {
                 faults.push(forward.spot.fault(
                     "fullnat without local addresses",
-                    "define some under local_addresses: and name them in the service",
+                    "define some under local_addresses:, such as back: {addresses: [10.0.2.1], ports: \
+                     10000-32767} with an address of this box, and name them in the service: \
+                     local_addresses: back",
                 ));
             }
             return Vec::new();

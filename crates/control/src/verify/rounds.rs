@@ -106,8 +106,10 @@ impl Verifier {
             verified.findings.push(Finding::new(
                 Severity::Note,
                 &service.name,
-                "servers were asked at their own addresses: what clients' packets meet was not seen",
-                "configure probe_sources, addresses for probes that servers answer through this box",
+                "servers were asked at their own addresses: whether a dr or tun server has the VIP, and \
+                 whether a nat server's answers come back here, was not seen",
+                "write probe_sources: [ADDRESS] with an address of this box that is no VIP, restart, and \
+                 verify again",
             ));
         }
         self.impostors(snapshot, service, front.0.ip(), &mut verified).await;

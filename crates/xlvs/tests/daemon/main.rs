@@ -128,6 +128,15 @@ impl Daemon {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// `xlvs check --live` of its file: exit code, all that it says.
+    fn check(&self) -> (Option<i32>, String) {
+        let mut command = Command::new(XLVS);
+        command.args(["check", "--live"]).arg(self.directory.join("xlvs.yaml"));
+        let output = command.arg("--socket").arg(self.directory.join("sock")).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    }
+
     /// `xlvs status` with a line of words: exit code and standard output.
     fn status(&self, line: &str) -> (Option<i32>, String) {
         let mut command = Command::new(XLVS);
@@ -444,5 +453,23 @@ fn commands_are_done_with_warnings() {
             assert!(log.contains(words), "{line}: {log}");
         }
         daemon.stop();
+    });
+}
+
+/// The file is checked again before `xlvs apply`, while the programs are attached.
+#[test]
+fn a_live_check_knows_the_programs_of_the_xlvs_that_runs() {
+    in_namespace(|| {
+        let daemon = Daemon::start("checked", "");
+        let (code, said) = daemon.check();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("note: eth0: is served by the xlvs that runs here"), "{said}");
+        assert!(!said.contains("another XDP program"), "{said}");
+
+        // Whose they are is told by nobody now.
+        fs::rename(daemon.directory.join("sock"), daemon.directory.join("elsewhere")).unwrap();
+        let (code, said) = daemon.check();
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("error: eth0: another XDP program is attached"), "{said}");
     });
 }
