@@ -6,9 +6,9 @@ use std::process::Command;
 
 use inprocess::callgrind::instructions;
 
-/// A count may be so much above its budget: what another patch level of libc, or another CPU, makes
-/// of a few calls.
-const SLACK: f64 = 1.01;
+/// A count may be so much above its budget: the table's hash has another secret in each run, so more
+/// or fewer connections lie in their second bucket.
+const SLACK: f64 = 1.03;
 
 /// Where a worker's work is done.
 const BREATH: &str = "*Hands*::breathe*";
