@@ -453,6 +453,10 @@ pub struct Totals {
     pub bypassed: Counts,
     /// Connections and persistence templates that `drop_entry` ended.
     pub dropped_entries: u64,
+    /// Packets that reached a server without an entry, as the connection table was full (mh in DR
+    /// and TUN).
+    #[serde(default)]
+    pub stateless: u64,
     /// Connections made.
     pub opened: u64,
     /// Connections and traffic of all servers that there ever were.

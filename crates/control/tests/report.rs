@@ -150,6 +150,7 @@ fn filled() -> (Director, Services, Vec<Arc<Stats>>) {
     stats[1].moved_ports.add(4);
     stats[1].opened.add(6);
     stats[0].dropped_entries.add(5);
+    stats[1].stateless.add(7);
     let bypass = director.bypass();
     director.opened(bypass, UDP_STATE);
     stats[1].server(bypass).in_packets.add(7);
@@ -261,6 +262,7 @@ fn the_box_is_summed_over_its_workers() {
     assert_eq!(totals.drops.len(), Drop::COUNT);
     assert_eq!((totals.punts["alien"], totals.answers["packet_too_big"]), (2, 1));
     assert_eq!((totals.moved_ports, totals.opened, totals.dropped_entries), (4, 6, 5));
+    assert_eq!(totals.stateless, 7);
     let bypassed =
         Counts { inactive: 1, connections: 1, in_packets: 7, in_bytes: 700, ..Counts::default() };
     assert_eq!(totals.bypassed, bypassed);

@@ -84,18 +84,23 @@ impl Gates {
 }
 
 impl Breath<'_> {
+    /// Why the source may not use a service at all.
+    pub(crate) fn refused(&self, source: IpAddr, service: ServiceId) -> Option<Drop> {
+        let gates = &self.snapshot.services.gates;
+        let own = gates.services.get(service as usize);
+        [Some(&gates.all), own].into_iter().flatten().find_map(|gate| gate.refuses(source))
+    }
+
     /// Whether the source may open a connection to a service now; counts it then.
     ///
     /// # Errors
     /// The name of the drop.
     pub(crate) fn screen(&self, source: IpAddr, service: ServiceId) -> Result<(), Drop> {
+        if let Some(reason) = self.refused(source, service) {
+            return Err(reason);
+        }
         let gates = &self.snapshot.services.gates;
         let own = gates.services.get(service as usize);
-        for gate in [Some(&gates.all), own].into_iter().flatten() {
-            if let Some(reason) = gate.refuses(source) {
-                return Err(reason);
-            }
-        }
         // Numbers of services begin at 1 here, 0 is the box.
         for (scope, gate) in [(0, Some(&gates.all)), (service + 1, own)] {
             if let Some(rate) = gate.and_then(|gate| gate.per_second)

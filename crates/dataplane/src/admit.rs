@@ -33,6 +33,8 @@ pub enum Refusal {
     Drop(Drop),
     /// It belongs to a connection that is over: both ends are told.
     Reset(ConnectionRef, Way),
+    /// It goes to this server without an entry: see [`crate::stateless`].
+    Stateless(ServerId),
 }
 
 /// Where a new connection goes.
@@ -54,7 +56,11 @@ impl<'a> Breath<'a> {
             return self.admit_probe(packet);
         }
         let Some(target) = self.target(packet) else { return Err(Refusal::Punt(Punt::Alien)) };
-        self.may_open(packet, &target)?;
+        let follows = match self.may_open(packet, &target) {
+            Ok(()) => false,
+            Err(Refusal::Punt(_)) if self.may_follow(packet, &target) => true,
+            Err(refusal) => return Err(refusal),
+        };
         let director = self.director;
         let mut admission = director.admission(target.id);
         // Another worker may have admitted the packet before this one while we waited.
@@ -66,12 +72,21 @@ impl<'a> Breath<'a> {
             return Err(Refusal::Drop(Drop::HalfOpenLimit));
         }
         let chosen = match admission.as_mut() {
+            Some(admission) if follows => self.follow(packet, admission),
             Some(admission) => self.choose(packet, &target, admission)?,
             None => None,
         };
-        let Some(chosen) = chosen else { return self.without_server(packet, &target) };
+        let chosen = match chosen {
+            Some(chosen) if follows && ends(packet) => {
+                return Err(Refusal::Stateless(chosen.id));
+            }
+            Some(chosen) => chosen,
+            None if follows => return Err(Refusal::Punt(Punt::NoConnection)),
+            None => return self.without_server(packet, &target),
+        };
         let cursor = admission.as_mut().map(|admission| &mut admission.local_cursor);
-        self.open(packet, &target, &chosen, cursor).map_err(Refusal::Drop)
+        let opened = self.open(packet, &target, &chosen, cursor);
+        opened.map_err(|reason| self.without_entry(reason, &target, &chosen, A::IPV6))
     }
 
     /// Whether a packet opens a connection at all: in the kernel's order, with our own checks of
@@ -136,21 +151,26 @@ impl<'a> Breath<'a> {
     }
 
     fn pick<A: Family>(&self, packet: &Packet<A>, admission: &mut Admission) -> Option<Chosen<'a>> {
-        let request = sched::Request {
-            client: packet.tuple.src.ip(),
-            client_port: packet.tuple.sport,
-            destination: packet.tuple.dst.ip(),
-            now: self.now.seconds(),
-            random: admission.random(),
-        };
+        let request = self.request(packet, admission.random());
         let loads = |id| self.director.server(id).load();
         let Admission { scheduler, candidates, .. } = admission;
         let id = candidates[scheduler.pick(candidates, &request, &loads)?].id;
         Some(Chosen { id, server: self.server(id)?, template: None })
     }
 
+    /// What a packet asks of a scheduler.
+    pub(crate) fn request<A: Family>(&self, packet: &Packet<A>, random: u64) -> sched::Request {
+        sched::Request {
+            client: packet.tuple.src.ip(),
+            client_port: packet.tuple.sport,
+            destination: packet.tuple.dst.ip(),
+            now: self.now.seconds(),
+            random,
+        }
+    }
+
     /// The server, if this worker knows it: control enlists one when every worker does.
-    fn server(&self, id: ServerId) -> Option<&'a Server> {
+    pub(crate) fn server(&self, id: ServerId) -> Option<&'a Server> {
         self.snapshot.services.servers.get(id as usize)?.as_ref()
     }
 
@@ -314,9 +334,19 @@ pub(crate) fn opens<A>(packet: &Packet<A>, lifecycle: &Lifecycle) -> bool {
     let flags = packet.flags;
     match packet.tuple.protocol {
         _ if reported(packet) => true,
-        Protocol::Tcp => flags & flag::RST == 0 && (lifecycle.sloppy_tcp || flags & flag::SYN != 0),
+        _ if ends(packet) => false,
+        Protocol::Tcp => lifecycle.sloppy_tcp || flags & flag::SYN != 0,
         Protocol::Udp => true,
-        Protocol::Sctp => flags != chunk::ABORT && (lifecycle.sloppy_sctp || flags == chunk::INIT),
+        Protocol::Sctp => lifecycle.sloppy_sctp || flags == chunk::INIT,
+    }
+}
+
+/// What ends a connection at once opens none, whatever the service allows.
+fn ends<A>(packet: &Packet<A>) -> bool {
+    match packet.tuple.protocol {
+        Protocol::Tcp => packet.flags & flag::RST != 0,
+        Protocol::Udp => false,
+        Protocol::Sctp => packet.flags == chunk::ABORT,
     }
 }
 

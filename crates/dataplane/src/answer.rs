@@ -88,6 +88,7 @@ impl Breath<'_> {
             Refusal::Punt(reason) => self.unclaimed(frame, packet, reason),
             Refusal::Reset(connection, way) => self.reset(frame, packet, (connection, way)),
             Refusal::Drop(reason) => Verdict::Drop(reason),
+            Refusal::Stateless(server) => self.forward_stateless(frame, packet, server),
             Refusal::NoServer => self.answer(frame, packet, Message::port_unreachable::<A>()),
         }
     }

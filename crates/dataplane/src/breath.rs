@@ -76,6 +76,13 @@ pub(crate) struct Owner<A> {
     flow: Tuple<A>,
 }
 
+impl<A> Owner<A> {
+    /// Of a client's packet that reaches the server untranslated, by no connection.
+    pub(crate) const fn server(server: ServerId, flow: Tuple<A>) -> Self {
+        Self { server, way: Way::Forward, probe: false, translated: false, flow }
+    }
+}
+
 impl<A: Family> From<&Found<A>> for Owner<A> {
     fn from(found: &Found<A>) -> Self {
         let Found { connection: c, direction: way, .. } = found;
@@ -400,22 +407,42 @@ impl<'a> Breath<'a> {
         if packet.ttl <= 1 {
             return Err(self.answer(frame, packet, Message::time_exceeded::<A>()));
         }
-        let (hop, mut mtu) = match self.hop(found) {
+        let c = &found.connection;
+        let tunnelled = c.forward == Forward::Tun && found.direction == Way::Forward;
+        let tunnel = tunnelled.then_some(c.server_id);
+        self.way_by(frame, packet, self.hop(found), tunnel, Verdict::Wait(neighbour(found)))
+    }
+
+    /// Whether and how a packet leaves by a hop that was looked up with the MTU of the way,
+    /// perhaps through the tunnel to a server; `unresolved` while the hop's MAC is not known.
+    ///
+    /// # Errors
+    /// As [`Breath::way_out`].
+    #[inline(always)]
+    pub(crate) fn way_by<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        hop: Result<(&'a Hop, u16), Obstacle>,
+        tunnel: Option<ServerId>,
+        unresolved: Verdict,
+    ) -> Result<WayOut<'a>, Verdict> {
+        let (hop, mut mtu) = match hop {
             Ok(way) => way,
-            Err(Obstacle::Unresolved) => return Err(Verdict::Wait(neighbour(found))),
+            Err(Obstacle::Unresolved) => return Err(unresolved),
             Err(Obstacle::Local) => return Err(Verdict::Punt(Punt::LocalServer)),
             Err(Obstacle::Drop(reason @ (Drop::NoRoute | Drop::RouteRefuses))) => {
                 return Err(self.answer(frame, packet, Message::host_unreachable::<A>(reason)));
             }
             Err(Obstacle::Drop(reason)) => return Err(Verdict::Drop(reason)),
         };
-        let Some(mac) = hop.mac else { return Err(Verdict::Wait(neighbour(found))) };
+        let Some(mac) = hop.mac else { return Err(unresolved) };
         if hop.mtu == 0 {
             return Err(Verdict::Drop(Drop::PortDown));
         }
         let mut way_out = WayOut { hop, mac, mtu, tunnel: None, outer_df: false, split: None };
-        if found.connection.forward == Forward::Tun && found.direction == Way::Forward {
-            let Some(tunnel) = self.tunnel(packet, found.connection.server_id) else {
+        if let Some(server) = tunnel {
+            let Some(tunnel) = self.tunnel(packet, server) else {
                 return Err(Verdict::Drop(Drop::NoRoute));
             };
             way_out.tunnel = Some(tunnel.path);

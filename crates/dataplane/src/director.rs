@@ -25,6 +25,7 @@ use crate::{
     record::Standing,
     snapshot::{ServerId, Service, ServiceId, Services},
     state::State,
+    stateless::Stateless,
     stats::OwnLine,
     table::{Connection, Keys, Secret, Table, TableConfig},
     template::Templates,
@@ -100,6 +101,8 @@ pub struct Director {
     pub fragments: FragmentTable,
     /// What is done against floods now.
     pub defences: Defences,
+    /// When packets last went without an entry.
+    pub(crate) stateless: Stateless,
     /// Rate limits of what we originate.
     pub limiter: Limiter,
     /// How many connections each source opened lately.
@@ -172,6 +175,7 @@ impl Director {
             templates_v6: Templates::new(v6(limits.templates_v6))?,
             fragments: FragmentTable::new(limits.fragments),
             defences: Defences::default(),
+            stateless: Stateless::default(),
             limiter: Limiter::new(limits.icmp_rate),
             sources: Sources::new(limits.sources),
             pins: Pins::default(),
@@ -208,6 +212,7 @@ impl Director {
         let bare = Limits { fragments: 0, sources: 0, servers: 0, ..limits.clone() };
         Ok(Self {
             fragments: self.fragments.replica(),
+            stateless: self.stateless.clone(),
             limiter: self.limiter.replica(),
             sources: self.sources.replica(),
             servers: self.servers.iter().map(ServerRecord::replica).collect(),

@@ -22,6 +22,7 @@ use crate::{
     gone::Standing,
     io::Frame,
     packet::Packet,
+    snapshot::ServerId,
     stats::OwnLine,
     table::{ConnectionRef, Found, Probe, Way},
     verdict::{Drop, Punt, Verdict, Wait},
@@ -38,6 +39,12 @@ impl Breath<'_> {
     ) -> Verdict {
         let found = match self.connection(packet, probe) {
             Ok(found) => found,
+            Err(Refusal::Stateless(server)) => {
+                if !self.keep(packet, Decision::Stateless { server }) {
+                    return Verdict::Drop(Drop::FragmentTableFull);
+                }
+                return self.forward_stateless(frame, packet, server);
+            }
             Err(refusal) => {
                 let decision = match refusal {
                     Refusal::Punt(_) => Decision::Punted,
@@ -79,6 +86,7 @@ impl Breath<'_> {
             None => Verdict::Wait(Wait::FirstFragment { epoch }),
             Some(Decision::Punted) => Verdict::Punt(Punt::Fragment),
             Some(Decision::Dropped) => Verdict::Drop(Drop::FragmentOfDropped),
+            Some(Decision::Stateless { server }) => self.forward_stateless(frame, packet, server),
             Some(Decision::Connection { id, generation, reverse }) => {
                 let table = A::table(self.director);
                 let Some(found) = table.get(ConnectionRef { id, generation }) else {
@@ -138,6 +146,11 @@ pub enum Decision {
         generation: u32,
         /// True if it came from the server.
         reverse: bool,
+    },
+    /// It went to a server without an entry.
+    Stateless {
+        /// The server.
+        server: ServerId,
     },
     /// It was given to the kernel.
     Punted,

@@ -8,7 +8,7 @@ use crate::{
     answer::Message,
     breath::Breath,
     director::Family,
-    forward::{Forward, Tuple, V4, V6},
+    forward::{Forward, Protocol, Tuple, V4, V6},
     io::Frame,
     packet::{Fragment, IcmpError, Packet},
     policy::Gone,
@@ -44,7 +44,7 @@ impl Breath<'_> {
             Some(found) => found,
             None => match self.schedule(error, about) {
                 Ok(found) => found,
-                Err(verdict) => return verdict,
+                Err(refusal) => return self.refuse_error(frame, error, about.protocol, refusal),
             },
         };
         if self.forsaken(&found) {
@@ -53,7 +53,7 @@ impl Breath<'_> {
         if found.connection.forward.two_way() && !checksum_holds(error, bytes) {
             return Verdict::Drop(Drop::BadIcmpChecksum);
         }
-        let packet = as_packet(frame.bytes(), error, &found);
+        let packet = as_packet(frame.bytes(), error, found.connection.protocol);
         let way_out = match self.way_out(frame, &packet, &found) {
             Ok(way_out) => way_out,
             Err(verdict) => return verdict,
@@ -66,23 +66,40 @@ impl Breath<'_> {
     }
 
     /// `schedule_icmp`: an error about a packet of a server to a client that did not pass
-    /// here opens the connection that it is about, and reaches the server.
+    /// here opens the connection that it is about, and reaches the server. One about a connection
+    /// without an entry reaches it, too.
     fn schedule<A: Family>(
         &mut self,
         error: &IcmpError<A>,
         about: Tuple<A>,
-    ) -> Result<Found<A>, Verdict> {
+    ) -> Result<Found<A>, Refusal> {
         let packet = reported(error, about);
-        let target = self.target(&packet);
-        if !target.is_some_and(|target| target.service.policy.lifecycle.schedule_icmp) {
-            return Err(Verdict::Punt(Punt::Icmp));
+        let Some(target) = self.target(&packet) else { return Err(Refusal::Punt(Punt::Icmp)) };
+        if target.service.policy.lifecycle.schedule_icmp {
+            return self.admit(&packet);
         }
-        self.admit(&packet).map_err(|refusal| match refusal {
+        let server = self.follow_error(&packet, &target);
+        Err(server.map_or(Refusal::Punt(Punt::Icmp), Refusal::Stateless))
+    }
+
+    /// What becomes of an error about no connection.
+    fn refuse_error<A: Family, F: Frame>(
+        &mut self,
+        frame: &mut F,
+        error: &IcmpError<A>,
+        protocol: Protocol,
+        refusal: Refusal,
+    ) -> Verdict {
+        match refusal {
             Refusal::Punt(_) => Verdict::Punt(Punt::Icmp),
             Refusal::NoServer => Verdict::Drop(Drop::NoServer),
             Refusal::Drop(reason) => Verdict::Drop(reason),
             Refusal::Reset(..) => Verdict::Drop(Drop::Reset),
-        })
+            Refusal::Stateless(server) => {
+                let packet = as_packet(frame.bytes(), error, protocol);
+                self.forward_stateless(frame, &packet, server)
+            }
+        }
     }
 
     /// Nobody is there to be told: the connection is being reset, or its server is gone and it
@@ -250,16 +267,10 @@ fn checksum_holds<A: Ip>(error: &IcmpError<A>, bytes: &[u8]) -> bool {
 }
 
 /// The error as a packet of its connection, for TTL, MTU, next hop and counting.
-fn as_packet<A: Family>(bytes: &[u8], error: &IcmpError<A>, found: &Found<A>) -> Packet<A> {
+fn as_packet<A: Family>(bytes: &[u8], error: &IcmpError<A>, protocol: Protocol) -> Packet<A> {
     let df = u16_at(bytes, ethernet::LEN + ipv4::FRAGMENT) & ipv4::DF != 0;
     Packet {
-        tuple: Tuple {
-            src: error.src,
-            dst: error.dst,
-            sport: 0,
-            dport: 0,
-            protocol: found.connection.protocol,
-        },
+        tuple: Tuple { src: error.src, dst: error.dst, sport: 0, dport: 0, protocol },
         l4: error.l4,
         end: error.end,
         ttl: error.ttl,

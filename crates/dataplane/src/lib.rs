@@ -57,6 +57,7 @@ pub mod snapshot;
 mod source_ports;
 pub mod split;
 pub mod state;
+mod stateless;
 pub mod stats;
 pub mod table;
 pub mod tcp;

@@ -81,6 +81,8 @@ pub struct Stats {
     pub tx_packets: Counter,
     /// NAT connections whose source port was moved to keep two VIPs apart.
     pub moved_ports: Counter,
+    /// Packets that reached a server without an entry, as the connection table was full.
+    pub stateless: Counter,
     /// Connections made.
     pub opened: Counter,
     /// Connections and persistence templates that `drop_entry` ended.
@@ -138,6 +140,7 @@ impl Stats {
             rx_packets: Counter::default(),
             tx_packets: Counter::default(),
             moved_ports: Counter::default(),
+            stateless: Counter::default(),
             opened: Counter::default(),
             dropped_entries: Counter::default(),
             waiting: Counter::default(),

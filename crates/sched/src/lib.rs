@@ -155,6 +155,20 @@ impl Scheduler {
         }
     }
 
+    /// The position of the server that has a connection of which nothing is known but who made
+    /// it, also if the server takes no new ones; `None` if the scheduler cannot tell. Only mh can.
+    pub fn follow(
+        &mut self,
+        candidates: &[Candidate],
+        request: &Request,
+        loads: &impl Loads,
+    ) -> Option<usize> {
+        match &mut self.state {
+            State::Mh(mh) => mh.follow(&self.plan, candidates, request, loads),
+            _ => None,
+        }
+    }
+
     /// To be called after each single change of the list, with the list as it is now.
     pub fn changed(&mut self, candidates: &[Candidate], change: Change) {
         match &mut self.state {

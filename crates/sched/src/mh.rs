@@ -91,11 +91,8 @@ impl Maglev {
         loads: &impl Loads,
     ) -> Option<usize> {
         self.settle(candidates);
-        let port = if plan.port { request.client_port } else { 0 };
-        let slot = |offset: u32| place(PLACE, request.client, port, offset) % self.size;
-        let at = |slot: u32| self.slots.get(slot as usize).map(|&at| at as usize);
-        let home = slot(0);
-        let first = at(home)?;
+        let home = slot(plan, request, 0, self.size);
+        let first = self.at(home)?;
         let server = candidates.get(first)?;
         if server.eligible(loads) {
             return Some(first);
@@ -104,9 +101,38 @@ impl Maglev {
             return None;
         }
         let offsets = (0..self.size).map(|step| (step + home) % self.size);
-        let mut others = offsets.filter_map(|offset| at(slot(offset)));
+        let mut others =
+            offsets.filter_map(|offset| self.at(slot(plan, request, offset, self.size)));
         others.find(|&at| candidates.get(at).is_some_and(|server| server.eligible(loads)))
     }
+
+    /// The server of a connection that was opened before. Without the fallback flag nobody else
+    /// took it while its server took none: so it stays there. Else it goes as a new one would.
+    pub(crate) fn follow(
+        &mut self,
+        plan: &Plan,
+        candidates: &[Candidate],
+        request: &Request,
+        loads: &impl Loads,
+    ) -> Option<usize> {
+        self.settle(candidates);
+        let home = self.at(slot(plan, request, 0, self.size))?;
+        if candidates.get(home)?.up && !plan.fallback {
+            return Some(home);
+        }
+        self.pick(plan, candidates, request, loads)
+    }
+
+    /// Who has a slot.
+    fn at(&self, slot: u32) -> Option<usize> {
+        self.slots.get(slot as usize).map(|&at| at as usize)
+    }
+}
+
+/// The slot of a client.
+fn slot(plan: &Plan, request: &Request, offset: u32, slots: u32) -> u32 {
+    let port = if plan.port { request.client_port } else { 0 };
+    place(PLACE, request.client, port, offset) % slots
 }
 
 /// A server's order of slots, and how far it has come.

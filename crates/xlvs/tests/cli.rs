@@ -259,7 +259,7 @@ const REPORT: &str = r#"{
      "breaths": 9, "busy_breaths": 8, "busy_ns": 7000, "breath_steps": [6, 2], "waiting": 1,
      "ledger": {"total": 10, "pool": 10, "rx_lent": 0, "tx_lent": 0, "held": 0}}],
   "totals": {"drops": {"malformed": 0, "no_route": 3, "table_full": 12}, "punts": {"alien": 0},
-    "answers": {"time_exceeded": 1}, "moved_ports": 2, "dropped_entries": 5, "opened": 123456,
+    "answers": {"time_exceeded": 1}, "moved_ports": 2, "dropped_entries": 5, "stateless": 6, "opened": 123456,
     "bypassed": {"active": 1, "inactive": 2, "connections": 7, "in_packets": 99, "in_bytes": 9900,
       "out_packets": 0, "out_bytes": 0},
     "all": {"active": 8, "inactive": 14, "connections": 123463, "in_packets": 100098,
@@ -300,6 +300,7 @@ Originated or held back
 Source ports moved: 2
 Past the servers: 7 connections, 3 now, 99 packets
 Ended to make room: 5
+Without an entry: 6 packets
 Hooks: 1 failed, 0 killed, 0 waiting
 
 eth0 queue 1: dropped by the kernel 4, receive ring full 6

@@ -82,7 +82,7 @@ fn report(changes: &[(&str, Value)]) -> Report {
         "services": [service("web", 80), service("mail", 25)],
         "workers": [worker(0), worker(1)],
         "totals": {"drops": {}, "punts": {}, "answers": {}, "moved_ports": 0, "opened": 0,
-            "dropped_entries": 0, "bypassed": counts},
+            "dropped_entries": 0, "stateless": 0, "bypassed": counts},
         "tables": {"ipv4": table, "ipv6": table, "half_open": {"now": 0, "limit": 1}},
         "rings": [],
     });

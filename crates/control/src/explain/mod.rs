@@ -78,8 +78,8 @@ pub struct Explanation {
 /// One step of a packet's way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Step {
-    /// Which: `match`, `connection`, `service`, `template`, `scheduler`, `opened`, `rewrite`,
-    /// `next_hop`, `mtu`.
+    /// Which: `match`, `connection`, `service`, `template`, `scheduler`, `opened`,
+    /// `stateless`, `rewrite`, `next_hop`, `mtu`.
     pub name: String,
     /// What happens there.
     pub text: String,

@@ -96,7 +96,12 @@ impl Teller<'_> {
         if account.known.is_none() || account.picked.is_some() {
             self.admission(steps);
         }
-        if account.picked.is_some() || account.end == End::Answered(Drop::NoServer) {
+        if let Some(server) = account.stateless {
+            steps.push(step("stateless", self.passing(server)));
+        }
+        if account.picked.or(account.stateless).is_some()
+            || account.end == End::Answered(Drop::NoServer)
+        {
             told.candidates = self.candidates();
         }
         if let Some(way_out) = &account.way_out {
@@ -223,6 +228,15 @@ impl Teller<'_> {
         }
     }
 
+    /// Why it needs no entry.
+    fn passing(&self, server: ServerId) -> String {
+        let why = match self.account.opens {
+            true => "the connection table is full, so no connection is made",
+            false => "the table was full lately, so its connection may have no entry",
+        };
+        format!("{why}: by the client's hash alone it goes to {}", self.name(server))
+    }
+
     fn leaving(&self, way_out: &WayOut, steps: &mut Vec<Step>) {
         let account = &self.account;
         let forwarded = matches!(account.end, End::Sent(_));
@@ -282,7 +296,7 @@ impl Teller<'_> {
     fn candidates(&self) -> Vec<Candidate> {
         let candidate = |rating: &sched::Rating| Candidate {
             server: self.name(rating.id),
-            picked: self.account.picked == Some(rating.id),
+            picked: self.account.picked.or(self.account.stateless) == Some(rating.id),
             closed: rating.closed.map(|closed| closed.name().to_owned()),
             weight: rating.weight,
             active: rating.load.active,
@@ -303,7 +317,8 @@ impl Teller<'_> {
     fn server(&self) -> Option<String> {
         let account = &self.account;
         let line = account.connection.or(account.known);
-        line.map(|line| line.server.to_string()).or_else(|| account.picked.map(|id| self.name(id)))
+        let picked = account.picked.or(account.stateless);
+        line.map(|line| line.server.to_string()).or_else(|| picked.map(|id| self.name(id)))
     }
 
     fn service_name(&self) -> Option<String> {

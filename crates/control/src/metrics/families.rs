@@ -41,6 +41,7 @@ families! {
         ANSWERS = Counter "xlvs_answers" ["kind"] "Packets that xlvs made itself, or held back, by kind.";
         MOVED_PORTS = Counter "xlvs_source_ports_moved" [] "NAT connections whose source port was moved to keep two VIPs apart.";
         DROPPED_ENTRIES = Counter "xlvs_entries_dropped" [] "Connections and templates that drop_entry ended.";
+        STATELESS_PACKETS = Counter "xlvs_stateless_packets" [] "Packets that reached a server by mh's hash alone, as the connection table was full.";
         BYPASSED_CONNECTIONS = Counter "xlvs_bypassed_connections" [] "Connections to their own destination for want of a server (cache_bypass).";
         BYPASSED_PACKETS = Counter "xlvs_bypassed_packets" [] "Packets of those connections.";
         TABLE_ENTRIES = Gauge "xlvs_table_entries" ["table"] "How many entries a table has.";

@@ -332,6 +332,7 @@ fn totals(director: &Director, stats: &[Arc<Stats>]) -> Totals {
         moved_ports: sum(&|stats| &stats.moved_ports),
         bypassed: raw(bypass),
         dropped_entries: sum(&|stats| &stats.dropped_entries),
+        stateless: sum(&|stats| &stats.stateless),
         opened: sum(&|stats| &stats.opened),
         all,
     }

@@ -40,6 +40,7 @@ fn numbers_come_out_under_their_names() {
         "xlvs_packets_dropped_total{reason=\"no_route\"} 4".to_owned(),
         "xlvs_packets_punted_total{reason=\"alien\"} 5".to_owned(),
         "xlvs_answers_total{kind=\"reset\"} 6".to_owned(),
+        "xlvs_stateless_packets_total 68".to_owned(),
         "xlvs_table_entries{table=\"connections_ipv4\"} 11".to_owned(),
         "xlvs_table_limit{table=\"half_open\"} 14".to_owned(),
         "xlvs_vip_announced{address=\"203.0.113.10\"} 1".to_owned(),

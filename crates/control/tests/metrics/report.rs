@@ -72,7 +72,7 @@ pub(crate) fn report() -> Report {
         "services": services(),
         "workers": [worker(0, true, Some(2)), worker(1, false, None)],
         "totals": {"drops": {"no_route": 4}, "punts": {"alien": 5}, "answers": {"reset": 6},
-            "moved_ports": 1, "opened": 2, "dropped_entries": 3, "bypassed": counts(0),
+            "moved_ports": 1, "opened": 2, "dropped_entries": 3, "stateless": 68, "bypassed": counts(0),
             "all": counts(67)},
         "tables": {"ipv4": {"connections": 11, "capacity": 12},
             "ipv6": {"connections": 1, "capacity": 2}, "half_open": fill(13, 14),

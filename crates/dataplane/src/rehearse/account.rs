@@ -40,6 +40,8 @@ pub struct Account {
     pub ratings: Vec<sched::Rating>,
     /// The server that a new connection, or a packet scheduled by itself, went to.
     pub picked: Option<ServerId>,
+    /// The server that it went to without an entry, as the connection table has no room.
+    pub stateless: Option<ServerId>,
     /// The connection afterwards.
     pub connection: Option<Line>,
     /// The way out, where there is a connection or a pick.
@@ -136,8 +138,8 @@ pub(super) struct Before {
     opens: bool,
     template: Option<Template>,
     ratings: Vec<sched::Rating>,
-    /// The connections ever made, by candidate.
-    opened: Vec<(ServerId, u64)>,
+    /// The connections ever made, and the packets ever forwarded, by candidate.
+    opened: Vec<(ServerId, [u64; 2])>,
     about: About,
 }
 
@@ -155,6 +157,7 @@ pub(super) struct Counted {
     drops: [u64; Drop::COUNT],
     punts: [u64; Punt::COUNT],
     answers: [u64; Answer::COUNT],
+    stateless: u64,
     held: i64,
 }
 
@@ -164,6 +167,7 @@ impl Counted {
             drops: stats.drops.each_ref().map(crate::stats::Counter::value),
             punts: stats.punts.each_ref().map(crate::stats::Counter::value),
             answers: stats.answers.each_ref().map(crate::stats::Counter::value),
+            stateless: stats.stateless.value(),
             held: held as i64,
         }
     }
@@ -174,6 +178,7 @@ impl Counted {
             drops: std::array::from_fn(|at| less(self.drops[at], before.drops[at])),
             punts: std::array::from_fn(|at| less(self.punts[at], before.punts[at])),
             answers: std::array::from_fn(|at| less(self.answers[at], before.answers[at])),
+            stateless: less(self.stateless, before.stateless),
             held: self.held - before.held,
         }
     }
@@ -263,7 +268,12 @@ impl Rehearsal<'_> {
         let mut servers: Vec<ServerId> = before.ratings.iter().map(|rating| rating.id).collect();
         servers.extend(before.template.map(|template| template.server));
         servers.push(self.scratch.bypass());
-        before.opened = servers.iter().map(|id| (*id, self.scratch.server(*id).opened())).collect();
+        before.opened = servers.iter().map(|id| (*id, self.counts(*id))).collect();
+    }
+
+    /// Connections that were ever made to a server, and packets that went there.
+    fn counts(&self, id: ServerId) -> [u64; 2] {
+        [self.scratch.server(id).opened(), self.stats.server(id).in_packets.value()]
     }
 
     fn left<A>(&self, found: &Found<A>) -> u32 {
@@ -315,8 +325,12 @@ impl Rehearsal<'_> {
         sent: Vec<(PortId, Vec<u8>)>,
         asked: Vec<ResolveRequest>,
     ) -> Account {
-        let rose = |(id, then): &&(ServerId, u64)| self.scratch.server(*id).opened() > *then;
-        let picked = before.opened.iter().find(rose).map(|(id, _)| *id);
+        let rose = |at: usize| {
+            let rose = |(id, then): &&(ServerId, [u64; 2])| self.counts(*id)[at] > then[at];
+            before.opened.iter().find(rose).map(|(id, _)| *id)
+        };
+        let picked = rose(0);
+        let stateless = rose(1).filter(|_| counted.stateless > 0);
         let connection = match before.about {
             About::Nothing => None,
             About::V4(packet) => self.line(&before, &packet),
@@ -334,8 +348,8 @@ impl Rehearsal<'_> {
         };
         let way_out = match before.about {
             About::Nothing => None,
-            About::V4(packet) => self.way_out(&packet, connection, picked),
-            About::V6(packet) => self.way_out(&packet, connection, picked),
+            About::V4(packet) => self.way_out(&packet, connection, picked.or(stateless)),
+            About::V6(packet) => self.way_out(&packet, connection, picked.or(stateless)),
         };
         Account {
             parsed: before.parsed,
@@ -345,6 +359,7 @@ impl Rehearsal<'_> {
             template: before.template,
             ratings: before.ratings,
             picked,
+            stateless,
             connection,
             way_out,
             end,

@@ -193,7 +193,7 @@ fn reasons(text: &mut String, title: &str, counts: &BTreeMap<String, u64>) {
 
 /// What was done to connections beside forwarding them.
 fn happenings(text: &mut String, totals: &Totals, hooks: &hooks::Counts) {
-    let Totals { moved_ports, bypassed, dropped_entries, .. } = totals;
+    let Totals { moved_ports, bypassed, dropped_entries, stateless, .. } = totals;
     let Counts { connections, active, inactive, in_packets, .. } = *bypassed;
     let now = active + inactive;
     let hooks::Counts { failed, killed, waiting, .. } = *hooks;
@@ -204,6 +204,7 @@ fn happenings(text: &mut String, totals: &Totals, hooks: &hooks::Counts) {
             format!("Past the servers: {connections} connections, {now} now, {in_packets} packets"),
         ),
         (*dropped_entries, format!("Ended to make room: {dropped_entries}")),
+        (*stateless, format!("Without an entry: {stateless} packets")),
         (failed + killed, format!("Hooks: {failed} failed, {killed} killed, {waiting} waiting")),
     ];
     let came: Vec<String> = all.into_iter().filter(|(n, _)| *n > 0).map(|(_, said)| said).collect();

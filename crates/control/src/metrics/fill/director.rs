@@ -52,6 +52,7 @@ fn traffic(page: &mut Page<'_>, report: &Report) {
     for (family, count) in [
         (&f::MOVED_PORTS, totals.moved_ports),
         (&f::DROPPED_ENTRIES, totals.dropped_entries),
+        (&f::STATELESS_PACKETS, totals.stateless),
         (&f::BYPASSED_CONNECTIONS, totals.bypassed.connections),
         (&f::BYPASSED_PACKETS, totals.bypassed.in_packets),
     ] {

@@ -1,0 +1,14 @@
+//! What comes in bulk: more connections than the table has room for.
+
+#[allow(dead_code, reason = "shared with the simulation")]
+#[path = "../simulation/desk.rs"]
+mod desk;
+#[allow(dead_code, reason = "shared with the simulation")]
+#[path = "../simulation/ground.rs"]
+mod ground;
+#[allow(dead_code, reason = "shared with the simulation")]
+#[path = "../simulation/wire.rs"]
+mod wire;
+
+mod full;
+mod stateless;
