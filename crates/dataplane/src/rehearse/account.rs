@@ -138,8 +138,8 @@ pub(super) struct Before {
     opens: bool,
     template: Option<Template>,
     ratings: Vec<sched::Rating>,
-    /// The connections ever made, and the packets ever forwarded, by candidate.
-    opened: Vec<(ServerId, [u64; 2])>,
+    /// The connections ever made, by candidate.
+    opened: Vec<(ServerId, u64)>,
     about: About,
 }
 
@@ -158,6 +158,8 @@ pub(super) struct Counted {
     punts: [u64; Punt::COUNT],
     answers: [u64; Answer::COUNT],
     stateless: u64,
+    /// Packets by server.
+    forwarded: Vec<u64>,
     held: i64,
 }
 
@@ -168,6 +170,7 @@ impl Counted {
             punts: stats.punts.each_ref().map(crate::stats::Counter::value),
             answers: stats.answers.each_ref().map(crate::stats::Counter::value),
             stateless: stats.stateless.value(),
+            forwarded: stats.servers.iter().map(|server| server.in_packets.value()).collect(),
             held: held as i64,
         }
     }
@@ -179,6 +182,7 @@ impl Counted {
             punts: std::array::from_fn(|at| less(self.punts[at], before.punts[at])),
             answers: std::array::from_fn(|at| less(self.answers[at], before.answers[at])),
             stateless: less(self.stateless, before.stateless),
+            forwarded: self.forwarded.iter().zip(&before.forwarded).map(|(n, t)| n - t).collect(),
             held: self.held - before.held,
         }
     }
@@ -268,12 +272,7 @@ impl Rehearsal<'_> {
         let mut servers: Vec<ServerId> = before.ratings.iter().map(|rating| rating.id).collect();
         servers.extend(before.template.map(|template| template.server));
         servers.push(self.scratch.bypass());
-        before.opened = servers.iter().map(|id| (*id, self.counts(*id))).collect();
-    }
-
-    /// Connections that were ever made to a server, and packets that went there.
-    fn counts(&self, id: ServerId) -> [u64; 2] {
-        [self.scratch.server(id).opened(), self.stats.server(id).in_packets.value()]
+        before.opened = servers.iter().map(|id| (*id, self.scratch.server(*id).opened())).collect();
     }
 
     fn left<A>(&self, found: &Found<A>) -> u32 {
@@ -325,12 +324,10 @@ impl Rehearsal<'_> {
         sent: Vec<(PortId, Vec<u8>)>,
         asked: Vec<ResolveRequest>,
     ) -> Account {
-        let rose = |at: usize| {
-            let rose = |(id, then): &&(ServerId, [u64; 2])| self.counts(*id)[at] > then[at];
-            before.opened.iter().find(rose).map(|(id, _)| *id)
-        };
-        let picked = rose(0);
-        let stateless = rose(1).filter(|_| counted.stateless > 0);
+        let rose = |(id, then): &&(ServerId, u64)| self.scratch.server(*id).opened() > *then;
+        let picked = before.opened.iter().find(rose).map(|(id, _)| *id);
+        let reached = counted.forwarded.iter().position(|packets| *packets > 0);
+        let stateless = reached.filter(|_| counted.stateless > 0).map(|id| id as ServerId);
         let connection = match before.about {
             About::Nothing => None,
             About::V4(packet) => self.line(&before, &packet),

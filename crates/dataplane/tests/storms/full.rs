@@ -20,7 +20,7 @@ use crate::{
 /// Entries of each family.
 const ROOM: usize = 4;
 
-pub(crate) struct Full {
+pub(crate) struct Stage {
     pub(crate) desk: Desk,
     pub(crate) millis: u64,
 }
@@ -35,7 +35,7 @@ pub(crate) enum End {
     Held,
 }
 
-impl Full {
+impl Stage {
     /// A box with room for many or for few, whose services are changed first.
     pub(crate) fn new(room: usize, change: impl FnOnce(&mut Services)) -> Self {
         let limits = Limits { connections_v4: room, connections_v6: room, ..LIMITS };

@@ -11,7 +11,7 @@ use dataplane::{
 use sched::{Kind, Plan};
 
 use crate::{
-    full::{End, Full, each_server, each_service, packet, sized, too_big},
+    full::{End, Stage, each_server, each_service, packet, sized, too_big},
     ground::{FRONT, MACHINES, Net, at},
     wire::{ACK, FIN, Ip, RST, SYN, TCP, UDP},
 };
@@ -41,7 +41,7 @@ fn every_packet_goes_where_a_box_with_room_sends_it() {
     for v6 in [false, true] {
         for vip in STATELESS {
             for (protocol, flags) in [(TCP, &[SYN, ACK, FIN | ACK, RST][..]), (UDP, &[0, 0])] {
-                let (mut roomy, mut full) = (Full::new(64, mh), Full::full(mh));
+                let (mut roomy, mut full) = (Stage::new(64, mh), Stage::full(mh));
                 let (opened, mut sent) = (full.desk.stats.opened.value(), 0);
                 let mut servers = Vec::new();
                 for client in CLIENTS {
@@ -69,7 +69,7 @@ fn others_need_an_entry() {
     let persistent: Change = |services| {
         mh(services);
         let persistence = Some(Persistence { timeout: 60, prefix: 32 });
-        each_service(services, |service| service.policy.persistence = persistence.clone());
+        each_service(services, |service| service.policy.persistence = persistence);
     };
     let rows: [(&str, Change, (u8, u16)); 5] = [
         ("rr", |services| with(services, Plan::new(Kind::Rr)), STATELESS[0]),
@@ -79,7 +79,7 @@ fn others_need_an_entry() {
         ("persistence", persistent, STATELESS[0]),
     ];
     for (name, change, vip) in rows {
-        let mut full = Full::full(change);
+        let mut full = Stage::full(change);
         for protocol in [TCP, UDP] {
             let end = full.passes(&packet(false, protocol, (1, 5000), vip, SYN));
             assert_eq!(end, End::Dropped("table_full"), "{name}");
@@ -96,7 +96,7 @@ fn for_as_long_as_a_connection_may_be_alive() {
     let vip = STATELESS[0];
     for v6 in [false, true] {
         let ack = |client| packet(v6, TCP, (client, 5000), vip, ACK);
-        let mut full = Full::full(mh);
+        let mut full = Stage::full(mh);
         assert_eq!(full.passes(&ack(1)), End::Punted(Punt::NoConnection));
         let expected = full.passes(&packet(v6, TCP, (1, 5000), vip, SYN));
         assert_eq!(full.passes(&ack(1)), *server(&expected));
@@ -118,7 +118,7 @@ fn for_as_long_as_a_connection_may_be_alive() {
 fn with_room_again_it_gets_its_entry() {
     for v6 in [false, true] {
         for vip in STATELESS {
-            let mut full = Full::full(mh);
+            let mut full = Stage::full(mh);
             let expected = full.passes(&packet(v6, TCP, (1, 5000), vip, SYN));
             full.makes_room(v6);
             let stateless = full.stateless();
@@ -149,7 +149,7 @@ fn drained_full_and_failed_servers() {
     for (name, change) in closed {
         for fallback in [false, true] {
             let plan = Plan { fallback, ..Plan::new(Kind::Mh) };
-            let mut full = Full::full(|services| with(services, plan));
+            let mut full = Stage::full(|services| with(services, plan));
             let before: Vec<End> = CLIENTS
                 .map(|client| full.passes(&packet(false, TCP, (client, 5000), vip, SYN)))
                 .collect();
@@ -178,7 +178,7 @@ fn by_port_too() {
     let by_port = |services: &mut Services| {
         with(services, Plan { port: true, ..Plan::new(Kind::Mh) });
     };
-    let (mut roomy, mut full) = (Full::new(64, by_port), Full::full(by_port));
+    let (mut roomy, mut full) = (Stage::new(64, by_port), Stage::full(by_port));
     let mut servers = Vec::new();
     for sport in 5000..5040 {
         let packet = packet(false, TCP, (1, sport), STATELESS[0], SYN);
@@ -195,7 +195,7 @@ fn by_port_too() {
 fn fragments() {
     for v6 in [false, true] {
         for vip in STATELESS {
-            let (mut roomy, mut full) = (Full::new(64, mh), Full::full(mh));
+            let (mut roomy, mut full) = (Stage::new(64, mh), Stage::full(mh));
             let expected = roomy.passes(&packet(v6, UDP, (1, 5000), vip, 0));
             let parts = sized(v6, UDP, (1, 5000), vip, (0, 3000)).cut(1300);
             assert_eq!(full.passes(&parts[0]), *server(&expected));
@@ -217,7 +217,7 @@ fn fragments() {
 fn errors_about_answers_reach_the_server() {
     for v6 in [false, true] {
         let (vip, router) = (STATELESS[0], at(v6, Net::Clients, 200));
-        let mut full = Full::full(mh);
+        let mut full = Stage::full(mh);
         for client in CLIENTS {
             let asked = packet(v6, TCP, (client, 5000), vip, SYN);
             let mut answer = sized(v6, TCP, (client, 5000), vip, (ACK, 1300));
@@ -240,7 +240,7 @@ fn errors_about_answers_reach_the_server() {
 #[test]
 fn denied_sources_are_the_kernels() {
     let denied = Prefix::host(at(false, Net::Clients, 1));
-    let mut full = Full::full(|services| {
+    let mut full = Stage::full(|services| {
         mh(services);
         each_service(services, |service| {
             service.policy.access = Access { deny: vec![denied], ..Access::default() };
@@ -258,7 +258,7 @@ fn denied_sources_are_the_kernels() {
 #[test]
 fn what_hinders_others_hinders_these() {
     let vip = STATELESS[0];
-    let mut full = Full::full(mh);
+    let mut full = Stage::full(mh);
     let syn = packet(false, TCP, (1, 5000), vip, SYN);
     let expected = [
         (Ip { ttl: 1, ..syn.clone() }, "ttl_exceeded"),
