@@ -143,7 +143,7 @@ impl Hunt {
     pub(crate) fn walk<I: Io>(&mut self, breath: &mut Breath<'_>, io: &mut I) -> bool {
         let director = breath.director;
         let kill = Arc::clone(&self.kill);
-        let mut ended = 0;
+        let (mut looked, mut ended, mut forgotten) = (0, 0, 0);
         for _ in 0..STRIDE / STEP {
             let capacity = match self.table {
                 0 => director.v4.capacity(),
@@ -156,18 +156,21 @@ impl Hunt {
             match self.table {
                 0 => ended += kill_in::<V4, I>(breath, io, slots.clone(), doomed),
                 1 => ended += kill_in::<V6, I>(breath, io, slots.clone(), doomed),
-                2 if doomed.templates => self.forget::<V4>(breath, slots.clone()),
-                3 if doomed.templates => self.forget::<V6>(breath, slots.clone()),
+                2 if doomed.templates => forgotten += self.forget::<V4>(breath, slots.clone()),
+                3 if doomed.templates => forgotten += self.forget::<V6>(breath, slots.clone()),
                 _ => {}
             }
+            looked += slots.len() as u64;
             if slots.is_empty() {
                 (self.table, self.seen) = (self.table + 1, 0);
             }
-            if ended >= ENOUGH || self.table > 3 {
+            if ended + forgotten >= ENOUGH || self.table > 3 {
                 break;
             }
         }
         kill.ended.fetch_add(ended, Relaxed);
+        breath.stats.upkeep_looks.add(looked);
+        breath.stats.upkeep_ends.add(ended + forgotten);
         let over = self.table > 3;
         if over {
             kill.finished();
@@ -185,7 +188,8 @@ impl Hunt {
         from as u32..to as u32
     }
 
-    fn forget<A: Family>(&self, breath: &Breath<'_>, slots: Range<u32>) {
+    /// Ends the doomed templates in these entries; how many.
+    fn forget<A: Family>(&self, breath: &Breath<'_>, slots: Range<u32>) -> u64 {
         let mut ended = 0;
         A::templates(breath.director).table().for_each_in(slots, &mut |found| {
             if self.kill.doomed.is_template(&found) {
@@ -194,6 +198,7 @@ impl Hunt {
             }
         });
         self.kill.templates.fetch_add(ended, Relaxed);
+        ended
     }
 }
 

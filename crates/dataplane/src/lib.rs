@@ -23,6 +23,7 @@ pub mod connection_log;
 mod conveyor;
 pub mod defence;
 pub mod director;
+pub mod effort;
 pub mod engine;
 pub mod forward;
 pub mod fragment;

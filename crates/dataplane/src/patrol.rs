@@ -7,6 +7,7 @@ use crate::{
     breath::Breath,
     connection_log::End,
     director::Family,
+    effort::Effort,
     sctp,
     state::State,
     table::{Found, Keys},
@@ -16,19 +17,21 @@ use crate::{
 
 impl Breath<'_> {
     /// Ends a connection to make room.
-    fn drop_entry<A: Family>(&self, found: &Found<A>) {
+    fn drop_entry<A: Family>(&self, found: &Found<A>, effort: &mut Effort) {
         if let Some(meta) = A::table(self.director).take(found) {
             self.director.ended(&found.connection, meta.state());
             self.log_end(&found.connection, found.reference(), meta.state(), End::DropEntry);
             self.stats.dropped_entries.add(1);
+            effort.ends();
         }
     }
 
     /// Ends a template that no connection needs, and that none ever showed to be a real client's.
-    fn drop_template<A: Family>(&self, found: &Found<A>) {
+    fn drop_template<A: Family>(&self, found: &Found<A>, effort: &mut Effort) {
         if A::templates(self.director).is_idle(found) {
             self.director.end_template(found);
             self.stats.dropped_entries.add(1);
+            effort.ends();
         }
     }
 }
@@ -49,8 +52,6 @@ pub struct Patrol {
 }
 
 impl Patrol {
-    /// Entries in one call at most.
-    const STRIDE: u64 = 4096;
     /// Of the candidates that may have been of use one of so many goes (`todrop_rate`).
     const SPARED: u32 = 8;
     /// What had a packet within so many seconds is no candidate.
@@ -61,38 +62,68 @@ impl Patrol {
         Self { worker, workers, next: 0, credit: 0, spared: 0 }
     }
 
-    /// Goes on by what is due after `elapsed_ms`.
-    pub(crate) fn walk<A: Family>(&mut self, breath: &Breath<'_>, elapsed_ms: u64) {
+    /// Goes on by what is due after `elapsed_ms`, within what a breath may do.
+    pub(crate) fn walk<A: Family>(
+        &mut self,
+        breath: &Breath<'_>,
+        elapsed_ms: u64,
+        effort: &mut Effort,
+    ) {
         if !breath.director.defences.drop_entry(A::IPV6) {
             return;
         }
         let table = A::table(breath.director);
-        table.for_each_in(self.due(table.capacity(), elapsed_ms), &mut |found| {
-            if self.drops(&found, breath.now.seconds()) {
-                breath.drop_entry(&found);
-            }
-        });
+        self.earn(table.capacity(), elapsed_ms);
+        while self.is_due() && effort.goes_on() {
+            let slots = self.step(table.capacity());
+            effort.looks(slots.len());
+            table.for_each_in(slots, &mut |found| {
+                if self.drops(&found, breath.now.seconds()) {
+                    breath.drop_entry(&found, effort);
+                }
+            });
+        }
     }
 
     /// The same among the persistence templates.
-    pub(crate) fn walk_templates<A: Family>(&mut self, breath: &Breath<'_>, elapsed_ms: u64) {
+    pub(crate) fn walk_templates<A: Family>(
+        &mut self,
+        breath: &Breath<'_>,
+        elapsed_ms: u64,
+        effort: &mut Effort,
+    ) {
         if !breath.director.defences.drop_entry(A::IPV6) {
             return;
         }
         let table = A::templates(breath.director).table();
-        table.for_each_in(self.due(table.capacity(), elapsed_ms), &mut |found| {
-            breath.drop_template(&found);
-        });
+        self.earn(table.capacity(), elapsed_ms);
+        while self.is_due() && effort.goes_on() {
+            let slots = self.step(table.capacity());
+            effort.looks(slots.len());
+            table.for_each_in(slots, &mut |found| breath.drop_template(&found, effort));
+        }
     }
 
-    /// The entries that are to be looked at now.
-    fn due(&mut self, capacity: usize, elapsed_ms: u64) -> Range<u32> {
-        let [first, end] =
-            [self.worker, self.worker + 1].map(|worker| capacity * worker / self.workers);
-        let part = end - first;
-        self.credit += part as u64 * elapsed_ms.min(1000);
-        let due = (self.credit / 32_000).min(Self::STRIDE).min(part as u64) as usize;
-        self.credit %= 32_000;
+    /// This worker's entries.
+    const fn part(&self, capacity: usize) -> Range<usize> {
+        capacity * self.worker / self.workers..capacity * (self.worker + 1) / self.workers
+    }
+
+    /// Adds what is due of a pass, at most one second's.
+    fn earn(&mut self, capacity: usize, elapsed_ms: u64) {
+        let part = self.part(capacity).len() as u64;
+        self.credit = (self.credit + part * elapsed_ms.min(1000)).min(part.max(32) * 1000);
+    }
+
+    const fn is_due(&self) -> bool {
+        self.credit >= 32_000
+    }
+
+    /// The entries that are to be looked at next.
+    fn step(&mut self, capacity: usize) -> Range<u32> {
+        let Range { start: first, end } = self.part(capacity);
+        let due = ((self.credit / 32_000) as usize).min(Effort::STEP);
+        self.credit -= due as u64 * 32_000;
         let from = first + self.next;
         let to = (from + due).min(end);
         self.next = if to == end { 0 } else { to - first };

@@ -2,12 +2,11 @@
 //! within a second, also without a packet (`ip_vs_expire_nodest_conn_flush`). A packet that comes
 //! before is looked at by `gone.rs`.
 
-use std::ops::Range;
-
 use crate::{
     breath::Breath,
     connection_log::End,
     director::Family,
+    effort::Effort,
     policy::Gone,
     snapshot::{ServerId, Services},
     table::Found,
@@ -22,19 +21,24 @@ pub(crate) struct Purge {
     heeded: u32,
     /// Entries that are still to be looked at.
     left: usize,
+    /// Thousandths of an entry that may be looked at already.
+    credit: u64,
 }
 
 impl Purge {
-    /// Entries in one call at most.
-    const STRIDE: usize = 4096;
-
     /// That of worker number `worker` of `workers`.
     pub(crate) const fn new(worker: usize, workers: usize) -> Self {
-        Self { worker, workers, heeded: 0, left: 0 }
+        Self { worker, workers, heeded: 0, left: 0, credit: 0 }
     }
 
-    /// Goes on by what is due after `elapsed_ms`, if there is anything to do.
-    pub(crate) fn walk<A: Family>(&mut self, breath: &Breath<'_>, elapsed_ms: u64) {
+    /// Goes on by what is due after `elapsed_ms`, if there is anything to do, within what a breath
+    /// may do.
+    pub(crate) fn walk<A: Family>(
+        &mut self,
+        breath: &Breath<'_>,
+        elapsed_ms: u64,
+        effort: &mut Effort,
+    ) {
         let services = &breath.snapshot.services;
         let table = A::table(breath.director);
         let [first, end] =
@@ -42,25 +46,27 @@ impl Purge {
         if self.heeded != services.liveness {
             self.heeded = services.liveness;
             self.left = if any_ends(services) { end - first } else { 0 };
+            self.credit = 0;
         }
-        if self.left > 0 {
-            let slots = self.due(first..end, elapsed_ms);
-            table.for_each_in(slots, &mut |found| breath.purge(&found));
+        // All of it in a second.
+        self.credit += (end - first) as u64 * elapsed_ms.min(1000);
+        while self.left > 0 && self.credit >= 1000 && effort.goes_on() {
+            let due = ((self.credit / 1000) as usize).min(Effort::STEP).min(self.left);
+            let from = end - self.left;
+            self.left -= due;
+            self.credit -= due as u64 * 1000;
+            effort.looks(due);
+            let slots = from as u32..(from + due) as u32;
+            table.for_each_in(slots, &mut |found| breath.purge(&found, effort));
         }
-    }
-
-    /// The entries that are to be looked at now: all of `part` in a second.
-    fn due(&mut self, part: Range<usize>, elapsed_ms: u64) -> Range<u32> {
-        let pace = (part.len() as u64 * elapsed_ms.min(1000)).div_ceil(1000);
-        let due = (pace as usize).min(Self::STRIDE).min(self.left);
-        let from = part.end - self.left;
-        self.left -= due;
-        from as u32..(from + due) as u32
+        if self.left == 0 {
+            self.credit = 0;
+        }
     }
 }
 
 impl Breath<'_> {
-    fn purge<A: Family>(&self, found: &Found<A>) {
+    fn purge<A: Family>(&self, found: &Found<A>, effort: &mut Effort) {
         let services = &self.snapshot.services;
         if self.gone(found)
             && services.end_of(found.connection.server_id) == Gone::Expire
@@ -68,6 +74,7 @@ impl Breath<'_> {
         {
             self.director.ended(&found.connection, meta.state());
             self.log_end(&found.connection, found.reference(), meta.state(), End::ServerGone);
+            effort.ends();
         }
     }
 }

@@ -87,6 +87,10 @@ pub struct Stats {
     pub opened: Counter,
     /// Connections and persistence templates that `drop_entry` ended.
     pub dropped_entries: Counter,
+    /// Entries of connections and templates that the worker looked at beside its packets.
+    pub upkeep_looks: Counter,
+    /// Entries that it ended so.
+    pub upkeep_ends: Counter,
     /// Frames held for a neighbour or a first fragment now (a gauge).
     pub waiting: Counter,
     /// The frame ledger (gauges): all, pool, lent for RX, lent for TX, held.
@@ -143,6 +147,8 @@ impl Stats {
             stateless: Counter::default(),
             opened: Counter::default(),
             dropped_entries: Counter::default(),
+            upkeep_looks: Counter::default(),
+            upkeep_ends: Counter::default(),
             waiting: Counter::default(),
             ledger: std::array::from_fn(|_| Counter::default()),
             snapshot: Counter::default(),

@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     director::{Director, Family},
+    effort::Effort,
     forward::{Address, Forward, Protocol, ServiceKey, Tuple},
     lookup::FTP,
     packet::Packet,
@@ -190,7 +191,7 @@ impl<A: Address> Templates<A> {
         &self,
         cursor: &mut SweepCursor,
         now: u32,
-        entries: usize,
+        paced: (usize, &mut Effort),
         ended: &mut impl FnMut(Expired<A>),
     ) {
         let kept = |found: &Found<A>| {
@@ -202,7 +203,7 @@ impl<A: Address> Templates<A> {
             }
             controls
         };
-        self.table.sweep_but(cursor, now, entries, &kept, ended);
+        self.table.sweep_but(cursor, now, paced, &kept, ended);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     clock::Now,
     connection_log::End,
     director::{Director, Family},
+    effort::Effort,
     forward::{V4, V6},
     ids::Ids,
     io::{Frame, Io},
@@ -75,6 +76,8 @@ struct Sweep {
     templates_v4: SweepCursor,
     templates_v6: SweepCursor,
     last: Now,
+    /// The last breath was not done with what was due.
+    behind: bool,
     patrol_v4: Patrol,
     patrol_v6: Patrol,
     patrol_templates_v4: Patrol,
@@ -107,6 +110,7 @@ impl<F: Frame> Worker<F> {
                 templates_v4: SweepCursor::new(worker, workers),
                 templates_v6: SweepCursor::new(worker, workers),
                 last: Now::default(),
+                behind: false,
                 patrol_v4: Patrol::new(worker, workers),
                 patrol_v6: Patrol::new(worker, workers),
                 patrol_templates_v4: Patrol::new(worker, workers),
@@ -140,7 +144,7 @@ impl<F: Frame> Worker<F> {
     }
 
     /// One breath: returns how many frames were received or looked at again; also not 0 while a
-    /// [kill](Self::kill) is under way.
+    /// [kill](Self::kill) is under way, or upkeep was not done with what is [due](Effort).
     pub fn breathe<I: Io<Frame = F>>(&mut self, io: &mut I, now: Now) -> usize {
         if self.tap.is_some() {
             return self.breathe_watched(io, now);
@@ -166,9 +170,9 @@ impl<F: Frame> Hands<F> {
             self.pipeline(io, port, snapshot, now);
         }
         moved += self.hunt(io, snapshot, now);
-        self.upkeep(io, snapshot, now, moved);
+        let more = self.upkeep(io, snapshot, now, moved);
         io.flush();
-        moved
+        moved + usize::from(more)
     }
 
     /// Takes the burst from frames to verdicts.
@@ -248,6 +252,11 @@ impl<F: Frame> Hands<F> {
                 self.waiting.hold_on(held);
                 continue;
             }
+            if looked == Effort::HELD {
+                // The others' turn comes with the next breath.
+                self.waiting.hold_on(held);
+                continue;
+            }
             looked += 1;
             let parsed = parse(held.frame.bytes());
             let wait = held.wait();
@@ -288,21 +297,15 @@ impl<F: Frame> Hands<F> {
         1
     }
 
-    /// What does not depend on packets: expiry, counters.
-    fn upkeep<I: Io<Frame = F>>(
-        &mut self,
-        io: &mut I,
-        snapshot: &Snapshot,
-        now: Now,
-        moved: usize,
-    ) {
+    /// What does not depend on packets: expiry, counters. True if it was not done with what is due.
+    fn upkeep<I: Io>(&mut self, io: &mut I, snapshot: &Snapshot, now: Now, moved: usize) -> bool {
         self.stats.snapshot.set(snapshot.generation);
         self.stats.waiting.set(self.waiting.len() as u64);
         self.stats.breaths.add(1);
         self.stats.busy_breaths.add(u64::from(moved > 0));
         let elapsed = now.millis.saturating_sub(self.sweep.last.millis);
-        if elapsed == 0 {
-            return;
+        if elapsed == 0 && !self.sweep.behind {
+            return false;
         }
         self.sweep.last = now;
         let mut breath = Breath {
@@ -314,18 +317,27 @@ impl<F: Frame> Hands<F> {
             arrived: 0,
         };
         breath.raise_defences();
-        self.sweep.patrol_v4.walk::<V4>(&breath, elapsed);
-        self.sweep.patrol_v6.walk::<V6>(&breath, elapsed);
-        self.sweep.patrol_templates_v4.walk_templates::<V4>(&breath, elapsed);
-        self.sweep.patrol_templates_v6.walk_templates::<V6>(&breath, elapsed);
-        self.sweep.purge_v4.walk::<V4>(&breath, elapsed);
-        self.sweep.purge_v6.walk::<V6>(&breath, elapsed);
+        let effort = &mut Effort::of_a_breath();
+        self.sweep.patrol_v4.walk::<V4>(&breath, elapsed, effort);
+        self.sweep.patrol_v6.walk::<V6>(&breath, elapsed, effort);
+        self.sweep.patrol_templates_v4.walk_templates::<V4>(&breath, elapsed, effort);
+        self.sweep.patrol_templates_v6.walk_templates::<V6>(&breath, elapsed, effort);
+        self.sweep.purge_v4.walk::<V4>(&breath, elapsed, effort);
+        self.sweep.purge_v6.walk::<V6>(&breath, elapsed, effort);
         let mut probes = PROBES;
-        expire::<V4, I>(&mut breath, io, &mut self.sweep.v4, elapsed, &mut probes);
-        expire::<V6, I>(&mut breath, io, &mut self.sweep.v6, elapsed, &mut probes);
-        let Sweep { templates_v4, templates_v6, .. } = &mut self.sweep;
-        expire_templates::<V4>(&self.director, templates_v4, now, elapsed);
-        expire_templates::<V6>(&self.director, templates_v6, now, elapsed);
+        let Sweep { v4, v6, templates_v4, templates_v6, .. } = &mut self.sweep;
+        // In turns who comes first, so that none waits for another one's storm.
+        for table in 0..4 {
+            match (table + self.stats.breaths.value()) % 4 {
+                0 => expire::<V4, I>(&mut breath, io, v4, (elapsed, effort), &mut probes),
+                1 => expire::<V6, I>(&mut breath, io, v6, (elapsed, effort), &mut probes),
+                2 => expire_templates::<V4>(&self.director, templates_v4, now, (elapsed, effort)),
+                _ => expire_templates::<V6>(&self.director, templates_v6, now, (elapsed, effort)),
+            }
+        }
+        effort.count(&self.stats);
+        self.sweep.behind = effort.is_short();
+        self.sweep.behind
     }
 }
 
@@ -337,7 +349,7 @@ fn expire<A: Family, I: Io>(
     breath: &mut Breath<'_>,
     io: &mut I,
     cursor: &mut SweepCursor,
-    elapsed_ms: u64,
+    (elapsed_ms, effort): (u64, &mut Effort),
     probes: &mut u32,
 ) {
     let director = breath.director;
@@ -345,7 +357,7 @@ fn expire<A: Family, I: Io>(
     let entries = (table.pass(cursor) as u64 * elapsed_ms.min(1000)).div_ceil(1000);
     // Stamps are rounded down: one second more, and nothing ends before its time.
     let past = breath.now.seconds().saturating_sub(1);
-    table.sweep(cursor, past, entries as usize, &mut |ended| {
+    table.sweep_but(cursor, past, (entries as usize, effort), &|_| false, &mut |ended| {
         let (server, state) = (ended.connection.server_id, ended.meta.state());
         breath.log_end(&ended.connection, ended.reference(), state, End::Expired);
         if breath.outlive(io, &ended, probes) {
@@ -361,13 +373,13 @@ fn expire_templates<A: Family>(
     director: &Director,
     cursor: &mut SweepCursor,
     now: Now,
-    elapsed_ms: u64,
+    (elapsed_ms, effort): (u64, &mut Effort),
 ) {
     let templates = A::templates(director);
     let pass = templates.table().pass(cursor) as u64;
     let entries = (pass * elapsed_ms.min(1000)).div_ceil(1000) as usize;
     let past = now.seconds().saturating_sub(1);
-    templates.sweep(cursor, past, entries, &mut |ended| {
+    templates.sweep(cursor, past, (entries, effort), &mut |ended| {
         director.server(ended.connection.server_id).templates(-1);
     });
 }

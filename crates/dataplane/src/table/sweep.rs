@@ -15,7 +15,7 @@ use super::{
     Table,
     connection::{Connection, Expired, Found, Meta},
 };
-use crate::forward::Address;
+use crate::{effort::Effort, forward::Address};
 
 /// Entries that share a hint.
 pub(super) const BLOCK: usize = 64;
@@ -85,13 +85,18 @@ impl SweepCursor {
         self.credit = (self.credit + entries).min(self.share(blocks).len() * BLOCK);
     }
 
-    /// The next block that the credit pays for.
-    pub(super) fn block(&mut self, blocks: usize) -> Option<usize> {
-        self.credit = self.credit.checked_sub(BLOCK)?;
+    /// The credit pays for a block.
+    pub(super) const fn is_due(&self) -> bool {
+        self.credit >= BLOCK
+    }
+
+    /// The next block, which the credit pays for.
+    pub(super) fn block(&mut self, blocks: usize) -> usize {
+        self.credit -= BLOCK;
         let share = self.share(blocks);
         let block = share.start + self.next;
         self.next = (self.next + 1) % share.len();
-        Some(block)
+        block
     }
 }
 
@@ -113,24 +118,32 @@ impl<A: Address> Table<A> {
         entries: usize,
         ended: &mut impl FnMut(Expired<A>),
     ) {
-        self.sweep_but(cursor, now, entries, &|_| false, ended);
+        let mut effort = Effort::unbounded();
+        self.sweep_but(cursor, now, (entries, &mut effort), &|_| false, ended);
     }
 
-    /// As [`Table::sweep`]; those live on for which `kept` is true, which may have given them
-    /// more time.
+    /// As [`Table::sweep`], within what a breath may do; what is not done is kept for the next
+    /// call, too. Those live on for which `kept` is true, which may have given them more time.
     pub fn sweep_but(
         &self,
         cursor: &mut SweepCursor,
         now: u32,
-        entries: usize,
+        (entries, effort): (usize, &mut Effort),
         kept: &impl Fn(&Found<A>) -> bool,
         ended: &mut impl FnMut(Expired<A>),
     ) {
         let blocks = self.due.blocks();
         cursor.earn(entries, blocks);
-        while let Some(block) = cursor.block(blocks) {
+        while cursor.is_due() && effort.goes_on() {
+            let block = cursor.block(blocks);
             if self.due.start(block, now) {
-                self.sweep_block(block, now, kept, ended);
+                effort.looks(BLOCK);
+                self.sweep_block(block, now, kept, &mut |expired| {
+                    effort.ends();
+                    ended(expired);
+                });
+            } else {
+                effort.looks(1);
             }
         }
     }
