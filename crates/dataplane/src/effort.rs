@@ -21,6 +21,8 @@ impl Effort {
     pub const ENDS: usize = 64;
     /// Entries that are looked at in one go, all of which may end.
     pub const STEP: usize = 64;
+    /// Idle connections whose ends are asked for their numbers.
+    pub const PROBES: u32 = 32;
     /// Held frames that are looked at again.
     pub const HELD: usize = 64;
 

@@ -324,7 +324,7 @@ impl<F: Frame> Hands<F> {
         self.sweep.patrol_templates_v6.walk_templates::<V6>(&breath, elapsed, effort);
         self.sweep.purge_v4.walk::<V4>(&breath, elapsed, effort);
         self.sweep.purge_v6.walk::<V6>(&breath, elapsed, effort);
-        let mut probes = PROBES;
+        let mut probes = Effort::PROBES;
         let Sweep { v4, v6, templates_v4, templates_v6, .. } = &mut self.sweep;
         // In turns who comes first, so that none waits for another one's storm.
         for table in 0..4 {
@@ -340,9 +340,6 @@ impl<F: Frame> Hands<F> {
         self.sweep.behind
     }
 }
-
-/// Idle connections whose ends are asked for their numbers in one breath.
-const PROBES: u32 = 32;
 
 /// Sweeps what is due of a pass that takes a second.
 fn expire<A: Family, I: Io>(

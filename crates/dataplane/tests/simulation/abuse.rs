@@ -19,9 +19,9 @@ use dataplane::{
 use crate::{
     desk::LIMITS,
     golden,
-    laws::packets,
     lives::{check_counts, check_keys, list},
     random::Random,
+    verdicts::packets,
     wire::{ICMP, ICMPV6, checksum, transport_checksum},
 };
 

@@ -4,7 +4,6 @@ use dataplane::{
     forward::{Forward, Protocol},
     policy::Gone,
     snapshot::{Server, Timeouts},
-    stats::{Counter, Stats},
     tcp::{RESETTING, State},
     topology::PortId,
     verdict::{Answer, Drop, Punt},
@@ -14,6 +13,7 @@ use crate::{
     ground::{LOCAL_PORT, Net, Way, at},
     lives::{Line, Listing, check_counts, check_keys, list},
     talk::Mark,
+    verdicts::packets,
     wire::{ACK, SYN},
     world::{Event, Note, World, hash},
 };
@@ -331,18 +331,4 @@ impl World {
         }
         self.tally.add("connections", self.lives.count() as u64);
     }
-}
-
-/// Law 5: the packets that a worker's counters account for, each by one verdict: forwarded
-/// or answered (a refused frame is counted as dropped only), dropped, punted.
-pub(crate) fn packets(stats: &Stats, parts: dataplane::memory::Parts) -> u64 {
-    let sum = |counters: &[Counter]| counters.iter().map(Counter::value).sum::<u64>();
-    let refused = stats.drops[Drop::TxRingFull as usize].value();
-    // Those that are not sent, and those that leave in frames of the pool.
-    const OTHERS: [Answer; 4] =
-        [Answer::RateLimited, Answer::Forbidden, Answer::ResetOther, Answer::Probe];
-    let others: u64 = OTHERS.iter().map(|kind| stats.answers[*kind as usize].value()).sum();
-    let answers = sum(&stats.answers) - others;
-    let left = stats.tx_packets.value() - parts.sent + refused - parts.refused;
-    left - answers + sum(&stats.drops) - refused + sum(&stats.punts)
 }

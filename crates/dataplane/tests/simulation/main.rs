@@ -18,6 +18,7 @@ mod scenarios;
 mod talk;
 mod tally;
 mod trouble;
+mod verdicts;
 mod wire;
 mod world;
 
