@@ -15,6 +15,14 @@ const PACKETS: u64 = crate::carousel::FRAMES as u64;
 /// # Errors
 /// valgrind is missing, or says nothing; the program fails.
 pub fn instructions(program: &[String], name: &str, within: Option<&str>) -> io::Result<f64> {
+    Ok(in_window(program, name, within)? / PACKETS as f64)
+}
+
+/// The same for a window, however many packets are in it.
+///
+/// # Errors
+/// As [`instructions`].
+pub fn in_window(program: &[String], name: &str, within: Option<&str>) -> io::Result<f64> {
     let mut counts = [0; 2];
     for (count, windows) in counts.iter_mut().zip(WINDOWS) {
         let mut valgrind = Command::new("valgrind");
@@ -35,6 +43,5 @@ pub fn instructions(program: &[String], name: &str, within: Option<&str>) -> io:
             .filter(|_| output.status.success())
             .ok_or_else(|| io::Error::other(format!("{name}: no count from valgrind: {said}")))?;
     }
-    let packets = (WINDOWS[1] - WINDOWS[0]) * PACKETS;
-    Ok((counts[1] - counts[0]) as f64 / packets as f64)
+    Ok((counts[1] - counts[0]) as f64 / (WINDOWS[1] - WINDOWS[0]) as f64)
 }

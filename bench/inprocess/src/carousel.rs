@@ -50,12 +50,14 @@ impl Frame for ChunkFrame {
     }
 }
 
-/// Two ports: frames arrive at the first one.
+/// Two ports: frames arrive at the first one, unless both are said to have some.
 pub(crate) struct Carousel {
     arrived: Vec<ChunkFrame>,
     home: Vec<ChunkFrame>,
     /// Frames that did not leave.
     pub(crate) dropped: usize,
+    /// Frames arrive at the second port, too.
+    pub(crate) both: bool,
 }
 
 impl Carousel {
@@ -68,12 +70,22 @@ impl Carousel {
             home: chunks.iter_mut().map(frame).collect(),
             arrived: Vec::with_capacity(FRAMES),
             dropped: 0,
+            both: false,
         }
     }
 
     /// Lets all frames arrive that are at home, filled by `fill`, which tells the length.
     pub(crate) fn fill(&mut self, mut fill: impl FnMut(&mut [u8]) -> usize) {
         for mut frame in self.home.drain(..) {
+            frame.len = fill(frame.room);
+            self.arrived.push(frame);
+        }
+    }
+
+    /// Lets so many frames arrive.
+    pub(crate) fn arrive(&mut self, count: usize, mut fill: impl FnMut(&mut [u8]) -> usize) {
+        for _ in 0..count {
+            let Some(mut frame) = self.home.pop() else { return };
             frame.len = fill(frame.room);
             self.arrived.push(frame);
         }
@@ -99,7 +111,7 @@ impl Io for Carousel {
 
     #[inline]
     fn receive(&mut self, port: PortId, burst: &mut Vec<ChunkFrame>, max: usize) -> usize {
-        let count = if port == 0 { self.arrived.len().min(max) } else { 0 };
+        let count = if port == 0 || self.both { self.arrived.len().min(max) } else { 0 };
         burst.extend(self.arrived.drain(self.arrived.len() - count..));
         count
     }
@@ -115,7 +127,7 @@ impl Io for Carousel {
     }
 
     fn take(&mut self) -> Option<ChunkFrame> {
-        None
+        self.home.pop()
     }
 
     fn give(&mut self, frame: ChunkFrame) {

@@ -39,24 +39,46 @@ pub(crate) fn with_workers<A: BenchFamily>(
     connections: usize,
     workers: usize,
 ) -> std::io::Result<(Arc<Director>, Vec<Worker<ChunkFrame>>)> {
-    let (resolve, _) = crossbeam_channel::bounded(1);
-    let (connections_v4, connections_v6) =
-        if A::IPV6 { (1, connections) } else { (connections, 1) };
-    let limits = Limits { connections_v4, connections_v6, servers: 64, ..Limits::default() };
-    let director = Arc::new(Director::new(limits, resolve)?);
     let services = services::<A>(forward);
-    director.prepare(&services);
-    let snapshot = Snapshot::new(1, Arc::new(services), Arc::new(topology()));
-    let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-    let worker = |number| {
-        let (director, snapshot) = (Arc::clone(&director), Arc::clone(&snapshot));
-        Worker::new((number, workers), director, snapshot, Arc::new(Stats::new(64)))
-    };
+    let ground = Ground::new::<A>(services, connections, u32::MAX)?;
+    let worker = |number| ground.worker((number, workers)).0;
     let workers = (0..workers).map(worker).collect();
-    Ok((director, workers))
+    Ok((ground.director, workers))
 }
 
-fn services<A: BenchFamily>(forward: Forward) -> Services {
+/// What a worker stands on.
+pub(crate) struct Ground {
+    pub(crate) director: Arc<Director>,
+    pub(crate) published: Arc<ArcSwap<Snapshot>>,
+}
+
+impl Ground {
+    /// For so many connections of one family, of which so many may be half-open.
+    pub(crate) fn new<A: BenchFamily>(
+        services: Services,
+        connections: usize,
+        half_open: u32,
+    ) -> std::io::Result<Self> {
+        let (resolve, _) = crossbeam_channel::bounded(1);
+        let (connections_v4, connections_v6) =
+            if A::IPV6 { (1, connections) } else { (connections, 1) };
+        let limits =
+            Limits { connections_v4, connections_v6, half_open, servers: 64, ..Limits::default() };
+        let director = Arc::new(Director::new(limits, resolve)?);
+        director.prepare(&services);
+        let snapshot = Snapshot::new(1, Arc::new(services), Arc::new(topology()));
+        Ok(Self { director, published: Arc::new(ArcSwap::from_pointee(snapshot)) })
+    }
+
+    pub(crate) fn worker(&self, place: (usize, usize)) -> (Worker<ChunkFrame>, Arc<Stats>) {
+        let (director, snapshot) = (Arc::clone(&self.director), Arc::clone(&self.published));
+        let stats = Arc::new(Stats::new(64));
+        (Worker::new(place, director, snapshot, Arc::clone(&stats)), stats)
+    }
+}
+
+/// A TCP and a UDP service with servers of their own.
+pub(crate) fn services<A: BenchFamily>(forward: Forward) -> Services {
     let mut services = Services::default();
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         let id = services.services.len() as ServiceId;
@@ -88,7 +110,7 @@ fn local_addresses<A: BenchFamily>(forward: Forward) -> Vec<LocalAddress> {
     (0..count).map(local).collect()
 }
 
-fn topology() -> Topology {
+pub(crate) fn topology() -> Topology {
     let mac = |last: u8| Mac([2, 0, 0, 0, 0, last]);
     let interface =
         |name: &str, index, mac| Interface { name: name.into(), index, mac, mtu: 1500, up: true };

@@ -17,6 +17,7 @@ mod parse;
 pub mod random;
 pub mod report;
 mod rewrite;
+mod storm;
 mod verdict;
 mod workers;
 
@@ -37,6 +38,9 @@ pub struct Options {
     /// The CPU to run on
     #[arg(long, default_value_t = 1)]
     cpu: usize,
+    /// Count the instructions of the longest breaths, too: valgrind, some minutes
+    #[arg(long)]
+    instructions: bool,
     /// Write no file
     #[arg(long)]
     no_file: bool,
@@ -63,6 +67,7 @@ pub fn run(options: &Options) -> io::Result<()> {
     admit::run(&mut session)?;
     verdict::run(&mut session)?;
     workers::run(&mut session)?;
+    storm::run(&mut session)?;
     if !options.no_file {
         println!("{}", session.report.write("inprocess")?.display());
     }
