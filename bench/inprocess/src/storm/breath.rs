@@ -142,17 +142,14 @@ struct Scene {
 
 impl Scene {
     fn new(kind: Kind) -> io::Result<Self> {
-        let setting = Setting {
-            room: super::ESTABLISHED as usize + 2 * BESIDE,
-            half_open: u32::MAX,
-            ..Setting::default()
-        };
+        let setting =
+            Setting { room: super::ESTABLISHED as usize + 2 * BESIDE, ..Setting::default() };
         let full = super::ESTABLISHED as usize;
         let setting = match kind {
             Kind::Purge | Kind::Kill => {
                 Setting { room: full + BESIDE, in_front: BESIDE, ..setting }
             }
-            Kind::Limited => Setting { half_open: 0, ..setting },
+            Kind::Limited => Setting { limited: true, ..setting },
             Kind::Full => Setting { room: full, ..setting },
             Kind::Stateless => {
                 let scheduler = sched::Kind::Mh;

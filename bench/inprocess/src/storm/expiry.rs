@@ -21,8 +21,7 @@ pub(super) fn run(session: &mut Session<'_>) -> io::Result<()> {
                 continue;
             }
             let room = count + 2 * super::ESTABLISHED as usize;
-            let mut stage =
-                Stage::new(&Setting { room, half_open: u32::MAX, ..Setting::default() })?;
+            let mut stage = Stage::new(&Setting { room, ..Setting::default() })?;
             // A storm takes a second.
             let windows = session.options.windows.min(9) as usize;
             let mut second = || storm(&mut stage, count, ends);

@@ -29,13 +29,17 @@ use crate::{
 /// server, so that what befalls it does not touch those who talk.
 pub(super) const STRANGERS_SERVER: ServerId = 10;
 
+/// Half-open connections, where they are limited.
+const LIMIT: u32 = 1024;
+
 /// What is to be on the stage.
 pub(super) struct Setting {
     pub(super) forward: Forward,
     pub(super) scheduler: sched::Kind,
     /// Entries.
     pub(super) room: usize,
-    pub(super) half_open: u32,
+    /// Half-open connections are at their limit.
+    pub(super) limited: bool,
     pub(super) established: u64,
     /// Room for so many others lies in front of them in the table.
     pub(super) in_front: usize,
@@ -47,8 +51,7 @@ impl Default for Setting {
             forward: Forward::Nat,
             scheduler: sched::Kind::Rr,
             room: 1_000_000,
-            // The daemon's default: a quarter.
-            half_open: 250_000,
+            limited: false,
             established: super::ESTABLISHED,
             in_front: 0,
         }
@@ -64,6 +67,7 @@ pub(super) struct Stage {
     pub(super) established: u64,
     pub(super) services: Services,
     forward: Forward,
+    limited: bool,
     random: Random,
     acks: Template<V4>,
     syns: Template<V4>,
@@ -76,6 +80,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(setting: &Setting) -> io::Result<Self> {
+        let half_open = if setting.limited { LIMIT } else { u32::MAX };
         let mut services = director::services::<V4>(setting.forward);
         for service in services.services.iter_mut().flatten() {
             service.policy.scheduler = sched::Plan::new(setting.scheduler);
@@ -83,7 +88,7 @@ impl Stage {
             service.policy.timeouts.tcp[State::Established as usize] = 1 << 23;
         }
         services.derive();
-        let ground = Ground::new::<V4>(services.clone(), setting.room, setting.half_open)?;
+        let ground = Ground::new::<V4>(services.clone(), setting.room, half_open)?;
         let (worker, stats) = ground.worker((0, 1));
         let [syns, acks] = [tcp::SYN, tcp::ACK].map(|flags| Template::new(Protocol::Tcp, flags));
         let mut stage = Self {
@@ -95,6 +100,7 @@ impl Stage {
             established: setting.established,
             services,
             forward: setting.forward,
+            limited: setting.limited,
             random: Random(7),
             acks,
             syns,
@@ -105,22 +111,26 @@ impl Stage {
         stage.insert(setting.in_front, State::Close, 10);
         stage.open();
         stage.clear();
-        assert_eq!(stage.ground.director.v4.len() as u64, stage.established, "all are open");
+        assert_eq!(stage.lost(), 0, "all are open");
         Ok(stage)
     }
 
     fn open(&mut self) {
-        for template in [&self.syns, &self.acks] {
-            let mut flow = 0;
-            while flow < self.established {
-                let count = (self.established - flow).min(BURST as u64);
-                self.carousel.arrive(count as usize, |room| {
-                    flow += 1;
-                    template.write(flow - 1, room)
-                });
+        for flow in (0..self.established).step_by(BURST) {
+            let flows = flow..self.established.min(flow + BURST as u64);
+            for template in [&self.syns, &self.acks] {
+                let mut flows = flows.clone();
+                let count = flows.clone().count();
+                self.carousel.arrive(count, |room| template.write(flows.next().unwrap_or(0), room));
                 self.worker.breathe(&mut self.carousel, self.now);
             }
         }
+    }
+
+    /// Established connections that are not there any more.
+    pub(super) fn lost(&self) -> u64 {
+        let all = self.established + if self.limited { LIMIT.into() } else { 0 };
+        all.saturating_sub(self.ground.director.v4.len() as u64)
     }
 
     /// Packets of established connections arrive.
@@ -186,7 +196,7 @@ impl Stage {
         }
     }
 
-    /// Ends all but the established ones that were there first.
+    /// Ends all but the established ones that were there first, and those up to the limit.
     pub(super) fn clear(&mut self) {
         let director = &self.ground.director;
         let strange = stranger(1).src.0;
@@ -197,6 +207,9 @@ impl Stage {
                 director.ended(&found.connection, meta.state());
             }
         });
+        if self.limited {
+            self.insert(LIMIT as usize, State::SynRecv, 1 << 20);
+        }
     }
 
     /// Publishes another snapshot, as control does.
