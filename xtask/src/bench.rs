@@ -55,8 +55,8 @@ const WINDOWS: &[&str] = &["--windows", "2", "--seconds", "1"];
 const RUNS: [Run; 8] = [
     Run {
         part: Part::Inprocess,
-        minutes: 5,
-        words: &["inprocess"],
+        minutes: 9,
+        words: &["inprocess", "--instructions"],
         quick: &["--windows", "9", "1k"],
     },
     Run {
