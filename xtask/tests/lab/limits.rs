@@ -68,6 +68,26 @@ fn a_full_table_refuses_new_connections_only() {
     });
 }
 
+/// mh needs no entry where answers do not pass here: UDP and TCP are served beyond the limit.
+#[test]
+fn mh_serves_beyond_a_full_table() {
+    for mode in ["dr", "tun"] {
+        let mh = ["scheduler: rr", "scheduler: mh"];
+        beyond(mode, "connections: 1024", mh, |lab, director| {
+            let vip = lab.topology().vips[0];
+            let served = answered(lab, "client", &format!("{vip} 53 1500"));
+            lab.client().fetch(vip, 20).unwrap();
+            assert!(served >= 1490, "{mode}: {served} served of 1500");
+            assert_eq!(director.drops("table_full").unwrap(), 0, "{mode}");
+            let json = director.json().unwrap();
+            let stateless = json["totals"]["stateless"].as_u64().unwrap();
+            assert!(stateless > 100, "{mode}: {stateless} packets without an entry");
+            let listed = director.list(&[]).unwrap();
+            assert!(listed.contains("Without an entry: "), "{mode}: {listed}");
+        });
+    }
+}
+
 #[test]
 fn full_nat_without_a_free_port_refuses_new_connections_only() {
     let few = ["ports: 10000-32767", "ports: 10000-10002"];
