@@ -14,10 +14,12 @@ use crate::{
     snapshot::{Server, ServerId},
     source_ports::{PORT_TRIES, Ports},
     state::State,
-    table::{Connection, ConnectionRef, Found, InsertError, Keys, TemplateRef, Way},
+    table::{
+        Absent, Beginning, Connection, ConnectionRef, Found, InsertError, Keys, TemplateRef, Way,
+    },
     tcp::Direction,
     template,
-    topology::RouteKind,
+    topology::{HopId, RouteKind},
     verdict::{Drop, Punt},
     wire::tcp as flag,
 };
@@ -49,16 +51,20 @@ impl<'a> Breath<'a> {
     /// # Errors
     /// See [`Refusal`].
     #[inline(never)]
-    pub fn admit<A: Family>(&mut self, packet: &Packet<A>) -> Result<Found<A>, Refusal> {
+    pub(crate) fn admit<A: Family>(
+        &mut self,
+        packet: &Packet<A>,
+        mut absent: Absent,
+    ) -> Result<Found<A>, Refusal> {
         if self.is_probing() {
-            return self.admit_probe(packet);
+            return self.admit_probe(packet, &absent);
         }
         let Some(target) = self.target(packet) else { return Err(Refusal::Punt(Punt::Alien)) };
         self.may_open(packet, &target)?;
         let director = self.director;
         let mut admission = director.admission(target.id);
         // Another worker may have admitted the packet before this one while we waited.
-        if let Some(found) = A::table(director).find(&packet.tuple) {
+        if let Some(found) = A::table(director).find_again(&mut absent, &packet.tuple) {
             return Ok(found);
         }
         let limit = director.limits().half_open;
@@ -69,9 +75,9 @@ impl<'a> Breath<'a> {
             Some(admission) => self.choose(packet, &target, admission)?,
             None => None,
         };
-        let Some(chosen) = chosen else { return self.without_server(packet, &target) };
+        let Some(chosen) = chosen else { return self.without_server(packet, &target, &absent) };
         let cursor = admission.as_mut().map(|admission| &mut admission.local_cursor);
-        self.open(packet, &target, &chosen, cursor).map_err(Refusal::Drop)
+        self.open(packet, &target, &chosen, &absent, cursor).map_err(Refusal::Drop)
     }
 
     /// Whether a packet opens a connection at all: in the kernel's order, with our own checks of
@@ -159,6 +165,7 @@ impl<'a> Breath<'a> {
         &mut self,
         packet: &Packet<A>,
         target: &Target<'_>,
+        absent: &Absent,
     ) -> Result<Found<A>, Refusal> {
         let destination = packet.tuple.dst.ip();
         let elsewhere = || {
@@ -170,7 +177,7 @@ impl<'a> Breath<'a> {
         if service.policy.lifecycle.cache_bypass && service.key.mark().is_some() && elsewhere() {
             let server = Server::new(target.id, destination, 0, Forward::Dr);
             let chosen = Chosen { id: self.director.bypass(), server: &server, template: None };
-            return self.open(packet, target, &chosen, None).map_err(Refusal::Drop);
+            return self.open(packet, target, &chosen, absent, None).map_err(Refusal::Drop);
         }
         Err(if ftp_data { Refusal::Punt(Punt::NoConnection) } else { Refusal::NoServer })
     }
@@ -181,6 +188,7 @@ impl<'a> Breath<'a> {
         packet: &Packet<A>,
         target: &Target<'_>,
         chosen: &Chosen<'_>,
+        absent: &Absent,
         cursor: Option<&mut u32>,
     ) -> Result<Found<A>, Drop> {
         let Chosen { id: server_id, server, template } = *chosen;
@@ -195,6 +203,8 @@ impl<'a> Breath<'a> {
             Keys::Probe => (first.number(), probe::idle(first)),
             Keys::Answers | Keys::Neither => (State::Udp.number(), idle),
         };
+        let hop_in = self.first_hop(packet, server_id);
+        let beginning = Beginning { state, timeout, now: self.now.seconds(), hop_in };
         let table = A::table(self.director);
         let mut unused = 0;
         let cursor = cursor.unwrap_or(&mut unused);
@@ -204,16 +214,16 @@ impl<'a> Breath<'a> {
             let Some((local, lport)) = ports.next(tried) else { break };
             (connection.local, connection.lport) = (local, lport);
             self.count(&mut connection, state, template);
-            match table.insert(&connection, state, timeout, self.now.seconds()) {
-                Ok(place) => {
+            match table.insert_absent(&connection, absent, beginning) {
+                Ok(found) => {
                     if keys != Keys::Probe {
                         self.director.server(server_id).made();
                         self.stats.opened.add(1);
                         let moved = server.forward == Forward::Nat && tried > 0;
                         self.stats.moved_ports.add(moved.into());
-                        self.log_begin(&connection, place);
+                        self.log_begin(&connection, found.reference());
                     }
-                    return table.get(place).ok_or(Drop::TableFull);
+                    return Ok(found);
                 }
                 Err(error) => {
                     self.count_not(&connection, state);
@@ -236,6 +246,13 @@ impl<'a> Breath<'a> {
             Forward::FullNat => Drop::LocalPortsExhausted,
             _ => Drop::SourcePortsExhausted,
         })
+    }
+
+    /// The hop towards the server and the generation for which it holds, if nothing but the server
+    /// decides about it: then the connection begins with it ([`Breath::hop`]).
+    fn first_hop<A>(&self, packet: &Packet<A>, server: ServerId) -> Option<(u32, HopId)> {
+        let hop = self.snapshot.hop_to(server).filter(|_| !reported(packet))?;
+        Some((self.snapshot.hop_generation, hop))
     }
 
     /// The connection that a packet opens to the chosen server, as the client's own end.

@@ -14,7 +14,7 @@ use crate::{
     policy::Gone,
     quote::{Quote, parse_quoted},
     snapshot::{Server, ServerId},
-    table::{Found, Way},
+    table::{Absent, Found, Way},
     tcp,
     tunnel::QuotedTunnel,
     verdict::{Drop, Punt, Verdict},
@@ -40,9 +40,9 @@ impl Breath<'_> {
         let Some(about) = quote.tuple.map(Tuple::reversed) else {
             return Verdict::Punt(Punt::Icmp);
         };
-        let found = match A::table(self.director).find(&about) {
-            Some(found) => found,
-            None => match self.schedule(error, about) {
+        let found = match A::table(self.director).look(&about) {
+            Ok(found) => found,
+            Err(absent) => match self.schedule(error, about, absent) {
                 Ok(found) => found,
                 Err(verdict) => return verdict,
             },
@@ -71,13 +71,14 @@ impl Breath<'_> {
         &mut self,
         error: &IcmpError<A>,
         about: Tuple<A>,
+        absent: Absent,
     ) -> Result<Found<A>, Verdict> {
         let packet = reported(error, about);
         let target = self.target(&packet);
         if !target.is_some_and(|target| target.service.policy.lifecycle.schedule_icmp) {
             return Err(Verdict::Punt(Punt::Icmp));
         }
-        self.admit(&packet).map_err(|refusal| match refusal {
+        self.admit(&packet, absent).map_err(|refusal| match refusal {
             Refusal::Punt(_) => Verdict::Punt(Punt::Icmp),
             Refusal::NoServer => Verdict::Drop(Drop::NoServer),
             Refusal::Drop(reason) => Verdict::Drop(reason),
