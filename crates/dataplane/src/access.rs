@@ -31,6 +31,8 @@ pub struct Gate {
 /// The box's gate and those of its services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gates {
+    /// There is anything to ask.
+    closed: bool,
     all: Gate,
     /// By service id; empty if no service has one.
     services: Vec<Gate>,
@@ -79,7 +81,8 @@ impl Gates {
             gate.denied = denied(Some(id));
         }
         let all = Gate { denied: denied(None), ..Gate::new(&services.settings.access) };
-        Self { all, services: own }
+        let closed = closed || all != Gate::default();
+        Self { closed, all, services: own }
     }
 }
 
@@ -95,11 +98,17 @@ impl Breath<'_> {
     ///
     /// # Errors
     /// The name of the drop.
+    #[inline]
     pub(crate) fn screen(&self, source: IpAddr, service: ServiceId) -> Result<(), Drop> {
         if let Some(reason) = self.refused(source, service) {
             return Err(reason);
         }
         let gates = &self.snapshot.services.gates;
+        if gates.closed { self.ask(gates, source, service) } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    fn ask(&self, gates: &Gates, source: IpAddr, service: ServiceId) -> Result<(), Drop> {
         let own = gates.services.get(service as usize);
         // Numbers of services begin at 1 here, 0 is the box.
         for (scope, gate) in [(0, Some(&gates.all)), (service + 1, own)] {

@@ -14,10 +14,12 @@ use crate::{
     snapshot::{Server, ServerId},
     source_ports::{PORT_TRIES, Ports},
     state::State,
-    table::{Connection, ConnectionRef, Found, InsertError, Keys, TemplateRef, Way},
+    table::{
+        Absent, Beginning, Connection, ConnectionRef, Found, InsertError, Keys, TemplateRef, Way,
+    },
     tcp::Direction,
     template,
-    topology::RouteKind,
+    topology::{HopId, RouteKind},
     verdict::{Drop, Punt},
     wire::tcp as flag,
 };
@@ -51,9 +53,13 @@ impl<'a> Breath<'a> {
     /// # Errors
     /// See [`Refusal`].
     #[inline(never)]
-    pub fn admit<A: Family>(&mut self, packet: &Packet<A>) -> Result<Found<A>, Refusal> {
+    pub(crate) fn admit<A: Family>(
+        &mut self,
+        packet: &Packet<A>,
+        mut absent: Absent,
+    ) -> Result<Found<A>, Refusal> {
         if self.is_probing() {
-            return self.admit_probe(packet);
+            return self.admit_probe(packet, &absent);
         }
         let Some(target) = self.target(packet) else { return Err(Refusal::Punt(Punt::Alien)) };
         let follows = match self.may_open(packet, &target) {
@@ -64,7 +70,7 @@ impl<'a> Breath<'a> {
         let director = self.director;
         let mut admission = director.admission(target.id);
         // Another worker may have admitted the packet before this one while we waited.
-        if let Some(found) = A::table(director).find(&packet.tuple) {
+        if let Some(found) = A::table(director).find_again(&mut absent, &packet.tuple) {
             return Ok(found);
         }
         let limit = director.limits().half_open;
@@ -82,10 +88,10 @@ impl<'a> Breath<'a> {
             }
             Some(chosen) => chosen,
             None if follows => return Err(Refusal::Punt(Punt::NoConnection)),
-            None => return self.without_server(packet, &target),
+            None => return self.without_server(packet, &target, &absent),
         };
         let cursor = admission.as_mut().map(|admission| &mut admission.local_cursor);
-        let opened = self.open(packet, &target, &chosen, cursor);
+        let opened = self.open(packet, &target, &chosen, &absent, cursor);
         opened.map_err(|reason| self.without_entry(reason, &target, &chosen, A::IPV6))
     }
 
@@ -179,6 +185,7 @@ impl<'a> Breath<'a> {
         &mut self,
         packet: &Packet<A>,
         target: &Target<'_>,
+        absent: &Absent,
     ) -> Result<Found<A>, Refusal> {
         let destination = packet.tuple.dst.ip();
         let elsewhere = || {
@@ -190,7 +197,7 @@ impl<'a> Breath<'a> {
         if service.policy.lifecycle.cache_bypass && service.key.mark().is_some() && elsewhere() {
             let server = Server::new(target.id, destination, 0, Forward::Dr);
             let chosen = Chosen { id: self.director.bypass(), server: &server, template: None };
-            return self.open(packet, target, &chosen, None).map_err(Refusal::Drop);
+            return self.open(packet, target, &chosen, absent, None).map_err(Refusal::Drop);
         }
         Err(if ftp_data { Refusal::Punt(Punt::NoConnection) } else { Refusal::NoServer })
     }
@@ -201,6 +208,7 @@ impl<'a> Breath<'a> {
         packet: &Packet<A>,
         target: &Target<'_>,
         chosen: &Chosen<'_>,
+        absent: &Absent,
         cursor: Option<&mut u32>,
     ) -> Result<Found<A>, Drop> {
         let Chosen { id: server_id, server, template } = *chosen;
@@ -215,6 +223,8 @@ impl<'a> Breath<'a> {
             Keys::Probe => (first.number(), probe::idle(first)),
             Keys::Answers | Keys::Neither => (State::Udp.number(), idle),
         };
+        let hop_in = self.first_hop(packet, server_id);
+        let beginning = Beginning { state, timeout, now: self.now.seconds(), hop_in };
         let table = A::table(self.director);
         let mut unused = 0;
         let cursor = cursor.unwrap_or(&mut unused);
@@ -224,16 +234,16 @@ impl<'a> Breath<'a> {
             let Some((local, lport)) = ports.next(tried) else { break };
             (connection.local, connection.lport) = (local, lport);
             self.count(&mut connection, state, template);
-            match table.insert(&connection, state, timeout, self.now.seconds()) {
-                Ok(place) => {
+            match table.insert_absent(&connection, absent, beginning) {
+                Ok(found) => {
                     if keys != Keys::Probe {
                         self.director.server(server_id).made();
                         self.stats.opened.add(1);
                         let moved = server.forward == Forward::Nat && tried > 0;
                         self.stats.moved_ports.add(moved.into());
-                        self.log_begin(&connection, place);
+                        self.log_begin(&connection, found.reference());
                     }
-                    return table.get(place).ok_or(Drop::TableFull);
+                    return Ok(found);
                 }
                 Err(error) => {
                     self.count_not(&connection, state);
@@ -256,6 +266,13 @@ impl<'a> Breath<'a> {
             Forward::FullNat => Drop::LocalPortsExhausted,
             _ => Drop::SourcePortsExhausted,
         })
+    }
+
+    /// The hop towards the server and the generation for which it holds, if nothing but the server
+    /// decides about it: then the connection begins with it ([`Breath::hop`]).
+    fn first_hop<A>(&self, packet: &Packet<A>, server: ServerId) -> Option<(u32, HopId)> {
+        let hop = self.snapshot.hop_to(server).filter(|_| !reported(packet))?;
+        Some((self.snapshot.hop_generation, hop))
     }
 
     /// The connection that a packet opens to the chosen server, as the client's own end.

@@ -16,7 +16,7 @@ use crate::{
     snapshot::{MssClamp, ServerId, Snapshot},
     state::State,
     stats::Stats,
-    table::{ConnectionRef, Found, Keys, Probe, Sight, Way},
+    table::{Absent, ConnectionRef, Found, Keys, Probe, Sight, Way},
     tcp,
     topology::{Hop, Mac, NO_HOP, PortId},
     tunnel::{self, Chosen, Path},
@@ -263,19 +263,19 @@ impl<'a> Breath<'a> {
         let table = A::table(self.director);
         let found = match probe {
             // A connection that an earlier packet of the burst made is found on a second look.
-            Some(probe) => table.find_at(probe, &packet.tuple),
-            None => table.find(&packet.tuple),
+            Some(probe) => table.find_or_absent(probe, &packet.tuple),
+            None => table.look(&packet.tuple),
         };
         match found {
-            Some(found) => match self.standing(packet, &found) {
+            Ok(found) => match self.standing(packet, &found) {
                 Standing::Stays => Ok(found),
                 Standing::Over => {
                     self.end(&found);
-                    self.admit(packet)
+                    self.admit(packet, Absent::unseen(table.hash(&packet.tuple)))
                 }
                 Standing::Refused(refusal) => Err(refusal),
             },
-            None => self.admit(packet),
+            Err(absent) => self.admit(packet, absent),
         }
     }
 
@@ -334,7 +334,10 @@ impl<'a> Breath<'a> {
         }
         let direction = direction(found.direction, found.connection.forward);
         let Some(state) = State::from_number(found.meta.state()) else { return };
-        if state.next(direction, packet.flags, false) == state && !has_syn(packet) {
+        // SYNs that come again are noted, and for the server's there is `secure_tcp`; the one that
+        // has just opened the connection is neither.
+        let opened = found.direction == Way::Forward && found.stamp == now;
+        if state.next(direction, packet.flags, false) == state && (opened || !has_syn(packet)) {
             return table.touch(found, now);
         }
         self.change_state(packet, *found, direction);

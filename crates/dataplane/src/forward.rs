@@ -1,7 +1,10 @@
 //! What a service is and how its packets are forwarded: the small words that
 //! every other part of the datapath uses.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    hash::{Hash, Hasher},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 /// A transport protocol, by its IANA number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -263,7 +266,7 @@ impl std::fmt::Display for Endpoint {
 }
 
 /// The key of one LVS service (`ip_vs_service_find`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ServiceKey {
     /// Packets to a VIP and port.
     Endpoint(Endpoint),
@@ -274,6 +277,28 @@ pub enum ServiceKey {
         /// The family.
         ipv6: bool,
     },
+}
+
+impl Hash for ServiceKey {
+    /// In few words: each packet without a connection asks for one.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Endpoint(Endpoint { protocol, address, port }) => {
+                let rest = u64::from(*port) << 8 | u64::from(*protocol as u8);
+                match address {
+                    IpAddr::V4(ip) => state.write_u64(u64::from(u32::from(*ip)) << 32 | rest),
+                    IpAddr::V6(ip) => {
+                        state.write_u128(u128::from(*ip));
+                        state.write_u64(rest);
+                    }
+                }
+            }
+            Self::Mark { mark, ipv6 } => {
+                state.write_u64(u64::from(*mark) << 1 | u64::from(*ipv6));
+            }
+        }
+    }
 }
 
 impl ServiceKey {

@@ -14,7 +14,7 @@ use crate::{
     policy::Gone,
     quote::{Quote, parse_quoted},
     snapshot::{Server, ServerId},
-    table::{Found, Way},
+    table::{Absent, Found, Way},
     tcp,
     tunnel::QuotedTunnel,
     verdict::{Drop, Punt, Verdict},
@@ -40,9 +40,9 @@ impl Breath<'_> {
         let Some(about) = quote.tuple.map(Tuple::reversed) else {
             return Verdict::Punt(Punt::Icmp);
         };
-        let found = match A::table(self.director).find(&about) {
-            Some(found) => found,
-            None => match self.schedule(error, about) {
+        let found = match A::table(self.director).look(&about) {
+            Ok(found) => found,
+            Err(absent) => match self.schedule(error, about, absent) {
                 Ok(found) => found,
                 Err(refusal) => return self.refuse_error(frame, error, about.protocol, refusal),
             },
@@ -72,11 +72,12 @@ impl Breath<'_> {
         &mut self,
         error: &IcmpError<A>,
         about: Tuple<A>,
+        absent: Absent,
     ) -> Result<Found<A>, Refusal> {
         let packet = reported(error, about);
         let Some(target) = self.target(&packet) else { return Err(Refusal::Punt(Punt::Icmp)) };
         if target.service.policy.lifecycle.schedule_icmp {
-            return self.admit(&packet);
+            return self.admit(&packet, absent);
         }
         let server = self.follow_error(&packet, &target);
         Err(server.map_or(Refusal::Punt(Punt::Icmp), Refusal::Stateless))

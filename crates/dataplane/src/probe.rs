@@ -20,7 +20,7 @@ use crate::{
     policy::Lifecycle,
     snapshot::ServerId,
     state::State,
-    table::{Connection, Found},
+    table::{Absent, Connection, Found},
     verdict::Drop,
 };
 
@@ -97,6 +97,7 @@ impl Breath<'_> {
     pub(crate) fn admit_probe<A: Family>(
         &mut self,
         packet: &Packet<A>,
+        absent: &Absent,
     ) -> Result<Found<A>, Refusal> {
         let over = Refusal::Drop(Drop::StrayProbe);
         let id = self.director.pins.server(packet.tuple.sport).ok_or(over)?;
@@ -111,7 +112,7 @@ impl Breath<'_> {
         let mut admission = self.director.admission(target.id);
         let cursor = admission.as_mut().map(|admission| &mut admission.local_cursor);
         let chosen = Chosen { id, server, template: None };
-        self.open(packet, &target, &chosen, cursor).map_err(Refusal::Drop)
+        self.open(packet, &target, &chosen, absent, cursor).map_err(Refusal::Drop)
     }
 }
 

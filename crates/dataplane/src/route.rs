@@ -8,7 +8,7 @@ use crate::{
     forward::Protocol,
     state::State,
     table::{Found, Way},
-    topology::{Hop, HopId, NO_HOP, NextHop, Route, RouteKind, Topology},
+    topology::{Hop, HopId, NO_HOP, NextHop, PortId, Route, RouteKind, Topology},
     verdict::Drop,
 };
 
@@ -38,14 +38,30 @@ pub fn find_hop(
     let next = choose(route, hash)?;
     let port = next.port.ok_or(Obstacle::Drop(Drop::PortNotServed))?;
     let address = next.gateway.unwrap_or(destination);
-    let known = topology.hop_of.get(&(port, address)).copied();
-    match known.filter(|id| topology.hops[usize::from(*id)].mac.is_some()) {
+    match resolved(topology, port, address) {
         Some(id) => Ok((id, route.mtu)),
         None => {
             director.request_resolve(ResolveRequest { port, address });
             Err(Obstacle::Unresolved)
         }
     }
+}
+
+/// The hop that [`find_hop`] finds for every flow to `destination`, where there is one that says
+/// everything: one next hop only, and no MTU of the route's own.
+pub(crate) fn sole_hop(topology: &Topology, destination: IpAddr) -> Option<HopId> {
+    let route = topology.route(destination)?;
+    let RouteKind::Via(hops) = &route.kind else { return None };
+    let [next] = hops.as_slice() else { return None };
+    let id = resolved(topology, next.port?, next.gateway.unwrap_or(destination))?;
+    let narrow = route.mtu.is_some_and(|mtu| mtu < topology.hops[usize::from(id)].mtu);
+    (!narrow).then_some(id)
+}
+
+/// The hop to a neighbour whose MAC is known.
+fn resolved(topology: &Topology, port: PortId, address: IpAddr) -> Option<HopId> {
+    let id = *topology.hop_of.get(&(port, address))?;
+    topology.hops[usize::from(id)].mac.is_some().then_some(id)
 }
 
 /// The address that the kernel would send from towards `destination`.

@@ -14,8 +14,8 @@ use crate::{
     mark::MarkRule,
     policy::{Access, Defence, Gone, Lifecycle, Policy},
     prefix::Prefix,
-    route::source_towards,
-    topology::{Mac, Topology},
+    route::{sole_hop, source_towards},
+    topology::{HopId, Mac, NO_HOP, Topology},
     tunnel::{Ends, Path},
 };
 
@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub hop_generation: u32,
     /// By server id.
     tunnels: Vec<Option<Path>>,
+    /// By server id; [`NO_HOP`] where more than the server decides, or it is gone.
+    hops: Vec<HopId>,
 }
 
 impl Snapshot {
@@ -56,10 +58,21 @@ impl Snapshot {
                 Some(Path::new(ends, tunnel, services.lifecycle(id).pmtu_disc))
             })
             .collect();
+        let hop = |server: &Option<Server>| {
+            let server = server.as_ref().filter(|server| !server.gone())?;
+            sole_hop(&topology, server.address)
+        };
+        let hops = services.servers.iter().map(|server| hop(server).unwrap_or(NO_HOP)).collect();
         let risen = topology.route_generation.wrapping_add(services.liveness);
         // 0 is what an entry has whose hops were never looked up.
         let hop_generation = 1 + risen % 0x00ff_ffff;
-        Self { generation, services, topology, hop_generation, tunnels }
+        Self { generation, services, topology, hop_generation, tunnels, hops }
+    }
+
+    /// The hop to a server that is there, if it is known and the same for all connections.
+    #[inline]
+    pub(crate) fn hop_to(&self, server: ServerId) -> Option<HopId> {
+        self.hops.get(server as usize).copied().filter(|hop| *hop != NO_HOP)
     }
 
     /// The tunnel to a server, if there is a route to it.

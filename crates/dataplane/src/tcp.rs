@@ -273,10 +273,14 @@ mod tests {
 
     /// What lets an established packet ask the ordinary table only.
     #[test]
-    fn tables_differ_for_a_syn_or_where_the_ordinary_one_moves() {
+    fn tables_differ_for_a_servers_syn_or_where_the_ordinary_one_moves() {
         for direction in [Input, Output, InputOnly] {
             for state in State::ALL {
-                for flags in [FIN, ACK, RST, 0] {
+                for flags in [FIN, ACK, RST, 0, SYN] {
+                    // The client's may open its connection: see `Breath::observe`.
+                    if flags == SYN && direction == Output {
+                        continue;
+                    }
                     let ordinary = next(direction, state, flags, false);
                     let secure = next(direction, state, flags, true);
                     assert!(ordinary == secure || ordinary != state, "{direction:?} {state:?}");

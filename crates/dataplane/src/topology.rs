@@ -95,55 +95,105 @@ pub struct Route {
     pub mtu: Option<u16>,
 }
 
-/// Longest-prefix match: one exact map for each prefix length in use, longest first.
+/// Longest-prefix match by binary search: the prefixes cut the addresses into ranges, and each
+/// range knows its most specific route (Lampson, Srinivasan and Varghese, "IP Lookups using
+/// Multiway and Multicolumn Search", INFOCOM 1998).
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
-    by_length: Vec<(u8, HashMap<u128, Route>)>,
+    /// The first addresses of the ranges, ascending.
+    starts: Vec<u128>,
+    /// By range: its route; [`NOWHERE`] if it has none.
+    leads: Vec<u32>,
+    routes: Vec<Route>,
 }
+
+/// The number of no route.
+const NOWHERE: u32 = u32::MAX;
 
 impl Routes {
     /// Builds the table from `(network, prefix length, route)`; addresses of one family only.
     /// IPv4 prefixes are given as such; of two equal prefixes the first one counts.
     pub fn new(routes: impl IntoIterator<Item = (IpAddr, u8, Route)>) -> Self {
-        let mut by_length: Vec<(u8, HashMap<u128, Route>)> = Vec::new();
-        for (network, length, route) in routes {
-            let key = prefix(network, length);
-            let map = match by_length.iter_mut().position(|(l, _)| *l == length) {
-                Some(at) => &mut by_length[at].1,
-                None => {
-                    by_length.push((length, HashMap::new()));
-                    &mut by_length.last_mut().expect("just pushed").1
-                }
-            };
-            map.entry(key).or_insert(route);
+        let mut given: Vec<(Range, Route)> = routes
+            .into_iter()
+            .map(|(network, length, route)| (Range::new(network, length), route))
+            .collect();
+        // What is wider comes before what is within it.
+        given.sort_by_key(|(range, _)| (range.first, std::cmp::Reverse(range.last)));
+        given.dedup_by_key(|(range, _)| *range);
+        let mut table = Self::default();
+        let mut around: Vec<(Range, u32)> = Vec::new();
+        for (number, (range, route)) in given.into_iter().enumerate() {
+            table.leave(&mut around, |outer| outer.last < range.first);
+            table.begin(range.first, number as u32);
+            around.push((range, number as u32));
+            table.routes.push(route);
         }
-        by_length.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
-        Self { by_length }
+        table.leave(&mut around, |_| true);
+        table
+    }
+
+    /// Behind the ranges that are over, what is around them goes on.
+    fn leave(&mut self, around: &mut Vec<(Range, u32)>, over: impl Fn(&Range) -> bool) {
+        while let Some((range, _)) = around.pop_if(|(range, _)| over(range)) {
+            if let Some(behind) = range.last.checked_add(1) {
+                self.begin(behind, around.last().map_or(NOWHERE, |(_, number)| *number));
+            }
+        }
+    }
+
+    fn begin(&mut self, start: u128, number: u32) {
+        if self.starts.last() == Some(&start) {
+            self.starts.pop();
+            self.leads.pop();
+        }
+        self.starts.push(start);
+        self.leads.push(number);
     }
 
     /// The most specific route to `address`.
+    #[inline]
     pub fn lookup(&self, address: IpAddr) -> Option<&Route> {
-        self.by_length.iter().find_map(|(length, map)| map.get(&prefix(address, *length)))
+        let value = value(address);
+        let behind = self.starts.partition_point(|start| *start <= value);
+        let number = self.leads[behind.checked_sub(1)?];
+        self.routes.get(number as usize)
     }
 
     /// The number of routes.
-    pub fn len(&self) -> usize {
-        self.by_length.iter().map(|(_, map)| map.len()).sum()
+    pub const fn len(&self) -> usize {
+        self.routes.len()
     }
 
     /// True if there is no route at all.
-    pub fn is_empty(&self) -> bool {
-        self.by_length.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.routes.is_empty()
     }
 }
 
-/// The first `length` bits of `address`, in the low bits of a word.
-fn prefix(address: IpAddr, length: u8) -> u128 {
-    let (value, bits) = match address {
-        IpAddr::V4(ip) => (u128::from(u32::from(ip)), 32),
-        IpAddr::V6(ip) => (u128::from(ip), 128),
-    };
-    value.checked_shr(u32::from(bits - length.min(bits))).unwrap_or(0)
+/// The addresses of a prefix.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Range {
+    first: u128,
+    last: u128,
+}
+
+impl Range {
+    fn new(network: IpAddr, length: u8) -> Self {
+        let bits = if network.is_ipv4() { 32 } else { 128 };
+        let hosts = u128::MAX.checked_shr(128 - u32::from(bits - length.min(bits))).unwrap_or(0);
+        let first = value(network) & !hosts;
+        Self { first, last: first | hosts }
+    }
+}
+
+/// The address as a number of its family.
+#[inline]
+fn value(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(ip) => u128::from(u32::from(ip)),
+        IpAddr::V6(ip) => u128::from(ip),
+    }
 }
 
 /// The mirror of the kernel's forwarding state.
@@ -193,6 +243,62 @@ impl Topology {
         match address {
             IpAddr::V4(_) => self.routes_v4.lookup(address),
             IpAddr::V6(_) => self.routes_v6.lookup(address),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prefix::Prefix;
+
+    /// Routes are told apart by their MTU here.
+    fn route(mtu: u16) -> Route {
+        Route { kind: RouteKind::Local, source: None, mtu: Some(mtu) }
+    }
+
+    fn random(state: &mut u64) -> u64 {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        *state >> 33
+    }
+
+    /// A few addresses next to the edges of prefixes, both ends of the family among them.
+    fn address(state: &mut u64, v6: bool) -> IpAddr {
+        let places = [0, 1, 0x0a00_0000, 0x0a00_00ff, 0x0a00_0100, 0x7fff_ffff, 0xffff_ffff];
+        let bits = places[random(state) as usize % places.len()] ^ random(state) as u32 & 3;
+        if v6 {
+            let low = if bits & 1 == 0 { 0 } else { u128::from(u64::MAX) };
+            IpAddr::from((u128::from(bits) << 96 | low).to_be_bytes())
+        } else {
+            IpAddr::from(bits.to_be_bytes())
+        }
+    }
+
+    #[test]
+    fn the_longest_prefix_counts_and_of_two_equal_ones_the_first() {
+        let mut state = 5;
+        for round in 0..2000u16 {
+            let v6 = round % 2 == 0;
+            let bits = if v6 { 129 } else { 33 };
+            let given: Vec<(IpAddr, u8, Route)> = (0..round % 12)
+                .map(|n| (address(&mut state, v6), (random(&mut state) % bits) as u8, route(n)))
+                .collect();
+            let routes = Routes::new(given.clone());
+            assert_eq!(routes.is_empty(), given.is_empty());
+            for _ in 0..50 {
+                let to = address(&mut state, v6);
+                let within = |(network, length, _): &&(IpAddr, u8, Route)| {
+                    Prefix::new(*network, *length).unwrap().contains(to)
+                };
+                // The first of the longest: `max_by_key` gives the last of several.
+                let expected =
+                    given.iter().rev().filter(within).max_by_key(|(_, length, _)| *length);
+                assert_eq!(
+                    routes.lookup(to),
+                    expected.map(|(_, _, route)| route),
+                    "{to} {given:?}"
+                );
+            }
         }
     }
 }

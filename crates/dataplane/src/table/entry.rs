@@ -161,13 +161,14 @@ impl<'t, A: Address> Entry<'t, A> {
     }
 
     /// Fills a free entry that belongs to the caller, and brings it to life.
-    pub(super) fn publish(self, connection: &Connection<A>, meta: Meta, now: u32) {
+    #[inline]
+    pub(super) fn publish(self, connection: &Connection<A>, meta: Meta, now: u32, hops: Hops) {
         // A reader that sees one of these words must also see that the generation is even.
         fence(Release);
         let store = |line: &Line, word: usize, value: u64| line.0[word].store(value, Relaxed);
         let c = connection;
         store(self.first, STAMP, stamp_word(c, now));
-        store(self.first, HOPS, Hops::unknown(meta.generation()).0);
+        store(self.first, HOPS, hops.0);
         let ports = u64::from(port_pair(c.rport, c.lport)) << 32;
         store(self.first, PORTS, ports | u64::from(port_pair(c.cport, c.vport)));
         let how = c.forward as u8 | (c.keys as u8) << 2;
@@ -284,7 +285,7 @@ mod tests {
         let entry = Entry::<A>::at(&lines, 1);
         assert_eq!(entry.read(1), None);
         let first = Meta::new(1, 7, 9);
-        entry.publish(&connection(0), first, 5);
+        entry.publish(&connection(0), first, 5, Hops::unknown(1));
         let found = entry.read(1).expect("alive");
         assert_eq!((found.connection, found.meta, found.stamp), (connection(0), first, 5));
 
@@ -293,10 +294,10 @@ mod tests {
         assert_eq!(entry.read(1), None);
 
         let second = Meta::new(3, 7, 9);
-        entry.publish(&connection(1), second, 6);
+        entry.publish(&connection(1), second, 6, Hops::unknown(3));
         let replace = |_: &Words| {
             entry.change(second, Meta::new(4, 0, 0)).expect("alive");
-            entry.publish(&connection(2), Meta::new(5, 7, 9), 7);
+            entry.publish(&connection(2), Meta::new(5, 7, 9), 7, Hops::unknown(5));
             true
         };
         assert_eq!(entry.read_if(1, FORWARD, replace), None, "it is another one");
@@ -314,10 +315,10 @@ mod tests {
     fn the_stale_hand_has_no_effect() {
         let lines = Lines::new(1).expect("memory");
         let entry = Entry::<V4>::at(&lines, 0);
-        entry.publish(&connection(0), Meta::new(1, 0, 9), 5);
+        entry.publish(&connection(0), Meta::new(1, 0, 9), 5, Hops::unknown(1));
         let stale = entry.read(0).expect("alive");
         entry.change(stale.meta, Meta::new(2, 0, 0)).expect("alive");
-        entry.publish(&connection(1), Meta::new(3, 0, 9), 5);
+        entry.publish(&connection(1), Meta::new(3, 0, 9), 5, Hops::unknown(3));
         entry.restamp(stamp_word(&stale.connection, stale.stamp), 99);
         assert!(!entry.change_hops(stale.hops, Hops::new(1, 1, 1, 1)));
         assert_eq!(entry.change(stale.meta, Meta::new(1, 1, 1)), Err(Meta::new(3, 0, 9)));

@@ -4,7 +4,7 @@
 //! miss it. Only one worker holds the lock of a key, but two keys can meet in a bucket:
 //! a free word is claimed by compare-and-swap.
 
-use std::{io, sync::atomic::Ordering::Relaxed};
+use std::{convert::Infallible, io, sync::atomic::Ordering::Relaxed};
 
 use xsk::{Line, Lines, prefetch};
 
@@ -45,6 +45,13 @@ impl Word {
 #[inline(always)]
 fn tag(hash: u64) -> u64 {
     u64::from((hash as u32).max(1)) << 32
+}
+
+/// A word of a bucket that was free a moment ago; no word's if both buckets were full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Vacancy {
+    bucket: usize,
+    way: usize,
 }
 
 /// The buckets.
@@ -101,13 +108,30 @@ impl Index {
         candidate(&self.buckets[self.alternate(hash)], hash)
     }
 
-    /// The first of the words with the hash's tag, in both buckets, for which `check`
-    /// has an answer.
-    pub(super) fn search<T>(
+    /// The first of the words with the hash's tag, in both buckets, for which `check` has an
+    /// answer; else where a key with this hash would go.
+    #[inline(always)]
+    pub(super) fn seek<T>(
         &self,
         hash: u64,
-        mut check: impl FnMut(Word) -> Option<T>,
-    ) -> Option<T> {
+        check: impl FnMut(Word) -> Option<T>,
+    ) -> Result<T, Vacancy> {
+        let [first, second] = [self.primary(hash), self.alternate(hash)];
+        let here = Glance::at(&self.buckets[first], hash);
+        let there = Glance::at(&self.buckets[second], hash);
+        if here.candidate | there.candidate != 0
+            && let Some(answer) = self.search(hash, check)
+        {
+            return Ok(answer);
+        }
+        let elsewhere = here.taken >= CROWDED && there.taken < here.taken;
+        let (bucket, way) = if elsewhere { (second, there.free) } else { (first, here.free) };
+        Err(Vacancy { bucket, way })
+    }
+
+    /// As [`Index::seek`], word by word.
+    #[inline(never)]
+    fn search<T>(&self, hash: u64, mut check: impl FnMut(Word) -> Option<T>) -> Option<T> {
         let tag = tag(hash);
         for bucket in [self.primary(hash), self.alternate(hash)] {
             for word in &self.buckets[bucket].0 {
@@ -122,27 +146,28 @@ impl Index {
         None
     }
 
-    /// Puts a key in; false if both buckets are full. The caller holds the key's lock.
-    pub(super) fn place(&self, hash: u64, slot: u32, direction: u64) -> bool {
+    /// Puts a key in, into that place if it is still free; false if both buckets are full. The
+    /// caller holds the key's lock.
+    #[inline]
+    pub(super) fn place(&self, mut at: Vacancy, hash: u64, slot: u32, direction: u64) -> bool {
         let word = Word::new(hash, slot, direction).0;
-        loop {
-            let mut bucket = &self.buckets[self.primary(hash)];
-            let mut taken = count(bucket);
-            if taken >= CROWDED {
-                let alternate = &self.buckets[self.alternate(hash)];
-                let other = count(alternate);
-                if other < taken {
-                    (bucket, taken) = (alternate, other);
-                }
-            }
-            if taken == WAYS {
-                return false;
-            }
-            // Another worker can be faster here; then look again.
-            let free = bucket.0.iter().find(|word| word.load(Relaxed) == 0);
-            if free.is_some_and(|free| free.compare_exchange(0, word, Relaxed, Relaxed).is_ok()) {
+        while at.way < WAYS {
+            let place = &self.buckets[at.bucket].0[at.way];
+            if place.compare_exchange(0, word, Relaxed, Relaxed).is_ok() {
                 return true;
             }
+            // Another worker was faster, or another key came since; then look again.
+            at = self.vacancy(hash);
+        }
+        false
+    }
+
+    /// Where a key with this hash would go.
+    #[inline(never)]
+    pub(super) fn vacancy(&self, hash: u64) -> Vacancy {
+        match self.seek(hash, |_| None::<Infallible>) {
+            Ok(never) => match never {},
+            Err(vacancy) => vacancy,
         }
     }
 
@@ -182,6 +207,31 @@ fn count(bucket: &Line) -> usize {
     bucket.0.iter().filter(|word| word.load(Relaxed) != 0).count()
 }
 
+/// What one look at a bucket says about a hash.
+struct Glance {
+    /// A word with its tag; 0 if there is none.
+    candidate: u64,
+    taken: usize,
+    /// The way of a free word; [`WAYS`] if there is none.
+    free: usize,
+}
+
+impl Glance {
+    /// No branch depends on the words.
+    #[inline(always)]
+    fn at(bucket: &Line, hash: u64) -> Self {
+        let tag = tag(hash);
+        let mut glance = Self { candidate: 0, taken: 0, free: WAYS };
+        for (way, word) in bucket.0.iter().enumerate().rev() {
+            let word = word.load(Relaxed);
+            glance.candidate = if (word ^ tag) >> 32 == 0 { word } else { glance.candidate };
+            glance.taken += usize::from(word != 0);
+            glance.free = if word == 0 { way } else { glance.free };
+        }
+        glance
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +243,10 @@ mod tests {
         x ^ x >> 31
     }
 
+    fn put(index: &Index, hash: u64, slot: u32, direction: u64) -> bool {
+        index.place(index.vacancy(hash), hash, slot, direction)
+    }
+
     /// All the keys that an index was made for fit, again and again while they change.
     #[test]
     fn holds_what_it_was_made_for() {
@@ -202,20 +256,19 @@ mod tests {
                 let index = Index::new(capacity).unwrap();
                 let mut keys: Vec<u64> = (0..capacity * 2).map(|_| random(&mut state)).collect();
                 for (slot, &key) in keys.iter().enumerate() {
-                    assert!(index.place(key, slot as u32, FORWARD), "{capacity} seed {seed}");
+                    assert!(put(&index, key, slot as u32, FORWARD), "{capacity} seed {seed}");
                 }
                 for _ in 0..capacity * 4 {
                     let at = random(&mut state) as usize % keys.len();
                     index.clear(keys[at], at as u32, FORWARD);
                     keys[at] = random(&mut state);
-                    assert!(index.place(keys[at], at as u32, FORWARD), "{capacity} seed {seed}");
+                    assert!(put(&index, keys[at], at as u32, FORWARD), "{capacity} seed {seed}");
                 }
                 assert_eq!(index.len(), keys.len());
                 for (slot, &key) in keys.iter().enumerate() {
-                    let found = index.search(key, |word| {
-                        (word.slot() == slot as u32).then_some(word.direction())
-                    });
-                    assert_eq!(found, Some(FORWARD));
+                    let found = index
+                        .seek(key, |word| (word.slot() == slot as u32).then_some(word.direction()));
+                    assert_eq!(found, Ok(FORWARD));
                     index.clear(key, slot as u32, FORWARD);
                 }
                 assert_eq!(index.len(), 0);
@@ -227,8 +280,8 @@ mod tests {
     fn full_is_said() {
         let index = Index::new(1).unwrap();
         let hash = 0x1234_5678_9abc_def0;
-        assert!((0..16).all(|slot| index.place(hash, slot, REVERSE)));
-        assert!(!index.place(hash, 16, REVERSE));
+        assert!((0..16).all(|slot| put(&index, hash, slot, REVERSE)));
+        assert!(!put(&index, hash, 16, REVERSE));
         assert_eq!(index.len(), 16);
     }
 }

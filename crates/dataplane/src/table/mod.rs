@@ -48,14 +48,14 @@ pub use self::{
 };
 use self::{
     entry::stamp_word,
-    index::{FORWARD, Index, REVERSE, Word},
+    index::{FORWARD, Index, REVERSE, Vacancy, Word},
     shards::Shards,
     slab::Slab,
     sweep::Due,
 };
 use crate::{
     forward::{Address, Tuple},
-    topology::HopId,
+    topology::{HopId, NO_HOP},
 };
 
 /// What a table is made from.
@@ -95,6 +95,34 @@ impl Probe {
     pub(crate) fn is_clients(&self) -> bool {
         self.candidate.is_some_and(|word| word.direction() == FORWARD)
     }
+}
+
+/// A key that is in no connection, as far as its holder knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Absent {
+    hash: u64,
+    /// The arrivals of its shard before the index was looked at, and where the key may go; `None`
+    /// if nobody has looked.
+    seen: Option<(u32, Vacancy)>,
+}
+
+impl Absent {
+    /// Nobody has looked.
+    pub(crate) const fn unseen(hash: u64) -> Self {
+        Self { hash, seen: None }
+    }
+}
+
+/// How a connection begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    pub(crate) state: u8,
+    /// Seconds that it may be idle.
+    pub(crate) timeout: u32,
+    /// The second of its first packet.
+    pub(crate) now: u32,
+    /// The route generation and the hop towards its server, if it is known.
+    pub(crate) hop_in: Option<(u32, HopId)>,
 }
 
 impl<A: Address> Table<A> {
@@ -200,9 +228,19 @@ impl<A: Address> Table<A> {
     /// The connection of a packet with this tuple, whose hash the probe was made from.
     #[inline(always)]
     pub fn find_at(&self, probe: &Probe, tuple: &Tuple<A>) -> Option<Found<A>> {
+        self.find_or_absent(probe, tuple).ok()
+    }
+
+    /// As [`Table::find_at`]; else what [`Table::insert_absent`] wants to know.
+    #[inline(always)]
+    pub(crate) fn find_or_absent(
+        &self,
+        probe: &Probe,
+        tuple: &Tuple<A>,
+    ) -> Result<Found<A>, Absent> {
         match self.find_candidate(probe, tuple) {
-            Some(found) => Some(found),
-            None => self.search(probe.hash, tuple),
+            Some(found) => Ok(found),
+            None => self.seek(probe.hash, tuple),
         }
     }
 
@@ -222,16 +260,43 @@ impl<A: Address> Table<A> {
 
     /// The connection of a packet with this tuple.
     pub fn find(&self, tuple: &Tuple<A>) -> Option<Found<A>> {
-        self.find_at(&self.probe(self.hash(tuple)), tuple)
+        self.look(tuple).ok()
+    }
+
+    /// As [`Table::find`]; else what [`Table::insert_absent`] wants to know.
+    pub(crate) fn look(&self, tuple: &Tuple<A>) -> Result<Found<A>, Absent> {
+        self.find_or_absent(&self.probe(self.hash(tuple)), tuple)
     }
 
     /// Looks at every word of both buckets.
     #[inline(never)]
-    fn search(&self, hash: u64, tuple: &Tuple<A>) -> Option<Found<A>> {
-        self.index.search(hash, |word| {
+    fn seek(&self, hash: u64, tuple: &Tuple<A>) -> Result<Found<A>, Absent> {
+        let arrivals = self.shards.arrivals(hash);
+        self.search(hash, tuple).map_err(|vacancy| Absent { hash, seen: Some((arrivals, vacancy)) })
+    }
+
+    #[inline(always)]
+    fn search(&self, hash: u64, tuple: &Tuple<A>) -> Result<Found<A>, Vacancy> {
+        self.index.seek(hash, |word| {
             let sight = self.slab.entry(word.slot()).read_key(word.slot(), word.direction(), tuple);
             sight.map(Sight::found)
         })
+    }
+
+    /// The connection of a packet with this tuple, of which there was none a moment ago.
+    #[inline]
+    pub(crate) fn find_again(&self, absent: &mut Absent, tuple: &Tuple<A>) -> Option<Found<A>> {
+        let arrivals = self.shards.arrivals(absent.hash);
+        if absent.seen.is_some_and(|(before, _)| before == arrivals) {
+            return None;
+        }
+        match self.seek(absent.hash, tuple) {
+            Ok(found) => Some(found),
+            Err(newer) => {
+                *absent = newer;
+                None
+            }
+        }
     }
 
     /// A connection inserted before, seen from the client's side.
@@ -325,45 +390,96 @@ impl<A: Address> Table<A> {
         timeout: u32,
         now: u32,
     ) -> Result<ConnectionRef, InsertError> {
+        let absent = Absent::unseen(self.hash(&connection.forward_key()));
+        let beginning = Beginning { state, timeout, now, hop_in: None };
+        self.insert_absent(connection, &absent, beginning).map(|found| found.reference())
+    }
+
+    /// Adds a connection whose client's key was looked for. Without a client's key its hash still
+    /// chooses the lock and the free list.
+    ///
+    /// # Errors
+    /// As [`Table::insert`].
+    pub(crate) fn insert_absent(
+        &self,
+        connection: &Connection<A>,
+        absent: &Absent,
+        beginning: Beginning,
+    ) -> Result<Found<A>, InsertError> {
         debug_assert!(connection.server_id < Connection::<A>::MAX_SERVER);
-        let (client, reverse) = (connection.client_key(), connection.reverse_key());
-        // Without a client's key its hash still chooses the lock and the free list.
-        let forward = connection.forward_key();
-        let hash = self.hash(&forward);
-        let reverse_hash = reverse.map(|key| self.hash(&key));
+        let hash = absent.hash;
+        let reverse = connection.reverse_key().map(|key| (key, self.hash(&key)));
         // The lock is not held while memory is awaited.
-        for hash in [Some(hash), reverse_hash].into_iter().flatten() {
+        if let Some((_, hash)) = reverse {
             self.index.prefetch(hash);
             self.index.prefetch_alternate(hash);
         }
-        let _locks = self.shards.lock(hash, reverse_hash);
-        if client.is_some_and(|key| self.search(hash, &key).is_some()) {
-            return Err(InsertError::Exists);
-        }
-        if let Some((key, hash)) = reverse.zip(reverse_hash)
-            && (key == forward || self.search(hash, &key).is_some())
-        {
-            return Err(InsertError::ReverseTaken);
-        }
+        let _locks = self.shards.lock(hash, reverse.map(|(_, hash)| hash));
+        let forward = match connection.client_key() {
+            Some(key) => Some((hash, self.vacant(absent, &key).ok_or(InsertError::Exists)?)),
+            None => None,
+        };
+        let reverse = match reverse {
+            Some((key, _)) if key == connection.forward_key() => {
+                return Err(InsertError::ReverseTaken);
+            }
+            Some((key, hash)) => match self.search(hash, &key) {
+                Ok(_) => return Err(InsertError::ReverseTaken),
+                Err(vacancy) => Some((hash, vacancy)),
+            },
+            None => None,
+        };
         let slot = self.slab.take(hash).ok_or(InsertError::Full)?;
-        if !self.place(slot, client.map(|_| hash), reverse_hash) {
+        if !self.place(slot, forward, reverse) {
             self.slab.give(slot);
             return Err(InsertError::Full);
         }
+        let Beginning { state, timeout, now, hop_in } = beginning;
         let entry = self.slab.entry(slot);
         let generation = entry.meta().generation().wrapping_add(1);
-        entry.publish(connection, Meta::new(generation, state, timeout), now);
+        let meta = Meta::new(generation, state, timeout);
+        let hops = match hop_in {
+            Some((routes, hop)) => Hops::new(generation, routes, hop, NO_HOP),
+            None => Hops::unknown(generation),
+        };
+        entry.publish(connection, meta, now, hops);
         self.due.lower(slot, now.saturating_add(timeout));
-        Ok(ConnectionRef { id: slot, generation })
+        for (hash, _) in [forward, reverse].into_iter().flatten() {
+            self.shards.arrived(hash);
+        }
+        let (connection, direction) = (*connection, Way::Forward);
+        Ok(Found { id: slot, direction, connection, meta, stamp: now, hops })
+    }
+
+    /// Where a client's key goes that was looked for, if there is still no connection with it. The
+    /// caller holds the key's lock.
+    #[inline]
+    fn vacant(&self, absent: &Absent, key: &Tuple<A>) -> Option<Vacancy> {
+        let arrivals = self.shards.arrivals(absent.hash);
+        match absent.seen {
+            Some((before, vacancy)) if before == arrivals => Some(vacancy),
+            _ => self.search_again(absent.hash, key),
+        }
+    }
+
+    #[inline(never)]
+    fn search_again(&self, hash: u64, key: &Tuple<A>) -> Option<Vacancy> {
+        self.search(hash, key).err()
     }
 
     /// Puts the keys into the index, or none.
-    fn place(&self, slot: u32, hash: Option<u64>, reverse_hash: Option<u64>) -> bool {
-        if hash.is_some_and(|hash| !self.index.place(hash, slot, FORWARD)) {
+    #[inline]
+    fn place(
+        &self,
+        slot: u32,
+        forward: Option<(u64, Vacancy)>,
+        reverse: Option<(u64, Vacancy)>,
+    ) -> bool {
+        if forward.is_some_and(|(hash, at)| !self.index.place(at, hash, slot, FORWARD)) {
             return false;
         }
-        let placed = reverse_hash.is_none_or(|hash| self.index.place(hash, slot, REVERSE));
-        if !placed && let Some(hash) = hash {
+        let placed = reverse.is_none_or(|(hash, at)| self.index.place(at, hash, slot, REVERSE));
+        if !placed && let Some((hash, _)) = forward {
             self.index.clear(hash, slot, FORWARD);
         }
         placed

@@ -1,13 +1,23 @@
 //! The locks of insertion and removal, by hash. Readers never take one.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{
+        AtomicU32,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
 
 const SHARDS: usize = 512;
 
 /// A lock on a line of its own.
 #[repr(align(64))]
 #[derive(Default)]
-struct Shard(Mutex<()>);
+struct Shard {
+    lock: Mutex<()>,
+    /// How many keys came under the lock, in all.
+    arrivals: AtomicU32,
+}
 
 /// The locks.
 pub(super) struct Shards(Box<[Shard]>);
@@ -35,6 +45,20 @@ impl Shards {
     }
 
     fn hold(&self, shard: usize) -> MutexGuard<'_, ()> {
-        self.0[shard].0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0[shard].lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many keys of this hash's shard have come. Who reads it before it looks at the index, and
+    /// again under the lock, knows whether a key can have come in between.
+    #[inline(always)]
+    pub(super) fn arrivals(&self, hash: u64) -> u32 {
+        self.0[hash as usize % SHARDS].arrivals.load(Acquire)
+    }
+
+    /// Tells of a key that is in the index now. The caller holds its lock.
+    #[inline(always)]
+    pub(super) fn arrived(&self, hash: u64) {
+        let arrivals = &self.0[hash as usize % SHARDS].arrivals;
+        arrivals.store(arrivals.load(Relaxed).wrapping_add(1), Release);
     }
 }
