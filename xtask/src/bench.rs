@@ -1,5 +1,6 @@
 //! The bench command: every bench, one after the other, and the table of goals; or this commit
 //! against another one. No figure makes it fail.
+use std::path::PathBuf;
 use std::process::Command;
 
 use clap::ValueEnum;
@@ -18,6 +19,12 @@ pub struct Options {
     /// Instead: established packets here and at this commit in turns, and their instructions
     #[arg(long, conflicts_with_all = ["quick", "parts"])]
     against: Option<String>,
+    /// Instead: the curves of a run as SVG beside its raw figures, of the newest if none is named
+    #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["quick", "parts", "against"])]
+    plot: Option<Option<PathBuf>>,
+    /// Instead: README's table and curves anew, of the run that it names or of this one
+    #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["quick", "parts", "against", "plot"])]
+    readme: Option<Option<PathBuf>>,
 }
 
 /// A part of the whole.
@@ -112,6 +119,9 @@ const RUNS: [Run; 8] = [
 /// When something cannot be built or a bench cannot be run.
 pub fn run(options: &Options) -> Outcome {
     setup::run()?;
+    if let Some((kind, of)) = options.pictures() {
+        return pictures(kind, of);
+    }
     let release = ["build", "--release", "--package", "xlvs", "--package", "bench"];
     shell::stream(shell::cargo().args(release))?;
     if let Some(commit) = &options.against {
@@ -130,7 +140,22 @@ pub fn run(options: &Options) -> Outcome {
         let quick = if options.quick { &[run.quick, &["--no-file"]].concat()[..] } else { &[] };
         bench(&[run.words, quick].concat())?;
     }
+    bench(&["plot"])?;
     bench(&["goals"])
+}
+
+impl Options {
+    /// What is made of a run that there is, by the bench's word for it, and of which.
+    fn pictures(&self) -> Option<(&'static str, Option<&PathBuf>)> {
+        let plot = self.plot.as_ref().map(|run| ("plot", run.as_ref()));
+        plot.or_else(|| self.readme.as_ref().map(|run| ("readme", run.as_ref())))
+    }
+}
+
+fn pictures(kind: &str, run: Option<&PathBuf>) -> Outcome {
+    let run = run.map(|run| run.to_string_lossy());
+    let words: Vec<&str> = [kind].into_iter().chain(run.as_deref()).collect();
+    bench(&words)
 }
 
 /// Builds the bench of another commit below `target/` and runs both.
