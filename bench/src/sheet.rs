@@ -70,6 +70,12 @@ pub(crate) fn origin(machine: &Machine) -> String {
 pub(crate) struct Inprocess {
     pub(crate) machine: Machine,
     rows: Vec<Bench>,
+    #[serde(default)]
+    pub(crate) goodput: Vec<Goodput>,
+    #[serde(default)]
+    pub(crate) breaths: Vec<Breath>,
+    #[serde(default)]
+    pub(crate) memory: Vec<Memory>,
 }
 
 /// A line of it.
@@ -77,6 +83,35 @@ pub(crate) struct Inprocess {
 struct Bench {
     name: String,
     ns: Figures,
+}
+
+/// What a flood leaves of established connections.
+#[derive(Deserialize)]
+pub(crate) struct Goodput {
+    pub(crate) name: String,
+    /// Packets a second.
+    pub(crate) offered: f64,
+    pub(crate) share: Figures,
+    /// Established packets that were dropped, and connections.
+    pub(crate) lost: u64,
+}
+
+/// Breaths of one kind, as long as they may be.
+#[derive(Deserialize)]
+pub(crate) struct Breath {
+    /// Of wall time.
+    pub(crate) longest_ns: u64,
+    /// A thousandth of them was longer.
+    pub(crate) p999_ns: u64,
+}
+
+/// What a connection takes.
+#[derive(Deserialize)]
+pub(crate) struct Memory {
+    /// `ipv4` or `ipv6`.
+    pub(crate) family: String,
+    /// Octets of the table.
+    pub(crate) table: f64,
 }
 
 impl Inprocess {

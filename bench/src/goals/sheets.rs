@@ -66,6 +66,36 @@ impl Sheets {
         Some(Figure::median(&both.map(|(separate, shared)| separate / shared).collect::<Vec<_>>()))
     }
 
+    /// The share of established packets that a flood of ten times as many SYNs leaves.
+    pub(super) fn goodput(&self, kind: &str, offered: f64) -> Option<Figure> {
+        let mut rows = self.inprocess.as_ref()?.goodput.iter();
+        let row = rows.find(|row| row.name.ends_with(kind) && row.offered == offered)?;
+        Some(Figure::median(&row.share.windows))
+    }
+
+    /// Established packets and connections that xlvs lost in all floods.
+    pub(super) fn lost(&self) -> Option<Figure> {
+        let goodput = &self.inprocess.as_ref()?.goodput;
+        let lost: u64 = goodput.iter().map(|row| row.lost).sum();
+        (!goodput.is_empty()).then(|| Figure::exact(lost as f64))
+    }
+
+    /// Octets of the table a connection.
+    pub(super) fn octets(&self, family: &str) -> Option<Figure> {
+        let row = self.inprocess.as_ref()?.memory.iter().find(|row| row.family == family)?;
+        Some(Figure::exact(row.table))
+    }
+
+    /// Microseconds of the longest breath of all kinds. Wall time has what the machine did beside,
+    /// which a thousandth of the breaths is enough for: the lower bound is without that.
+    pub(super) fn longest_breath(&self) -> Option<Figure> {
+        let breaths = &self.inprocess.as_ref()?.breaths;
+        let microseconds = |nanos: Option<u64>| Some(nanos? as f64 / 1e3);
+        let longest = microseconds(breaths.iter().map(|row| row.longest_ns).max())?;
+        let low = microseconds(breaths.iter().map(|row| row.p999_ns).max())?;
+        Some(Figure { value: longest, low, high: longest })
+    }
+
     /// The median of the pairs' ratios in a rig's sheet, of frames of 64 octets.
     pub(super) fn pairs(sheet: Option<&Rig>, mode: &str, flows: u32, sink: &str) -> Option<Figure> {
         let row = sheet?.rows.iter().find(|row| {
