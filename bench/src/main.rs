@@ -13,8 +13,10 @@ mod goals;
 mod guest;
 mod health;
 mod namespaces;
+mod plot;
 mod process;
 mod rig;
+mod sheet;
 mod tcp;
 
 pub(crate) use inprocess::{flows, machine, measure, report};
@@ -38,6 +40,10 @@ enum Bench {
     Against(against::Options),
     /// The table of goals, filled from the raw figures of a run
     Goals(goals::Options),
+    /// Curves of a run, as SVG beside its raw figures
+    Plot(plot::Options),
+    /// README's table and curves, written from a run
+    Readme(goals::readme::Options),
     /// xlvs against a bare AF_XDP forwarder on the same veth pairs; needs root
     Rig(rig::Options),
     /// A million connections in a running xlvs: listed, and what that takes from forwarding;
@@ -72,6 +78,8 @@ fn main() -> ExitCode {
         Bench::Inprocess(options) => inprocess::run(&options).map_err(Into::into),
         Bench::Against(options) => against::run(&options).map_err(Into::into),
         Bench::Goals(options) => goals::run(&options).map_err(Into::into),
+        Bench::Plot(options) => plot::run(&options).map_err(Into::into),
+        Bench::Readme(options) => goals::readme::run(&options).map_err(Into::into),
         Bench::Rig(options) => rig::run(&options).map_err(Into::into),
         Bench::Listing(options) => rig::listing::run(&options).map_err(Into::into),
         Bench::Health(options) => health::run(&options).map_err(Into::into),

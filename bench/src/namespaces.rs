@@ -3,9 +3,19 @@
 use std::{
     io,
     io::Write,
+    path::Path,
     process::{Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
 };
+
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What the names of all runs begin with; the pid follows.
+const PREFIX: &str = "bench";
 
 /// Namespaces by the names of their hosts.
 pub(crate) struct Namespaces {
@@ -23,8 +33,15 @@ impl Namespaces {
     /// What `ip` says.
     pub(crate) fn build(hosts: &'static [&'static str]) -> io::Result<Self> {
         static BUILT: AtomicU32 = AtomicU32::new(0);
+        static FIRST: Once = Once::new();
+        FIRST.call_once(|| {
+            sweep();
+            catch_interruptions();
+        });
+        judge_time()?;
         let count = BUILT.fetch_add(1, Ordering::Relaxed);
-        let namespaces = Self { prefix: format!("bench{}n{count}", std::process::id()), hosts };
+        let prefix = format!("{PREFIX}{}n{count}", std::process::id());
+        let namespaces = Self { prefix, hosts };
         for host in hosts {
             run("ip", &["netns", "add", &namespaces.namespace(host)])?;
             namespaces.ip(host, "link set lo up")?;
@@ -74,6 +91,7 @@ impl Namespaces {
     /// # Errors
     /// It cannot be run, or fails.
     pub(crate) fn exec(&self, host: &str, words: &[&str]) -> io::Result<String> {
+        judge_time()?;
         judge(words, self.command(host, words).stdin(Stdio::null()).output()?)
     }
 
@@ -115,6 +133,70 @@ impl Drop for Namespaces {
     }
 }
 
+/// Whether somebody wants an end of it.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Has SIGINT and SIGTERM end the run by an error, so that what it made is taken away again.
+fn catch_interruptions() {
+    let wait = || -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let mut terminate = signal(SignalKind::terminate())?;
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            eprintln!("bench: taking its namespaces away");
+            INTERRUPTED.store(true, Ordering::Relaxed);
+            // The thread stays, and with it the handlers: a second one does not cut that short.
+            std::future::pending().await
+        })
+    };
+    thread::spawn(move || {
+        if let Err(why) = wait() {
+            eprintln!("bench: signals are not caught: {why}");
+        }
+    });
+}
+
+/// That nobody wants an end yet.
+fn judge_time() -> io::Result<()> {
+    match INTERRUPTED.load(Ordering::Relaxed) {
+        true => Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
+        false => Ok(()),
+    }
+}
+
+/// Takes away what runs left that were killed, with the programs that still run in there.
+fn sweep() {
+    let output = |words: &[&str]| {
+        let output = Command::new("ip").args(words).stdin(Stdio::null()).output();
+        output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default()
+    };
+    let all = output(&["netns", "list"]);
+    let names = all.lines().filter_map(|line| line.split_whitespace().next());
+    let dead = |name: &&str| {
+        owner(name).is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
+    };
+    for name in names.filter(dead) {
+        println!("bench: {name} was left by a run that was killed: taken away");
+        for pid in output(&["netns", "pids", name]).split_whitespace() {
+            // It may have ended meanwhile.
+            let _ = run("kill", &[pid]);
+        }
+        let _ = run("ip", &["netns", "del", name]);
+    }
+}
+
+/// The pid of the run that made a namespace of this name.
+fn owner(name: &str) -> Option<u32> {
+    let (pid, rest) = name.strip_prefix(PREFIX)?.split_once('n')?;
+    let (count, _) = rest.split_once('-')?;
+    count.parse::<u32>().ok()?;
+    pid.parse().ok()
+}
+
 /// Runs a program on the machine itself.
 ///
 /// # Errors
@@ -145,4 +227,23 @@ pub(crate) fn judge(words: &[&str], output: Output) -> io::Result<String> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(io::Error::other(format!("{}: {}: {}", words.join(" "), output.status, said.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_tells_whose_it_is() {
+        let table = [
+            ("bench123n0-gen", Some(123)),
+            ("bench7n12-server1", Some(7)),
+            ("bench7-gen", None),
+            ("benchmark7n1-gen", None),
+            ("xlvs7n1-gen", None),
+        ];
+        for (name, expected) in table {
+            assert_eq!(owner(name), expected, "{name}");
+        }
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What one bench gave: nanoseconds a packet, one figure a window.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figures {
     /// The quickest window: what the code costs when nothing disturbs it.
     pub min: f64,
@@ -20,16 +20,19 @@ pub struct Figures {
 impl Figures {
     /// Summarizes windows; there must be one.
     pub fn of(windows: Vec<f64>) -> Self {
-        let mut sorted = windows.clone();
-        sorted.sort_by(f64::total_cmp);
-        let quantile = |part: f64| sorted[((sorted.len() - 1) as f64 * part).round() as usize];
-        Self {
-            min: sorted[0],
-            median: quantile(0.5),
-            spread: quantile(0.75) - quantile(0.25),
-            windows,
-        }
+        let of = |part| quantile(&windows, part);
+        Self { min: of(0.0), median: of(0.5), spread: of(0.75) - of(0.25), windows }
     }
+}
+
+/// What this part of the windows is not above; there must be one. Between two of them in
+/// proportion, so the median of an even number is the mean of the two in the middle.
+pub fn quantile(windows: &[f64], part: f64) -> f64 {
+    let mut sorted = windows.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = (sorted.len() - 1) as f64 * part;
+    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    below + (above - below) * place.fract()
 }
 
 /// Takes `count` windows after one that only warms up. A window tells how long its timed part
@@ -42,4 +45,24 @@ pub fn windows(count: usize, mut window: impl FnMut() -> (Duration, usize)) -> F
         (took.as_nanos() as f64 / packets as f64 * 10.0).round() / 10.0
     };
     Figures::of(std::iter::repeat_with(nanoseconds).take(count).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_of_few_windows() {
+        let table: [(&[f64], f64, f64); 6] = [
+            (&[7.0], 0.5, 7.0),
+            (&[3.0, 1.0], 0.5, 2.0),
+            (&[3.0, 1.0, 2.0], 0.5, 2.0),
+            (&[4.0, 1.0, 2.0, 3.0], 0.5, 2.5),
+            (&[5.0, 4.0, 3.0, 2.0, 1.0], 0.25, 2.0),
+            (&[5.0, 4.0, 3.0, 2.0, 1.0], 1.0, 5.0),
+        ];
+        for (windows, part, expected) in table {
+            assert_eq!(quantile(windows, part), expected, "{part} of {windows:?}");
+        }
+    }
 }

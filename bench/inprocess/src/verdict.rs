@@ -57,13 +57,13 @@ impl Watch {
 
 pub(crate) fn run(session: &mut Session<'_>) -> io::Result<()> {
     ports_only(session);
-    for size in SIZES {
+    for size in [("1", 1)].into_iter().chain(SIZES) {
         for mode in MODES {
-            // One mode tells what 10 M connections cost.
-            if size.0 == "10M" && mode != Forward::Nat {
-                continue;
-            }
             for protocol in PROTOCOLS {
+                // So many take seconds to open, and UDP's are found as TCP's are.
+                if size.0 == "10M" && protocol != Protocol::Tcp {
+                    continue;
+                }
                 for_families(&Verdict(mode, protocol, size, None), session)?;
             }
         }
