@@ -91,7 +91,7 @@ impl Probe {
         self.candidate.is_none()
     }
 
-    /// What was found is a client's key, but for one time in 2^32.
+    /// What was found is a client's key, but for one time in 2^31.
     #[inline(always)]
     pub(crate) fn is_clients(&self) -> bool {
         self.candidate.is_some_and(|word| word.direction() == FORWARD)
