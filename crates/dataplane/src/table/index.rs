@@ -4,7 +4,11 @@
 //! miss it. Only one worker holds the lock of a key, but two keys can meet in a bucket:
 //! a free word is claimed by compare-and-swap.
 
-use std::{convert::Infallible, io, sync::atomic::Ordering::Relaxed};
+use std::{
+    convert::Infallible,
+    io,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use xsk::{Line, Lines, prefetch};
 
@@ -13,14 +17,17 @@ const WAYS: usize = 8;
 /// A key goes to its primary bucket while that holds fewer words than this, else to
 /// the emptier of its two. Higher means fewer lookups that need the second bucket,
 /// lower means a fuller index before both are full.
-const CROWDED: usize = 5;
+const CROWDED: u32 = 5;
 
 /// Which of a connection's two keys a word stands for: the low bit of the word.
 pub(super) const FORWARD: u64 = 0;
 /// The key of the server's answers.
 pub(super) const REVERSE: u64 = 1;
 
-/// One word of the index: tag (32) | slot (31) | direction (1); 0 is free, tags are not 0.
+/// The highest bit of each word that is taken.
+const TAKEN: u64 = 1 << 63;
+
+/// One word of the index: taken (1) | tag (31) | slot (31) | direction (1); 0 is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word(pub(super) u64);
 
@@ -41,10 +48,10 @@ impl Word {
     }
 }
 
-/// The tag of a hash, in place.
+/// The tag of a hash, in place, with the mark of a word that is taken.
 #[inline(always)]
-fn tag(hash: u64) -> u64 {
-    u64::from((hash as u32).max(1)) << 32
+const fn tag(hash: u64) -> u64 {
+    hash << 32 | TAKEN
 }
 
 /// A word of a bucket that was free a moment ago; no word's if both buckets were full.
@@ -117,16 +124,21 @@ impl Index {
         check: impl FnMut(Word) -> Option<T>,
     ) -> Result<T, Vacancy> {
         let [first, second] = [self.primary(hash), self.alternate(hash)];
-        let here = Glance::at(&self.buckets[first], hash);
-        let there = Glance::at(&self.buckets[second], hash);
-        if here.candidate | there.candidate != 0
+        let there = candidate(&self.buckets[second], hash);
+        if (there.is_some() || candidate(&self.buckets[first], hash).is_some())
             && let Some(answer) = self.search(hash, check)
         {
             return Ok(answer);
         }
-        let elsewhere = here.taken >= CROWDED && there.taken < here.taken;
-        let (bucket, way) = if elsewhere { (second, there.free) } else { (first, here.free) };
-        Err(Vacancy { bucket, way })
+        let (mut bucket, mut full) = (first, taken(&self.buckets[first]));
+        if full.count_ones() >= CROWDED {
+            let other = taken(&self.buckets[second]);
+            if other.count_ones() < full.count_ones() {
+                (bucket, full) = (second, other);
+            }
+        }
+        // All taken: a way beyond the bucket.
+        Err(Vacancy { bucket, way: full.trailing_ones() as usize })
     }
 
     /// As [`Index::seek`], word by word.
@@ -207,29 +219,11 @@ fn count(bucket: &Line) -> usize {
     bucket.0.iter().filter(|word| word.load(Relaxed) != 0).count()
 }
 
-/// What one look at a bucket says about a hash.
-struct Glance {
-    /// A word with its tag; 0 if there is none.
-    candidate: u64,
-    taken: usize,
-    /// The way of a free word; [`WAYS`] if there is none.
-    free: usize,
-}
-
-impl Glance {
-    /// No branch depends on the words.
-    #[inline(always)]
-    fn at(bucket: &Line, hash: u64) -> Self {
-        let tag = tag(hash);
-        let mut glance = Self { candidate: 0, taken: 0, free: WAYS };
-        for (way, word) in bucket.0.iter().enumerate().rev() {
-            let word = word.load(Relaxed);
-            glance.candidate = if (word ^ tag) >> 32 == 0 { word } else { glance.candidate };
-            glance.taken += usize::from(word != 0);
-            glance.free = if word == 0 { way } else { glance.free };
-        }
-        glance
-    }
+/// The words of a bucket that are taken, as bits.
+#[inline(always)]
+fn taken(bucket: &Line) -> u8 {
+    let set = |bits, word: &AtomicU64| bits << 1 | (word.load(Relaxed) >> 63) as u8;
+    bucket.0.iter().rev().fold(0, set)
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod connection;
 mod entry;
 mod hash;
 mod index;
+mod lock;
 mod shards;
 mod sight;
 mod slab;
@@ -90,7 +91,7 @@ impl Probe {
         self.candidate.is_none()
     }
 
-    /// What was found is a client's key, but for one time in 2^32.
+    /// What was found is a client's key, but for one time in 2^31.
     #[inline(always)]
     pub(crate) fn is_clients(&self) -> bool {
         self.candidate.is_some_and(|word| word.direction() == FORWARD)
@@ -101,8 +102,8 @@ impl Probe {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Absent {
     hash: u64,
-    /// The arrivals of its shard before the index was looked at, and where the key may go; `None`
-    /// if nobody has looked.
+    /// The turn of its shard before the index was looked at, and where the key may go; `None` if
+    /// nobody has looked.
     seen: Option<(u32, Vacancy)>,
 }
 
@@ -271,8 +272,11 @@ impl<A: Address> Table<A> {
     /// Looks at every word of both buckets.
     #[inline(never)]
     fn seek(&self, hash: u64, tuple: &Tuple<A>) -> Result<Found<A>, Absent> {
-        let arrivals = self.shards.arrivals(hash);
-        self.search(hash, tuple).map_err(|vacancy| Absent { hash, seen: Some((arrivals, vacancy)) })
+        let turn = self.shards.turn(hash);
+        // In an odd one a key may come while the index is looked at.
+        let quiet = turn & 1 == 0;
+        self.search(hash, tuple)
+            .map_err(|vacancy| Absent { hash, seen: quiet.then_some((turn, vacancy)) })
     }
 
     #[inline(always)]
@@ -286,8 +290,8 @@ impl<A: Address> Table<A> {
     /// The connection of a packet with this tuple, of which there was none a moment ago.
     #[inline]
     pub(crate) fn find_again(&self, absent: &mut Absent, tuple: &Tuple<A>) -> Option<Found<A>> {
-        let arrivals = self.shards.arrivals(absent.hash);
-        if absent.seen.is_some_and(|(before, _)| before == arrivals) {
+        let turn = self.shards.turn(absent.hash);
+        if absent.seen.is_some_and(|(before, _)| before == turn) {
             return None;
         }
         match self.seek(absent.hash, tuple) {
@@ -414,9 +418,11 @@ impl<A: Address> Table<A> {
             self.index.prefetch(hash);
             self.index.prefetch_alternate(hash);
         }
-        let _locks = self.shards.lock(hash, reverse.map(|(_, hash)| hash));
+        let locks = self.shards.lock(hash, reverse.map(|(_, hash)| hash));
         let forward = match connection.client_key() {
-            Some(key) => Some((hash, self.vacant(absent, &key).ok_or(InsertError::Exists)?)),
+            Some(key) => {
+                Some((hash, self.vacant(absent, locks.turn(), &key).ok_or(InsertError::Exists)?))
+            }
             None => None,
         };
         let reverse = match reverse {
@@ -444,20 +450,16 @@ impl<A: Address> Table<A> {
         };
         entry.publish(connection, meta, now, hops);
         self.due.lower(slot, now.saturating_add(timeout));
-        for (hash, _) in [forward, reverse].into_iter().flatten() {
-            self.shards.arrived(hash);
-        }
         let (connection, direction) = (*connection, Way::Forward);
         Ok(Found { id: slot, direction, connection, meta, stamp: now, hops })
     }
 
     /// Where a client's key goes that was looked for, if there is still no connection with it. The
-    /// caller holds the key's lock.
+    /// caller holds the key's lock, and has taken it in this turn.
     #[inline]
-    fn vacant(&self, absent: &Absent, key: &Tuple<A>) -> Option<Vacancy> {
-        let arrivals = self.shards.arrivals(absent.hash);
+    fn vacant(&self, absent: &Absent, turn: u32, key: &Tuple<A>) -> Option<Vacancy> {
         match absent.seen {
-            Some((before, vacancy)) if before == arrivals => Some(vacancy),
+            Some((before, vacancy)) if before == turn => Some(vacancy),
             _ => self.search_again(absent.hash, key),
         }
     }

@@ -1,26 +1,35 @@
 //! The locks of insertion and removal, by hash. Readers never take one.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{
-        AtomicU32,
-        Ordering::{Acquire, Relaxed, Release},
-    },
-};
+use super::lock::{Held, Lock};
 
 const SHARDS: usize = 512;
 
 /// A lock on a line of its own.
 #[repr(align(64))]
 #[derive(Default)]
-struct Shard {
-    lock: Mutex<()>,
-    /// How many keys came under the lock, in all.
-    arrivals: AtomicU32,
-}
+struct Shard(Lock);
 
 /// The locks.
 pub(super) struct Shards(Box<[Shard]>);
+
+/// The locks of a connection's keys, held.
+pub(super) struct Both<'a> {
+    first: Held<'a>,
+    second: Option<Held<'a>>,
+    /// The first one is the client's key's.
+    in_order: bool,
+}
+
+impl Both<'_> {
+    /// The turn of the client's key's lock before it was taken.
+    #[inline(always)]
+    pub(super) const fn turn(&self) -> u32 {
+        match &self.second {
+            Some(second) if !self.in_order => second.turn(),
+            _ => self.first.turn(),
+        }
+    }
+}
 
 impl Shards {
     pub(super) fn new() -> Self {
@@ -33,32 +42,19 @@ impl Shards {
 
     /// Locks the keys with these hashes. The lower shard comes first, so no two workers can
     /// wait for each other.
-    pub(super) fn lock(
-        &self,
-        hash: u64,
-        other: Option<u64>,
-    ) -> (MutexGuard<'_, ()>, Option<MutexGuard<'_, ()>>) {
+    #[inline]
+    pub(super) fn lock(&self, hash: u64, other: Option<u64>) -> Both<'_> {
         let shard = hash as usize % SHARDS;
         let other = other.map_or(shard, |hash| hash as usize % SHARDS);
-        let first = self.hold(shard.min(other));
-        (first, (shard != other).then(|| self.hold(shard.max(other))))
+        let first = self.0[shard.min(other)].0.hold();
+        let second = (shard != other).then(|| self.0[shard.max(other)].0.hold());
+        Both { first, second, in_order: shard <= other }
     }
 
-    fn hold(&self, shard: usize) -> MutexGuard<'_, ()> {
-        self.0[shard].lock.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many keys of this hash's shard have come. Who reads it before it looks at the index, and
-    /// again under the lock, knows whether a key can have come in between.
+    /// Whose turn it is at the lock of this hash. Who reads it before it looks at the index, and
+    /// again when it holds the lock, knows whether a key can have come in between.
     #[inline(always)]
-    pub(super) fn arrivals(&self, hash: u64) -> u32 {
-        self.0[hash as usize % SHARDS].arrivals.load(Acquire)
-    }
-
-    /// Tells of a key that is in the index now. The caller holds its lock.
-    #[inline(always)]
-    pub(super) fn arrived(&self, hash: u64) {
-        let arrivals = &self.0[hash as usize % SHARDS].arrivals;
-        arrivals.store(arrivals.load(Relaxed).wrapping_add(1), Release);
+    pub(super) fn turn(&self, hash: u64) -> u32 {
+        self.0[hash as usize % SHARDS].0.turn()
     }
 }

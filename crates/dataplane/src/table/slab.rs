@@ -7,15 +7,12 @@
 use std::{
     io,
     marker::PhantomData,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
 use xsk::{Line, Lines};
 
-use super::entry::Entry;
+use super::{entry::Entry, lock::Lock};
 use crate::forward::Address;
 
 const LISTS: usize = 64;
@@ -23,16 +20,13 @@ const LISTS: usize = 64;
 /// The slots `n` with `n % LISTS` = the list's number, those that are free.
 #[repr(align(64))]
 struct FreeList {
-    head: Mutex<Head>,
-    /// How many it has, readable without the lock.
+    lock: Lock,
+    /// 1 + the slot that came back last; 0 if there is none. Under the lock.
+    returned: AtomicU32,
+    /// The next slot that was never used. Under the lock.
+    fresh: AtomicU32,
+    /// How many it has. Changed under the lock, readable without.
     free: AtomicU32,
-}
-
-struct Head {
-    /// 1 + the slot that came back last; 0 if there is none.
-    returned: u32,
-    /// The next slot that was never used.
-    fresh: u32,
 }
 
 /// The entries.
@@ -47,7 +41,9 @@ impl<A: Address> Slab<A> {
     pub(super) fn new(capacity: u32) -> io::Result<Self> {
         let lists = (0..LISTS as u32)
             .map(|list| FreeList {
-                head: Mutex::new(Head { returned: 0, fresh: list }),
+                lock: Lock::default(),
+                returned: AtomicU32::new(0),
+                fresh: AtomicU32::new(list),
                 free: AtomicU32::new(capacity.saturating_sub(list).div_ceil(LISTS as u32)),
             })
             .collect();
@@ -85,14 +81,14 @@ impl<A: Address> Slab<A> {
         if list.free.load(Relaxed) == 0 {
             return None;
         }
-        let mut head = list.head.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = if let Some(slot) = head.returned.checked_sub(1) {
-            head.returned = self.entry(slot).link().load(Relaxed) as u32;
+        let _held = list.lock.hold();
+        let fresh = list.fresh.load(Relaxed);
+        let slot = if let Some(slot) = list.returned.load(Relaxed).checked_sub(1) {
+            list.returned.store(self.entry(slot).link().load(Relaxed) as u32, Relaxed);
             slot
-        } else if head.fresh < self.capacity {
-            let slot = head.fresh;
-            head.fresh += LISTS as u32;
-            slot
+        } else if fresh < self.capacity {
+            list.fresh.store(fresh + LISTS as u32, Relaxed);
+            fresh
         } else {
             return None;
         };
@@ -103,9 +99,9 @@ impl<A: Address> Slab<A> {
     /// Gives an entry back that is free and in no index word any more.
     pub(super) fn give(&self, slot: u32) {
         let list = &self.lists[slot as usize % LISTS];
-        let mut head = list.head.lock().unwrap_or_else(PoisonError::into_inner);
-        self.entry(slot).link().store(u64::from(head.returned), Relaxed);
-        head.returned = slot + 1;
+        let _held = list.lock.hold();
+        self.entry(slot).link().store(u64::from(list.returned.load(Relaxed)), Relaxed);
+        list.returned.store(slot + 1, Relaxed);
         list.free.store(list.free.load(Relaxed) + 1, Relaxed);
     }
 }
