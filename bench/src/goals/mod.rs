@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         println!("{origin}");
     }
     println!(
-        "{:>2}  {:<58} {:>8} {:>8} {:>8}  {:<18} met",
+        "{:>2}  {:<74} {:>8} {:>8} {:>8}  {:<18} met",
         "#", "what", "goal", "stretch", "figure", "range"
     );
     for line in lines(&sheets) {
@@ -112,7 +112,7 @@ impl Line {
     fn print(&self) {
         let Cells { goal, stretch, figure, range, met } = self.cells();
         let Self { number, what, .. } = self;
-        println!("{number:>2}  {what:<58} {goal:>8} {stretch:>8} {figure:>8}  {range:<18} {met}");
+        println!("{number:>2}  {what:<74} {goal:>8} {stretch:>8} {figure:>8}  {range:<18} {met}");
     }
 
     fn markdown(&self, remark: bool) -> String {

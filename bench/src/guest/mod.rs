@@ -127,6 +127,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         let name = format!("{} {}", forwarder.name(), forwarder.mode());
         let wanted = options.words.is_empty() || options.words.iter().any(|w| name.contains(w));
         if wanted {
+            println!("{name}: a guest boots");
             let began = Instant::now();
             let measured = measure(options, &kernel, forwarder, &mut rows);
             measured.map_err(|why| why.during(&name))?;

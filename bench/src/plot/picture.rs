@@ -155,7 +155,9 @@ impl Panel {
             let line: Vec<(f64, f64)> = points.iter().map(|p| (p.across, p.up)).collect();
             let dots = line.iter().map(|at| Circle::new(*at, 4, colour.filled()));
             chart.draw_series(dots)?;
-            chart.draw_series(LineSeries::new(line, colour.stroke_width(2)))?;
+            if line.len() > 1 {
+                chart.draw_series(LineSeries::new(line, colour.stroke_width(2)))?;
+            }
         }
         Ok(())
     }

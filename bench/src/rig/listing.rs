@@ -249,7 +249,10 @@ impl<'a> Bench<'a> {
 
     /// Rounds of windows, in changing order.
     fn measure(&self, machine: Machine, listings: Vec<Listing>) -> io::Result<Report> {
-        let pairs = (0..self.options.pairs).map(|turn| self.pair(turn % 2 == 0));
+        let pairs = (0..self.options.pairs).map(|turn| {
+            println!("round {}/{}", turn + 1, self.options.pairs);
+            self.pair(turn % 2 == 0)
+        });
         let pairs: Vec<Pair> = pairs.collect::<io::Result<_>>()?;
         let ratio = Figures::of(pairs.iter().map(|p| p.listed.rate() / p.alone.rate()).collect());
         let ratio_beside =
