@@ -45,6 +45,9 @@ pub(crate) struct Options {
     /// The xlvs binary; by default the one beside this program
     #[arg(long)]
     xlvs: Option<PathBuf>,
+    /// The binary of `other`: another build of xlvs
+    #[arg(long)]
+    other: Option<PathBuf>,
     /// Which two: the ratio is that of the second to the first
     #[arg(long, value_delimiter = ',', default_values = ["l2fwd", "xlvs"])]
     pair: Vec<Who>,
@@ -114,6 +117,8 @@ enum Who {
     L2fwd,
     /// xlvs.
     Xlvs,
+    /// Another build of xlvs: a change and what was before it, in turns.
+    Other,
     /// xlvs while a capture looks for a client that is not there.
     Watched,
     /// The kernel's NAT, in the generator's own CPU time.
@@ -132,6 +137,10 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         io::Error::new(io::ErrorKind::InvalidInput, "--pair: two forwarders, as in l2fwd,xlvs")
     })?;
     let names = pair.map(|who| format!("{who:?}").to_lowercase());
+    if pair.contains(&Who::Other) && options.other.is_none() {
+        let which = "other: name its binary with --other PATH";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, which));
+    }
     println!("{}, kernel {}, commit {}", machine.cpu, machine.kernel, machine.commit);
     println!("generator on CPU {GENERATOR}, box on CPU {BOX}; Mpps are medians");
     println!("cpu: what the forwarder had of its CPU in its worst window; repeat below 95 %");
@@ -219,17 +228,19 @@ impl Rig<'_> {
     }
 
     fn start(&self, who: Who, mode: Forward, flows: u32) -> io::Result<Running> {
-        let xlvs = || {
+        let Options { xlvs: binary, other, .. } = self.options;
+        let xlvs = |binary: &Option<PathBuf>| {
             let limit = format!("limits: {{connections: {}}}\n", flows.max(1 << 16) * 2);
             let yaml = config::yaml(mode, BOX, &limit);
-            Forwarder::xlvs(&self.ground, self.options.xlvs.as_deref(), &yaml)
+            Forwarder::xlvs(&self.ground, binary.as_deref(), &yaml)
         };
         Ok(match who {
             Who::L2fwd => Running::Program(Forwarder::l2fwd(&self.ground)?, None),
-            Who::Xlvs => Running::Program(xlvs()?, None),
+            Who::Xlvs => Running::Program(xlvs(binary)?, None),
+            Who::Other => Running::Program(xlvs(other)?, None),
             Who::Watched => {
-                let forwarder = xlvs()?;
-                let watch = forwarder.watch(&self.ground, self.options.xlvs.as_deref())?;
+                let forwarder = xlvs(binary)?;
+                let watch = forwarder.watch(&self.ground, binary.as_deref())?;
                 Running::Program(forwarder, Some(watch))
             }
             Who::Nftables => Running::Kernel(Nftables::start(&self.ground, mode, None)?),

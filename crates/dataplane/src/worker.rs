@@ -34,7 +34,7 @@ use crate::{
 pub const BURST: usize = 64;
 
 /// How far ahead packet headers are fetched.
-const LOOKAHEAD: usize = 4;
+const LOOKAHEAD: usize = 16;
 
 /// One worker: everything that only its thread touches.
 pub struct Worker<F> {

@@ -1,6 +1,7 @@
 //! A capture that runs: from the workers' queues to the one who reads.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -69,6 +70,8 @@ struct Progress {
     /// By worker: the number of the last packet that was taken. Copies of one packet come in a
     /// row.
     last: Vec<u64>,
+    /// Packets beyond the limit, in the last turn.
+    beyond: HashSet<u64>,
     /// Missed packets that were told.
     told: u64,
 }
@@ -170,25 +173,26 @@ impl Session {
     /// Takes out what the workers have copied, in order of time.
     fn collect(&self, piece: &mut Vec<u8>, progress: &mut Progress) {
         let snapshot = self.snapshots.load();
-        let mut taken: Vec<(Note, Vec<u8>)> = Vec::new();
-        for (worker, well) in self.wells.iter().enumerate() {
+        let mut taken: Vec<(bool, Note, Vec<u8>)> = Vec::new();
+        for (last, well) in progress.last.iter_mut().zip(&self.wells) {
             for _ in 0..BATCH {
                 let mut next = |note: &Note, octets: &[u8]| {
-                    if self.counts_in(note, worker, progress) {
-                        taken.push((*note, octets.to_vec()));
-                    }
+                    let first = std::mem::replace(last, note.packet) != note.packet;
+                    taken.push((first, *note, octets.to_vec()));
                 };
                 if !well.take(&mut next) {
                     break;
                 }
             }
         }
-        taken.sort_by_key(|(note, _)| note.at);
+        taken.sort_by_key(|(_, note, _)| note.at);
+        // Counted in order of time: the first packet may be another worker's.
+        taken.retain(|(first, note, _)| self.counts_in(*first, note, progress));
         let (full, share) = self.wells.iter().fold((0, 0), |(full, share), well| {
             (full + well.counts().full.value(), share + well.counts().share.value())
         });
         (progress.tally.missed_queue, progress.tally.missed_share) = (full, share);
-        for (note, octets) in &taken {
+        for (_, note, octets) in &taken {
             let missed = full + share;
             let lost = missed - std::mem::replace(&mut progress.told, missed);
             progress.tally.copies += 1;
@@ -200,16 +204,13 @@ impl Session {
     }
 
     /// Counts a packet with its first copy; false beyond the limit.
-    fn counts_in(&self, note: &Note, worker: usize, progress: &mut Progress) -> bool {
-        if progress.last[worker] == note.packet {
-            return true;
+    fn counts_in(&self, first: bool, note: &Note, progress: &mut Progress) -> bool {
+        if first && progress.tally.packets >= self.limits.packets {
+            progress.beyond.insert(note.packet);
+        } else if first {
+            progress.tally.packets += 1;
         }
-        if progress.tally.packets >= self.limits.packets {
-            return false;
-        }
-        progress.last[worker] = note.packet;
-        progress.tally.packets += 1;
-        true
+        !progress.beyond.contains(&note.packet)
     }
 }
 
