@@ -12,11 +12,18 @@ use super::*;
 const MACHINE: &str = r#""machine":{"name":"box","cpu":"Abacus <3>","cpus":2,"kernel":"9.9.9",
     "transparent_huge_pages":"never","commit":"c0ffee","date":"2026-01-02","load":"0","command":""}"#;
 
+/// A file's name and text.
+type File = (&'static str, String);
+/// A plot, the files of a run, what must be in it.
+type Drawn = (&'static str, Vec<File>, &'static [&'static str]);
+/// The files of a run, and the plots that it gives.
+type Given<'a> = (&'a [File], &'a [&'a str]);
+
 /// A run's directory with these files; it ends with this value.
 struct Sheets(PathBuf);
 
 impl Sheets {
-    fn of(files: &[(&str, String)]) -> io::Result<Self> {
+    fn of(files: &[File]) -> io::Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("bench-plot-{}-{number}", std::process::id());
@@ -44,7 +51,7 @@ fn figures(windows: &str) -> String {
     format!(r#"{{"min":1.0,"median":1.0,"spread":0.0,"windows":[{windows}]}}"#)
 }
 
-fn inprocess() -> (&'static str, String) {
+fn inprocess() -> File {
     let rows = [("nat v4 tcp 1k", 30), ("nat v4 tcp 10M", 90), ("dr v6 tcp 1", 20)];
     let rows = rows.map(|(name, ns)| {
         format!(r#"{{"name":"verdict {name}","ns":{{"min":{ns},"median":{ns},"spread":0,"windows":[{ns}]}}}}"#)
@@ -53,7 +60,7 @@ fn inprocess() -> (&'static str, String) {
 }
 
 /// Of one mode: the first of the pair sends `first` million packets, xlvs half of it.
-fn rig(file: &'static str, flows: &[u32], first: f64, sink: &str) -> (&'static str, String) {
+fn rig(file: &'static str, flows: &[u32], first: f64, sink: &str) -> File {
     let row = |flows: &u32| {
         let window = |sent: f64| format!(r#"{{"offered":5.0,"sent":{sent},"cpu":null}}"#);
         format!(
@@ -68,7 +75,7 @@ fn rig(file: &'static str, flows: &[u32], first: f64, sink: &str) -> (&'static s
     (file, format!(r#"{{{MACHINE},"pair":["a","b"],"rows":[{}]}}"#, rows.join(",")))
 }
 
-fn tcp() -> (&'static str, String) {
+fn tcp() -> File {
     let line = |(way, load, rate, us): (&str, u32, u32, u32)| {
         let figures = |us: u32| {
             format!(r#"{{"min":{us},"median":{us},"spread":0,"windows":[{us},{}]}}"#, us + 5)
@@ -98,7 +105,7 @@ fn plot(name: &str) -> &'static Plot {
 #[test]
 fn a_plot_is_xml_and_names_its_curves_axes_and_origin() -> io::Result<()> {
     let nftables = rig("rig-nftables-xlvs.json", &[1024], 1.5, "plain");
-    let table: [(&str, Vec<(&str, String)>, &[&str]); 4] = [
+    let table: [Drawn; 4] = [
         ("packets", vec![inprocess()], &["NAT", "DR", "ns per packet", "IPv4", "IPv6", "10 M"]),
         (
             "throughput",
@@ -151,7 +158,7 @@ fn points(svg: &str, colour: &str) -> Vec<(i32, i32)> {
 #[test]
 fn curves_go_from_few_to_many_and_up_where_figures_rise() -> io::Result<()> {
     const BLUE: &str = "#0072B2";
-    let rising: [(&str, (&str, String)); 2] = [("packets", inprocess()), ("latency", tcp())];
+    let rising: [(&str, File); 2] = [("packets", inprocess()), ("latency", tcp())];
     for (name, sheet) in rising {
         let sheets = Sheets::of(&[sheet])?;
         let svg = plot(name).svg(&sheets.run()?)?.expect("there are figures");
@@ -171,7 +178,7 @@ fn curves_go_from_few_to_many_and_up_where_figures_rise() -> io::Result<()> {
 
 #[test]
 fn a_part_that_was_not_run_is_left_out() -> io::Result<()> {
-    let table: [(&[(&str, String)], &[&str]); 3] = [
+    let table: [Given<'_>; 3] = [
         (&[], &[]),
         (&[tcp()], &["latency"]),
         (&[rig("rig.json", &[1024], 2.0, "xdp"), inprocess()], &["packets", "throughput-xdp"]),
