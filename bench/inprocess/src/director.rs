@@ -20,7 +20,7 @@ use crate::{
 };
 
 const SERVERS: u64 = 10;
-/// 32 local addresses with 50,000 ports: enough for 10 M connections to ten servers.
+/// 32 local addresses with 50,000 ports each.
 const LOCAL_ADDRESSES: u64 = 32;
 const LOCAL_PORTS: std::ops::RangeInclusive<u16> = 10_000..=59_999;
 
