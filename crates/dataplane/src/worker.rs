@@ -162,6 +162,8 @@ impl<F: Frame> Worker<F> {
 }
 
 impl<F: Frame> Hands<F> {
+    /// Not inlined: by its name instructions are counted (`bench/inprocess/tests/budget.rs`).
+    #[inline(never)]
     fn breathe<I: Io<Frame = F>>(&mut self, io: &mut I, snapshot: &Snapshot, now: Now) -> usize {
         let mut moved = self.look_again(io, snapshot, now);
         for port in 0..io.ports() as PortId {
