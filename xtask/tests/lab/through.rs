@@ -56,7 +56,9 @@ fn first_servers(director: &Director<'_>) -> [(String, String); 3] {
         let service = director.service(name).unwrap();
         let [server, other] = [0, 1].map(|at| &service["servers"][at]);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let state = if other["state"] == "up" { text(&server["state"]) } else { "?".to_owned() };
+        // What the checks know and what control made of it may be a moment apart.
+        let settled = other["state"] == "up" && server["state"] == server["health"]["state"];
+        let state = if settled { text(&server["state"]) } else { "?".to_owned() };
         (state, text(&server["health"]["why"]))
     })
 }
