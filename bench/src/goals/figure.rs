@@ -47,11 +47,11 @@ impl Figure {
 
     /// This by that, which was measured on its own.
     pub(super) fn over(self, under: Self) -> Self {
-        Self {
-            value: self.value / under.value,
-            low: self.low / under.high,
-            high: self.high / under.low,
+        let value = self.value / under.value;
+        if [self.low, self.high, under.low, under.high].iter().all(|bound| bound.is_finite()) {
+            return Self { value, low: self.low / under.high, high: self.high / under.low };
         }
+        Self { value, low: f64::NEG_INFINITY, high: f64::INFINITY }
     }
 
     /// Whether a goal is reached.
@@ -100,6 +100,14 @@ fn rank(windows: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_no_bounds_decides_nothing() {
+        let few = Figure::median(&[6.0, 6.0]);
+        for (over, under) in [(few, few), (few, Figure::exact(2.0)), (Figure::exact(2.0), few)] {
+            assert_eq!(over.over(under).verdict(Aim::AtLeast(0.1)), Verdict::Unresolved);
+        }
+    }
 
     /// From tables of the binomial distribution with p = 1/2.
     #[test]
