@@ -38,13 +38,16 @@ impl Machine {
         };
         let cpus = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
         let cpu = format!(
-            "{} (family {}, model {})",
+            "{} (family {}, model {}, L2 {}, L3 {})",
             field("model name"),
             field("cpu family"),
-            field("model")
+            field("model"),
+            cache(2),
+            cache(3)
         );
-        let kind = if field("flags").contains("hypervisor") { "vcpu-vm" } else { "cpu" };
-        let code = code_name(&field("cpu family"), &field("model"), &field("model name"));
+        let flags = field("flags");
+        let kind = if flags.contains("hypervisor") { "vcpu-vm" } else { "cpu" };
+        let code = code_name(&field("cpu family"), &field("model"), &flags, &field("model name"));
         Self {
             name: format!("{cpus}{kind}-{code}"),
             cpu,
@@ -59,12 +62,17 @@ impl Machine {
     }
 }
 
-/// The name by which a generation is known; else the model name as one word.
-fn code_name(family: &str, model: &str, name: &str) -> String {
+/// The name by which a generation is known; else the model name as one word. A hypervisor may
+/// give a model number that is not the processor's: what the processor can do tells more.
+fn code_name(family: &str, model: &str, flags: &str, name: &str) -> String {
+    let has = |flag: &str| flags.split(' ').any(|word| word == flag);
     match (family, model) {
+        ("6", "173" | "174") => "granite-rapids".into(),
+        ("6", "143" | "207") => "sapphire-rapids".into(),
+        // Nothing older has AMX, and which of the two it is cannot be seen.
+        ("6", _) if has("amx_tile") => "xeon-with-amx".into(),
         ("25", "17") => "epyc-genoa".into(),
         ("25", "1") => "epyc-milan".into(),
-        ("6", "143" | "207") => "sapphire-rapids".into(),
         ("6", "106") => "ice-lake".into(),
         ("6", "167") => "rocket-lake".into(),
         _ => {
@@ -72,6 +80,13 @@ fn code_name(family: &str, model: &str, name: &str) -> String {
             words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-").to_lowercase()
         }
     }
+}
+
+/// The size of a cache of the first CPU, as the kernel writes it.
+fn cache(level: u8) -> String {
+    let index = (0..5).map(|index| format!("/sys/devices/system/cpu/cpu0/cache/index{index}"));
+    let mut of_level = index.filter(|place| read(&format!("{place}/level")) == level.to_string());
+    of_level.next().map(|place| read(&format!("{place}/size"))).unwrap_or_default()
 }
 
 /// The words of the command line; places below this directory are named from here.

@@ -15,8 +15,6 @@ use super::{
     ground::{self, Ground},
 };
 
-/// Frames of one system call: some 50 ms, so that the time is kept.
-const RUN: u32 = 1 << 18;
 const BATCH: u32 = 64;
 
 /// What to send; in the generator's namespace.
@@ -49,10 +47,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     crate::machine::pin(options.cpu);
     let generator =
         Generator::new(link::index(&options.device)?, &template(options), options.flows)?;
-    let (start, time) = (Instant::now(), Duration::from_secs_f64(options.seconds));
-    while start.elapsed() < time {
-        generator.run(RUN, BATCH)?;
-    }
+    let start = Instant::now();
+    generator.run_for(Duration::from_secs_f64(options.seconds), BATCH)?;
     println!("{:.0}", generator.sent()? as f64 / start.elapsed().as_secs_f64());
     Ok(())
 }

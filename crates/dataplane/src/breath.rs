@@ -503,7 +503,9 @@ impl<'a> Breath<'a> {
         } else if !owner.translated {
             A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
         }
-        frame.set_len(end);
+        if end != frame.bytes().len() {
+            frame.set_len(end);
+        }
         if !owner.probe {
             let traffic = self.stats.server(owner.server);
             let (packets, bytes) = match owner.way {

@@ -85,7 +85,7 @@ fn forward(from: &mut Port, to: &mut Port, pool: &mut Pool, time: Duration) -> u
 
 fn flood(generator: Generator, stop: &AtomicBool) -> io::Result<()> {
     while !stop.load(Relaxed) {
-        generator.run(1 << 18, 64)?;
+        generator.run_for(Duration::from_millis(500), 64)?;
     }
     Ok(())
 }

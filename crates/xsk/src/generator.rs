@@ -2,7 +2,14 @@
 //! leave by a device as fast as one CPU can make them; no NIC and no kernel pktgen needed.
 
 use crate::bpf::{Map, Object, run_live};
-use std::{io, os::fd::OwnedFd};
+use std::{
+    io, mem,
+    os::fd::OwnedFd,
+    ptr,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
 
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/generator.bpf.o"));
 
@@ -54,13 +61,48 @@ impl Generator {
         })
     }
 
-    /// Sends `count` frames from this CPU, `batch` (1 to 256) at a time. Setting a run up
-    /// takes the kernel some 20 ms, so let it be large.
+    /// Sends `count` frames from this CPU, `batch` (1 to 256) at a time. Before and after a run
+    /// the kernel waits for grace periods (`bpf_dispatcher_update`), some 20 ms in which nothing
+    /// is sent: for a flood without gaps see [`Generator::run_for`].
     ///
     /// # Errors
     /// What bpf(2) reports; `EINTR` if a signal came.
     pub fn run(&self, count: u32, batch: u32) -> io::Result<()> {
         run_live(&self.program, &self.template, count, batch)
+    }
+
+    /// Sends frames from this CPU for a time, in one run. `SIGALRM` ends it, so this process may
+    /// have no other use for that signal.
+    ///
+    /// # Errors
+    /// What sigaction(2) and bpf(2) report.
+    pub fn run_for(&self, time: Duration, batch: u32) -> io::Result<()> {
+        let end = Instant::now() + time;
+        interrupt_only()?;
+        // SAFETY: a thread may always ask for its own name.
+        let this = unsafe { libc::pthread_self() };
+        let (running, ended) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut wait = time;
+                // Again until it has ended: the first one may come just before the system call.
+                while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(wait) {
+                    // SAFETY: the thread lives, as it waits for this one at the scope's end.
+                    unsafe { libc::pthread_kill(this, libc::SIGALRM) };
+                    wait = Duration::from_millis(1);
+                }
+            });
+            let mut result = Ok(());
+            while result.is_ok() && Instant::now() < end {
+                result = self.run(u32::MAX, batch);
+            }
+            drop(running);
+            result
+        })
+        .or_else(|error| match error.kind() {
+            io::ErrorKind::Interrupted => Ok(()),
+            _ => Err(error),
+        })
     }
 
     /// Frames made so far, on all CPUs. Devices may have dropped some.
@@ -69,6 +111,19 @@ impl Generator {
     /// What bpf(2) reports.
     pub fn sent(&self) -> io::Result<u64> {
         Ok(self.sent.of_all_cpus(&0)?.iter().sum())
+    }
+}
+
+/// Makes `SIGALRM` end system calls, and nothing else.
+fn interrupt_only() -> io::Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: all zeroes is a valid action, without flags and with an empty mask.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    // SAFETY: the action is valid for the call, and its handler does nothing.
+    match unsafe { libc::sigaction(libc::SIGALRM, &raw const action, ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -51,14 +51,21 @@ impl Ledger {
 pub struct Pool {
     shared: Arc<Shared>,
     umem: xsk_rs::Umem,
-    /// Where the UMEM begins: tells its frames from those of another one.
-    base: usize,
+    /// Where the UMEM begins.
+    base: NonNull<u8>,
     first: usize,
+    /// Of each chunk, with the place of the packet that arrived in it last.
     descs: Box<[xsk_rs::FrameDesc]>,
     states: Box<[State]>,
     free: Vec<u32>,
     strays: u64,
 }
+
+// SAFETY: `base` is only the beginning of the memory that `umem` keeps mapped, which may be used
+// from any thread; which of it is whose, `states` says.
+unsafe impl Send for Pool {}
+// SAFETY: a shared pool only reads its own words.
+unsafe impl Sync for Pool {}
 
 impl Pool {
     pub(crate) fn new(
@@ -70,10 +77,23 @@ impl Pool {
         let count = descs.len();
         let free = (0..count).rev().map(|index| index as u32).collect();
         let states = vec![State::POOL; count].into();
-        let mut pool =
-            Self { shared, umem, base: 0, first, descs: descs.into(), states, free, strays: 0 };
-        // None of these chunks is lent or held yet; the frame is only looked at.
-        pool.base = descs.first().map_or(0, |desc| pool.frame(*desc, 0).base());
+        let mut pool = Self {
+            shared,
+            umem,
+            base: NonNull::dangling(),
+            first,
+            descs: descs.into(),
+            states,
+            free,
+            strays: 0,
+        };
+        if let Some(mut desc) = descs.first().copied() {
+            // SAFETY: none of these chunks is lent or held yet, and it is only looked at where it
+            // lies: its address within the UMEM.
+            let start = unsafe { NonNull::from(pool.umem.data_mut(&mut desc).contents_mut()) };
+            // SAFETY: the chunk's address counts from the beginning of the same mapping.
+            pool.base = unsafe { start.cast::<u8>().sub(desc.addr()) };
+        }
         pool
     }
 
@@ -91,17 +111,16 @@ impl Pool {
     pub fn take(&mut self) -> Option<Frame> {
         let index = self.free.pop()? as usize;
         self.states[index] = State::HELD;
-        Some(self.frame(self.descs[index], 0))
+        Some(self.frame(self.descs[index].addr(), 0))
     }
 
     /// Brings a frame home. One of another worker's cannot come home here; it is counted as
     /// a stray and stays held in its own pool's ledger.
     #[inline]
     pub fn give(&mut self, frame: Frame) {
-        if frame.base() == self.base {
-            self.come_home(frame.desc.addr(), State::HELD);
-        } else {
-            self.stray();
+        match self.index_of(&frame) {
+            Some(index) => _ = self.return_from(index, State::HELD),
+            None => self.stray(),
         }
     }
 
@@ -139,6 +158,13 @@ impl Pool {
             .filter(|index| *index < self.states.len())
     }
 
+    /// The index of the chunk of ours that a frame lies in. Another UMEM lies elsewhere.
+    #[inline]
+    fn index_of(&self, frame: &Frame) -> Option<usize> {
+        let base = self.base.as_ptr() as usize;
+        self.index((frame.start.as_ptr() as usize).wrapping_sub(base))
+    }
+
     #[inline]
     fn stray(&mut self) {
         self.strays += 1;
@@ -148,16 +174,23 @@ impl Pool {
     #[inline]
     pub(crate) fn come_home(&mut self, addr: usize, state: State) -> bool {
         match self.index(addr) {
-            Some(index) if self.states[index] == state => {
-                self.states[index] = State::POOL;
-                self.free.push(index as u32);
-                true
-            }
-            _ => {
+            Some(index) => self.return_from(index, state),
+            None => {
                 self.stray();
                 false
             }
         }
+    }
+
+    #[inline]
+    fn return_from(&mut self, index: usize, state: State) -> bool {
+        if self.states[index] != state {
+            self.stray();
+            return false;
+        }
+        self.states[index] = State::POOL;
+        self.free.push(index as u32);
+        true
     }
 
     /// A packet arrived in a chunk that was lent to `port` for receiving.
@@ -171,7 +204,11 @@ impl Pool {
                     && (desc.addr() & (chunk - 1)) + len <= chunk =>
             {
                 self.states[index] = State::HELD;
-                Some(self.frame(desc, len))
+                if self.descs[index].addr() != desc.addr() {
+                    // A program or a driver has moved where packets begin.
+                    self.descs[index] = desc;
+                }
+                Some(self.frame(desc.addr(), len))
             }
             _ => {
                 self.stray();
@@ -195,15 +232,14 @@ impl Pool {
     /// Lends a frame to `port` for sending; gives it back if it is not of this pool.
     #[inline]
     pub(crate) fn lend_tx(&mut self, frame: Frame, port: u16) -> Result<xsk_rs::FrameDesc, Frame> {
-        let index = self.index(frame.desc.addr()).filter(|_| frame.base() == self.base);
-        let Some(index) = index else {
+        let Some(index) = self.index_of(&frame) else {
             self.stray();
             return Err(frame);
         };
         self.states[index] = State::tx(port);
-        let mut desc = frame.desc;
+        let mut desc = self.descs[index];
         desc.set_options(0);
-        // SAFETY: the descriptor is a `Frame`'s, so it lies within this UMEM, and the frame,
+        // SAFETY: the descriptor is a chunk's of ours, so it lies within this UMEM, and the frame,
         // consumed here, was its only owner.
         unsafe { self.umem.data_mut(&mut desc) }.cursor().set_pos(frame.len as usize);
         Ok(desc)
@@ -228,19 +264,14 @@ impl Pool {
         self.states.iter().filter(lent).count()
     }
 
-    /// The frame of a chunk that was just marked as held.
+    /// The frame of a chunk that was just marked as held, whose packet begins at `addr`.
     #[inline]
-    fn frame(&self, mut desc: xsk_rs::FrameDesc, len: usize) -> Frame {
-        let mut copy = desc;
-        // SAFETY: the caller found the descriptor's chunk within this UMEM and marked it as
-        // held, so no other frame and no ring refers to it.
-        let mut data = unsafe { self.umem.data_mut(&mut copy) };
-        let mut cursor = data.cursor();
-        let room = cursor.buf_len();
-        cursor.set_pos(room);
-        let start = NonNull::from(data.contents_mut()).cast();
-        desc.set_options(0);
-        Frame { start, len: len as u32, room: room as u32, desc }
+    fn frame(&self, addr: usize, len: usize) -> Frame {
+        let chunk = self.shared.chunk_size;
+        // SAFETY: the caller found the address within this UMEM, and marked its chunk as held: no
+        // other frame and no ring refers to it.
+        let start = unsafe { self.base.add(addr) };
+        Frame { start, len: len as u32, room: chunk - (addr as u32 & (chunk - 1)) }
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
 /// Descriptors that are moved between a ring and the ledger in one go.
 const BATCH: usize = 64;
 
-/// Frames that copy mode sends in one sendto(2) (`TX_BATCH_SIZE` in net/xdp/xsk.c).
+/// Frames that copy mode sends in one sendto(2) at least (`TX_BATCH_SIZE` in net/xdp/xsk.c).
 const COPY_BATCH: u32 = 32;
 
 /// Sizes and wishes of a port.
@@ -126,6 +126,9 @@ impl Port {
             id
         };
         let zero_copy = rings.zero_copy().unwrap_or(rules.zero_copy);
+        if !zero_copy {
+            rings.send_more_at_once(config.tx);
+        }
         Ok(Self {
             rings,
             shared,

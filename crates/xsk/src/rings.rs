@@ -15,6 +15,12 @@ use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, QueueSize, SocketConfig}
 /// kernel lets a queue go in a deferred work item (`xp_release_deferred`).
 const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Frames that copy mode sends in one sendto(2) where the kernel lets us choose (6.17 and later):
+/// those of a few bursts, so that one call is enough.
+const SEND_AT_ONCE: u32 = 256;
+/// `XDP_MAX_TX_SKB_BUDGET` (include/uapi/linux/if_xdp.h), which libc does not have yet.
+const MAX_TX_SKB_BUDGET: libc::c_int = 9;
+
 /// What the first socket of a UMEM decides for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
@@ -173,6 +179,22 @@ impl Rings {
 
     pub(crate) fn fd(&self) -> RawFd {
         self.rx.fd().as_raw_fd()
+    }
+
+    /// Lets one system call send more frames of a transmit ring of this size. A kernel that does not
+    /// know the option sends 32.
+    pub(crate) fn send_more_at_once(&self, ring: u32) {
+        let budget = SEND_AT_ONCE.min(ring);
+        // SAFETY: the option is one u32, which lives for the call and whose size is told.
+        unsafe {
+            libc::setsockopt(
+                self.fd(),
+                libc::SOL_XDP,
+                MAX_TX_SKB_BUDGET,
+                (&raw const budget).cast(),
+                size_of::<u32>() as libc::socklen_t,
+            );
+        }
     }
 
     /// Whether the kernel runs it without copies: the flags of `XDP_OPTIONS`.

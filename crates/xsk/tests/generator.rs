@@ -5,7 +5,11 @@ mod packets;
 
 use net::{in_namespace, veth};
 use packets::{Packet, checksum, tcp, udp};
-use std::{collections::HashSet, net::IpAddr};
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 use xsk::{
     AddressFlags, AttachMode, EndpointFlags, Generator, MatchCapacities, MatchMaps, Pool, Port,
     PortConfig, Program, Umem, UmemConfig, WhenDown, link,
@@ -102,6 +106,22 @@ fn each_frame_is_of_the_next_flow_and_valid() {
             }
         }
         assert_eq!(pool.strays(), 0);
+    });
+}
+
+#[test]
+fn a_flood_lasts_as_long_as_it_should() {
+    in_namespace(|| {
+        veth("a0", "a1", 1);
+        let (a, b) = (IpAddr::from([10, 1, 0, 5]), IpAddr::from([10, 2, 0, 5]));
+        let frame = template(a, b, UDP, link::mac("a0").unwrap());
+        let generator = Generator::new(link::index("a1").unwrap(), &frame, 1).unwrap();
+        let (start, time) = (Instant::now(), Duration::from_millis(200));
+        generator.run_for(time, 64).unwrap();
+        assert!(start.elapsed() >= time, "{:?}", start.elapsed());
+        assert!(generator.sent().unwrap() > 64);
+        // The signal did no harm, and there can be another flood.
+        generator.run_for(time, 64).unwrap();
     });
 }
 
