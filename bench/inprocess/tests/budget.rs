@@ -18,6 +18,8 @@ fn program() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let built = Command::new(cargo)
+        // Whoever builds tests incrementally would get other instructions: 30 more.
+        .env_remove("CARGO_INCREMENTAL")
         .current_dir(here)
         .args(["build", "--quiet", "--release", "--package", "inprocess"])
         .status();

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use control::api::fetch;
+
 use super::{BOX, ground::Ground};
 use crate::{
     namespaces::{Namespaces, run},
@@ -114,6 +116,22 @@ impl Forwarder {
     /// The CPU time that it has used, all its threads together.
     pub(crate) fn cpu_seconds(&self) -> io::Result<f64> {
         self.process.cpu_seconds()
+    }
+
+    /// How long an xlvs's first worker had packets in its hands, by its own clock.
+    ///
+    /// # Errors
+    /// It does not answer, or has no such figure.
+    pub(super) fn busy_seconds(&self) -> io::Result<Option<f64>> {
+        const FIGURE: &str = "xlvs_worker_breath_duration_seconds_sum{worker=\"0\"} ";
+        if self.file.is_none() {
+            return Ok(None);
+        }
+        let metrics = fetch(&self.socket(), "/metrics").map_err(io::Error::other)?;
+        let metrics = String::from_utf8_lossy(&metrics);
+        let figure = metrics.lines().find_map(|line| line.strip_prefix(FIGURE));
+        let seconds = figure.and_then(|figure| figure.parse().ok());
+        seconds.map(Some).ok_or_else(|| io::Error::other(format!("/metrics without {FIGURE}")))
     }
 
     /// The CPU time of an xlvs's first worker alone.

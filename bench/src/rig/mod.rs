@@ -107,6 +107,9 @@ struct Window {
     /// The forwarder's share of its CPU. It polls, so what is missing went to other work on
     /// this machine, and the window says little. The kernel's is not known (NaN).
     cpu: f64,
+    /// The share of the window in which an xlvs had packets in its hands: what is missing it spent
+    /// looking for some, and the generator was the limit. Of others, and where it is not asked for, it is not known (NaN).
+    busy: f64,
 }
 
 /// Who forwards.
@@ -144,9 +147,20 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     println!("{}, kernel {}, commit {}", machine.cpu, machine.kernel, machine.commit);
     println!("generator on CPU {GENERATOR}, box on CPU {BOX}; Mpps are medians");
     println!("cpu: what the forwarder had of its CPU in its worst window; repeat below 95 %");
+    println!("busy: how long of its least busy window an xlvs had packets to forward");
     println!(
-        "{:<8} {:>6} {:>6} {:>6} {:>8} {:>8} {:>8} {:>8} {:>8} {:>6}",
-        "mode", "octets", "flows", "sink", "offered", names[0], names[1], "ratio", "spread", "cpu"
+        "{:<8} {:>6} {:>6} {:>6} {:>8} {:>8} {:>8} {:>8} {:>8} {:>6} {:>6}",
+        "mode",
+        "octets",
+        "flows",
+        "sink",
+        "offered",
+        names[0],
+        names[1],
+        "ratio",
+        "spread",
+        "cpu",
+        "busy"
     );
     let mut report = Report { machine, pair, rows: Vec::new() };
     for sink in &options.sinks {
@@ -217,14 +231,16 @@ impl Rig<'_> {
         let seconds = Duration::from_secs_f64(self.options.seconds);
         let generator = generate::start(&self.ground, octets, flows, warm_up + seconds + SPARE)?;
         thread::sleep(warm_up);
-        let (before, busy, start) = (self.ground.left()?, running.cpu_seconds()?, Instant::now());
+        let used = running.seconds()?;
+        let (before, start) = (self.ground.left()?, Instant::now());
         thread::sleep(seconds);
         let (after, took) = (self.ground.left()?, start.elapsed());
-        let cpu = (running.cpu_seconds()? - busy) / took.as_secs_f64();
+        let now = running.seconds()?;
+        let [cpu, busy] = [0, 1].map(|at| (now[at] - used[at]) / took.as_secs_f64());
         let offered = generate::offered(generator)?;
         running.end(&self.ground)?;
         let sent = (after - before) as f64 / took.as_secs_f64();
-        Ok(Window { offered: offered / 1e6, sent: sent / 1e6, cpu })
+        Ok(Window { offered: offered / 1e6, sent: sent / 1e6, cpu, busy })
     }
 
     fn start(&self, who: Who, mode: Forward, flows: u32) -> io::Result<Running> {
@@ -256,10 +272,13 @@ enum Running {
 }
 
 impl Running {
-    fn cpu_seconds(&self) -> io::Result<f64> {
+    /// CPU time that it has used, and for how long it had packets to forward.
+    fn seconds(&self) -> io::Result<[f64; 2]> {
         match self {
-            Self::Program(forwarder, _) => forwarder.cpu_seconds(),
-            Self::Kernel(_) => Ok(f64::NAN),
+            Self::Program(forwarder, _) => {
+                Ok([forwarder.cpu_seconds()?, forwarder.busy_seconds()?.unwrap_or(f64::NAN)])
+            }
+            Self::Kernel(_) => Ok([f64::NAN; 2]),
         }
     }
 
@@ -279,8 +298,11 @@ impl Row {
         let median = |windows: &[Window], of: fn(&Window) -> f64| {
             Figures::of(windows.iter().map(of).collect()).median
         };
+        let least = |of: fn(&Window) -> f64| {
+            100.0 * self.windows.iter().flatten().map(of).fold(1.0, f64::min)
+        };
         println!(
-            "{:<8} {:>6} {:>6} {:>6} {:>8.2} {:>8.3} {:>8.3} {:>8.3} {:>8.3} {:>5.0}%",
+            "{:<8} {:>6} {:>6} {:>6} {:>8.2} {:>8.3} {:>8.3} {:>8.3} {:>8.3} {:>5.0}% {:>5.0}%",
             self.mode,
             self.octets,
             self.flows,
@@ -290,7 +312,8 @@ impl Row {
             median(&self.windows[1], |w| w.sent),
             self.ratio.median,
             self.ratio.spread,
-            100.0 * self.windows.iter().flatten().map(|w| w.cpu).fold(1.0, f64::min),
+            least(|w| w.cpu),
+            least(|w| w.busy),
         );
     }
 }
