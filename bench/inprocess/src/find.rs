@@ -4,13 +4,13 @@ use std::{hint::black_box, io, time::Instant};
 
 use dataplane::{
     forward::{Forward, Protocol, Tuple},
-    table::{Connection, Keys, Probe, Secret, Table, TableConfig, TemplateRef},
+    table::{Probe, Secret, Table, TableConfig},
     worker::BURST,
 };
 
 use crate::{ForFamily, SIZES, Session, Size, for_families};
 use crate::{
-    flows::{BenchFamily, nth, tuple},
+    flows::{BenchFamily, connection, tuple},
     random::Random,
 };
 
@@ -87,23 +87,7 @@ fn filled<A: BenchFamily>(connections: u64) -> io::Result<Table<A>> {
     let table =
         Table::new(TableConfig { capacity: connections as usize, secret: Secret::random() })?;
     for flow in 0..connections {
-        let Tuple { src, dst, sport, dport, protocol } = tuple(Protocol::Tcp, flow);
-        let connection = Connection::<A> {
-            client: src,
-            cport: sport,
-            vip: dst,
-            vport: dport,
-            server: nth(A::SERVER, flow % 10),
-            rport: 8080,
-            local: src,
-            lport: sport,
-            protocol,
-            forward: Forward::Nat,
-            server_id: (flow % 10) as u32,
-            flags: 0,
-            keys: Keys::Both,
-            template: TemplateRef::NONE,
-        };
+        let connection = connection::<A>(flow, Forward::Nat);
         table.insert(&connection, 1, 900, 1).map_err(io::Error::other)?;
     }
     Ok(table)

@@ -1,9 +1,10 @@
 //! Flows by number: clients of one VIP, their tuples and their frames.
 
 use dataplane::{
-    forward::{Address, Protocol, Tuple, V4, V6},
+    forward::{Address, Forward, Protocol, Tuple, V4, V6},
     packet::{Packet, Parsed, parse},
     rewrite,
+    table::{Connection, Keys, TemplateRef},
     wire::tcp,
 };
 use etherparse::PacketBuilder;
@@ -179,5 +180,26 @@ impl<A: BenchFamily> Template<A> {
         frame.copy_from_slice(&self.frame);
         rewrite::translate(frame, &self.packet, tuple);
         self.frame.len()
+    }
+}
+
+/// The connection of a flow of TCP, to one of ten servers.
+pub(crate) fn connection<A: BenchFamily>(flow: u64, forward: Forward) -> Connection<A> {
+    let Tuple { src, dst, sport, dport, protocol } = tuple(Protocol::Tcp, flow);
+    Connection {
+        client: src,
+        cport: sport,
+        vip: dst,
+        vport: dport,
+        server: nth(A::SERVER, flow % 10),
+        rport: 8080,
+        local: src,
+        lport: sport,
+        protocol,
+        forward,
+        server_id: (flow % 10) as u32,
+        flags: 0,
+        keys: Keys::Both,
+        template: TemplateRef::NONE,
     }
 }

@@ -11,6 +11,7 @@ mod carousel;
 mod director;
 mod find;
 pub mod flows;
+mod insert;
 pub mod machine;
 pub mod measure;
 mod parse;
@@ -64,6 +65,7 @@ pub fn run(options: &Options) -> io::Result<()> {
     parse::run(&mut session)?;
     find::run(&mut session)?;
     rewrite::run(&mut session)?;
+    insert::run(&mut session)?;
     admit::run(&mut session)?;
     verdict::run(&mut session)?;
     workers::run(&mut session)?;

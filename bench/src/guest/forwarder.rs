@@ -17,6 +17,8 @@ use crate::rig::{config, ground::VIP};
 pub(super) enum Forwarder {
     /// The bare AF_XDP loop, zero-copy.
     L2fwd,
+    /// The same with the least that a balancer does.
+    Least(Forward),
     /// The kernel, by its routes.
     Route,
     /// The kernel's IPVS.
@@ -26,8 +28,10 @@ pub(super) enum Forwarder {
 }
 
 /// All, in the table's order.
-pub(super) const ALL: [Forwarder; 9] = [
+pub(super) const ALL: [Forwarder; 11] = [
     Forwarder::L2fwd,
+    Forwarder::Least(Forward::Nat),
+    Forwarder::Least(Forward::Dr),
     Forwarder::Route,
     Forwarder::Xlvs(Forward::Nat),
     Forwarder::Ipvs(Forward::Nat),
@@ -50,6 +54,7 @@ impl Forwarder {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::L2fwd => "l2fwd",
+            Self::Least(_) => "least",
             Self::Route => "route",
             Self::Ipvs(_) => "ipvs",
             Self::Xlvs(_) => "xlvs",
@@ -60,7 +65,7 @@ impl Forwarder {
     pub(super) const fn mode(self) -> &'static str {
         match self {
             Self::L2fwd | Self::Route => "",
-            Self::Ipvs(mode) | Self::Xlvs(mode) => mode.name(),
+            Self::Least(mode) | Self::Ipvs(mode) | Self::Xlvs(mode) => mode.name(),
         }
     }
 
@@ -73,7 +78,7 @@ impl Forwarder {
         }
     }
 
-    /// Whether it knows connections.
+    /// Whether it chooses servers for connections.
     pub(super) const fn has_connections(self) -> bool {
         matches!(self, Self::Ipvs(_) | Self::Xlvs(_))
     }
@@ -93,9 +98,8 @@ impl Forwarder {
         let script = match self {
             Self::Route => return Ok(()),
             Self::Ipvs(mode) => ipvs(mode),
-            Self::L2fwd => {
-                process(&format!("bench l2fwd in out {} --cpu 0 --zero-copy", ground::SINK))
-            }
+            Self::L2fwd => process(&bare()),
+            Self::Least(mode) => process(&format!("{} --least {}", bare(), mode.name())),
             Self::Xlvs(mode) => {
                 let limits =
                     format!("limits: {{connections: {connections}}}\nzero_copy: require\n");
@@ -132,6 +136,10 @@ impl Breaths {
         let frames = self.frames - before.frames;
         (1.0 - busy as f64 / all.max(1) as f64, frames as f64 / busy.max(1) as f64)
     }
+}
+
+fn bare() -> String {
+    format!("bench l2fwd in out {} --cpu 0 --zero-copy", ground::SINK)
 }
 
 /// Runs a program in the background until its XDP program is there.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use control::api::fetch;
+use dataplane::forward::Forward;
 
 use super::{BOX, ground::Ground};
 use crate::{
@@ -24,14 +25,17 @@ pub(crate) struct Forwarder {
 }
 
 impl Forwarder {
-    /// Starts the bare loop.
+    /// Starts the bare loop, on demand with the least that a forwarding method does.
     ///
     /// # Errors
     /// It ends, or attaches no XDP program within ten seconds.
-    pub(super) fn l2fwd(ground: &Ground) -> io::Result<Self> {
+    pub(super) fn l2fwd(ground: &Ground, least: Option<Forward>) -> io::Result<Self> {
         let here = std::env::current_exe()?.to_string_lossy().into_owned();
         let (mac, cpu) = (ground.mac("sink", "sink0")?, BOX.to_string());
-        Self::start(ground, &[&here, "l2fwd", "in", "out", &mac, "--cpu", &cpu], None)
+        let words = [&here, "l2fwd", "in", "out", &mac, "--cpu", &cpu];
+        let least = least.map(|mode| ["--least", mode.name()]);
+        let words: Vec<&str> = words.into_iter().chain(least.into_iter().flatten()).collect();
+        Self::start(ground, &words, None)
     }
 
     /// Starts xlvs, by default the one beside this program, with a configuration.

@@ -1,15 +1,16 @@
 //! The bare loop that xlvs is measured against: what arrives on one port leaves by the other
-//! with other MACs, through the same XDP program, rings and memory, one burst at a time.
+//! with other MACs, through the same XDP program, rings and memory, one burst at a time. On demand
+//! it does the [least](super::least) that a balancer does as well.
 
 use std::{error::Error, io, net::IpAddr};
 
-use dataplane::wire::ethernet;
+use dataplane::{forward::Forward, wire::ethernet};
 use xsk::{
     AddressFlags, AttachMode, EndpointFlags, Frame, MatchCapacities, MatchMaps, Pool, Port,
     PortConfig, Program, Tap, Umem, UmemConfig, WhenDown, link,
 };
 
-use super::ground;
+use super::{ground, least::Least, mode_named};
 
 /// As in the worker.
 const BURST: usize = 64;
@@ -32,6 +33,36 @@ pub(crate) struct Options {
     /// The NICs read and write the frames themselves
     #[arg(long)]
     zero_copy: bool,
+    /// Find and rewrite connections as this forwarding method does
+    #[arg(long, value_parser = mode_named)]
+    least: Option<Forward>,
+}
+
+/// What is done with a burst.
+pub(super) trait Work {
+    /// Before the first frame leaves.
+    fn look(&mut self, burst: &[Frame]);
+    /// With each frame, by its place in the burst.
+    fn change(&mut self, at: usize, frame: &mut Frame);
+}
+
+/// Nothing.
+struct Bare;
+
+impl Work for Bare {
+    fn look(&mut self, _: &[Frame]) {}
+
+    fn change(&mut self, _: usize, _: &mut Frame) {}
+}
+
+/// The two ends of the loop.
+struct Loop<'a> {
+    from: Port,
+    to: Port,
+    pool: &'a mut Pool,
+    burst: Vec<Frame>,
+    /// Destination and source of what leaves.
+    macs: [[u8; 6]; 2],
 }
 
 /// Forwards until the process is ended.
@@ -65,28 +96,35 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let program = Program::load(&maps, link::mac(&options.from)?, WhenDown::Pass)?;
     program.set_socket(0, &from)?;
     let _attached = program.attach(&options.from, AttachMode::Auto, None)?;
-    let mut burst: Vec<Frame> = Vec::with_capacity(BURST);
-    loop {
-        turn(&mut from, &mut to, pool, &mut burst, [options.mac, source]);
+    let burst = Vec::with_capacity(BURST);
+    let ends = Loop { from, to, pool, burst, macs: [options.mac, source] };
+    match options.least {
+        Some(mode) => ends.forward(&mut Least::new(mode)?),
+        None => ends.forward(&mut Bare),
     }
 }
 
-fn turn(
-    from: &mut Port,
-    to: &mut Port,
-    pool: &mut Pool,
-    burst: &mut Vec<Frame>,
-    macs: [[u8; 6]; 2],
-) {
-    from.receive(pool, burst, BURST);
-    for mut frame in burst.drain(..) {
-        frame.bytes_mut()[ethernet::DESTINATION].copy_from_slice(&macs[0]);
-        frame.bytes_mut()[ethernet::SOURCE].copy_from_slice(&macs[1]);
-        if let Err(frame) = to.send(pool, frame) {
-            pool.give(frame);
+impl Loop<'_> {
+    fn forward(mut self, work: &mut impl Work) -> ! {
+        loop {
+            self.turn(work);
         }
     }
-    to.flush();
-    to.reclaim(pool);
-    from.refill(pool);
+
+    fn turn(&mut self, work: &mut impl Work) {
+        let Self { from, to, pool, burst, macs } = self;
+        from.receive(pool, burst, BURST);
+        work.look(burst);
+        for (at, mut frame) in burst.drain(..).enumerate() {
+            work.change(at, &mut frame);
+            frame.bytes_mut()[ethernet::DESTINATION].copy_from_slice(&macs[0]);
+            frame.bytes_mut()[ethernet::SOURCE].copy_from_slice(&macs[1]);
+            if let Err(frame) = to.send(pool, frame) {
+                pool.give(frame);
+            }
+        }
+        to.flush();
+        to.reclaim(pool);
+        from.refill(pool);
+    }
 }

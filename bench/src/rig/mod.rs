@@ -10,6 +10,7 @@ pub(crate) mod forwarder;
 pub(crate) mod generate;
 pub(crate) mod ground;
 pub(crate) mod l2fwd;
+mod least;
 pub(crate) mod listing;
 mod nftables;
 
@@ -118,6 +119,8 @@ struct Window {
 enum Who {
     /// The bare loop.
     L2fwd,
+    /// The bare loop with the least that a balancer does, in NAT or DR.
+    Least,
     /// xlvs.
     Xlvs,
     /// Another build of xlvs: a change and what was before it, in turns.
@@ -251,7 +254,8 @@ impl Rig<'_> {
             Forwarder::xlvs(&self.ground, binary.as_deref(), &yaml)
         };
         Ok(match who {
-            Who::L2fwd => Running::Program(Forwarder::l2fwd(&self.ground)?, None),
+            Who::L2fwd => Running::Program(Forwarder::l2fwd(&self.ground, None)?, None),
+            Who::Least => Running::Program(Forwarder::l2fwd(&self.ground, Some(mode))?, None),
             Who::Xlvs => Running::Program(xlvs(binary)?, None),
             Who::Other => Running::Program(xlvs(other)?, None),
             Who::Watched => {

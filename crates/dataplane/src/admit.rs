@@ -217,6 +217,13 @@ impl<'a> Breath<'a> {
             true => (Keys::Probe, 0),
             false => one_packet::keys(packet, target.service, server.forward),
         };
+        let table = A::table(self.director);
+        // A full table refuses before anything is counted or locked: in a flood that is most of what
+        // it does. Single packets may share an entry that there is.
+        if keys == Keys::Both && !table.has_room(absent) {
+            let mut again = *absent;
+            return table.find_again(&mut again, &packet.tuple).ok_or(Drop::TableFull);
+        }
         let first = first_state(packet, server.forward, secure && keys != Keys::Probe);
         let (state, timeout) = match keys {
             Keys::Both => (first.number(), first.timeout(&target.service.policy.timeouts)),
@@ -225,7 +232,6 @@ impl<'a> Breath<'a> {
         };
         let hop_in = self.first_hop(packet, server_id);
         let beginning = Beginning { state, timeout, now: self.now.seconds(), hop_in };
-        let table = A::table(self.director);
         let mut unused = 0;
         let cursor = cursor.unwrap_or(&mut unused);
         let mut ports = Ports::new(packet, target.service, server, cursor);

@@ -172,6 +172,12 @@ impl<A: Address> Table<A> {
         self.slab.free()
     }
 
+    /// Whether a connection finds an entry; while workers run, a moment's guess.
+    #[inline]
+    pub(crate) fn has_room(&self, absent: &Absent) -> bool {
+        self.slab.has_free(absent.hash)
+    }
+
     /// All the memory of the table.
     pub fn bytes(&self) -> usize {
         self.index.bytes() + self.slab.bytes() + self.shards.bytes() + self.due.bytes()

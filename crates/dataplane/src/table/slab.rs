@@ -77,6 +77,14 @@ impl<A: Address> Slab<A> {
         head.iter().chain(tail).find_map(|list| self.take_from(list))
     }
 
+    /// Whether [`Slab::take`] would find one; while workers run, a moment's guess. Where there is
+    /// room it reads the one word that will be written next.
+    #[inline]
+    pub(super) fn has_free(&self, start: u64) -> bool {
+        let (tail, head) = self.lists.split_at(start as usize % LISTS);
+        head.iter().chain(tail).any(|list| list.free.load(Relaxed) > 0)
+    }
+
     fn take_from(&self, list: &FreeList) -> Option<u32> {
         if list.free.load(Relaxed) == 0 {
             return None;

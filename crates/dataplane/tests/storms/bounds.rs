@@ -119,14 +119,7 @@ impl Storm {
     }
 
     fn publish(&mut self, change: impl FnOnce(&mut Services)) {
-        let ground = &mut self.desk.ground;
-        let mut services = (*ground.services).clone();
-        change(&mut services);
-        services.derive();
-        services.follow(&ground.services);
-        self.desk.director.prepare(&services);
-        ground.services = Arc::new(services);
-        self.desk.publish();
+        self.desk.reconfigure(change);
         self.kept.push(self.desk.published.load_full());
     }
 

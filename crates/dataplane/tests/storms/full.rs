@@ -35,12 +35,25 @@ pub(crate) enum End {
     Held,
 }
 
+impl Desk {
+    /// What control does when something changed.
+    pub(crate) fn reconfigure(&mut self, change: impl FnOnce(&mut Services)) {
+        let mut services = (*self.ground.services).clone();
+        change(&mut services);
+        services.derive();
+        services.follow(&self.ground.services);
+        self.director.prepare(&services);
+        self.ground.services = Arc::new(services);
+        self.publish();
+    }
+}
+
 impl Stage {
     /// A box with room for many or for few, whose services are changed first.
     pub(crate) fn new(room: usize, change: impl FnOnce(&mut Services)) -> Self {
         let limits = Limits { connections_v4: room, connections_v6: room, ..LIMITS };
         let mut full = Self { desk: Desk::new(limits), millis: 1_000 };
-        full.publish(change);
+        full.desk.reconfigure(change);
         full
     }
 
@@ -54,18 +67,6 @@ impl Stage {
             }
         }
         full
-    }
-
-    /// What control does when something changed.
-    pub(crate) fn publish(&mut self, change: impl FnOnce(&mut Services)) {
-        let ground = &mut self.desk.ground;
-        let mut services = (*ground.services).clone();
-        change(&mut services);
-        services.derive();
-        services.follow(&ground.services);
-        self.desk.director.prepare(&services);
-        ground.services = Arc::new(services);
-        self.desk.publish();
     }
 
     /// One packet of a client, and one breath.

@@ -153,7 +153,7 @@ fn drained_full_and_failed_servers() {
             let before: Vec<End> = CLIENTS
                 .map(|client| full.passes(&packet(false, TCP, (client, 5000), vip, SYN)))
                 .collect();
-            full.publish(|services| each_server(services, MACHINES[0], change));
+            full.desk.reconfigure(|services| each_server(services, MACHINES[0], change));
             let mut moved = 0;
             for (client, before) in CLIENTS.zip(&before) {
                 let [syn, ack] = [SYN, ACK]
@@ -268,7 +268,7 @@ fn what_hinders_others_hinders_these() {
         assert_eq!(full.passes(&ip), End::Dropped(name));
     }
     full.desk.ground.neighbours.iter_mut().for_each(|neighbour| neighbour.known = false);
-    full.publish(|_| {});
+    full.desk.reconfigure(|_| {});
     assert_eq!(full.passes(&syn), End::Dropped("neighbour_unresolved"));
     assert_eq!(full.stateless(), 0);
 }
