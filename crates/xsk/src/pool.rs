@@ -75,7 +75,7 @@ impl Pool {
         descs: &[xsk_rs::FrameDesc],
     ) -> Self {
         let count = descs.len();
-        let free = strewn(count).collect();
+        let free = (0..count).rev().map(|index| index as u32).collect();
         let states = vec![State::POOL; count].into();
         let mut pool = Self {
             shared,
@@ -275,22 +275,6 @@ impl Pool {
     }
 }
 
-/// All chunks in an order in which none is near the one before: what a CPU fetches ahead by itself
-/// would else be the next packet, which another CPU is just writing.
-fn strewn(count: usize) -> impl Iterator<Item = u32> {
-    // The golden section leaves no two of them close (Knuth, TAOCP 3, 6.4, theorem S).
-    let near = (count as f64 * 0.618) as usize;
-    let step = (near.max(1)..).find(|step| coprime(*step, count)).unwrap_or(1);
-    (0..count).map(move |at| (at * step % count) as u32)
-}
-
-const fn coprime(mut a: usize, mut b: usize) -> bool {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a == 1
-}
-
 impl Drop for Pool {
     /// Frames may outlive their pool; then the memory must outlive the process' interest.
     fn drop(&mut self) {
@@ -303,22 +287,5 @@ impl Drop for Pool {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("first", &self.first).field("ledger", &self.ledger()).finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::strewn;
-
-    #[test]
-    fn each_chunk_is_handed_out_once_and_far_from_the_one_before() {
-        for count in [0, 1, 2, 3, 64, 1000, 4096, 8832, 16_384] {
-            let order: Vec<u32> = strewn(count).collect();
-            let mut sorted = order.clone();
-            sorted.sort_unstable();
-            assert!(sorted.into_iter().eq(0..count as u32), "{count}");
-            let near = |pair: &[u32]| pair[0].abs_diff(pair[1]) < count as u32 / 3;
-            assert!(count < 64 || !order.windows(2).any(near), "{count}");
-        }
     }
 }
