@@ -71,7 +71,7 @@ const WINDOWS: &[&str] = &["--windows", "2", "--seconds", "1", "--flows", "1024"
 const RUNS: [Run; 8] = [
     Run {
         part: Part::Inprocess,
-        minutes: 9,
+        minutes: 6,
         words: &["inprocess", "--instructions"],
         full: &[],
         quick: &["--windows", "9", "1k"],
@@ -95,7 +95,7 @@ const RUNS: [Run; 8] = [
     },
     Run {
         part: Part::Tcp,
-        minutes: 14,
+        minutes: 13,
         words: &["tcp", "--ways", "direct,nat,dr,fullnat,haproxy,nginx"],
         full: &["--rounds", "5"],
         quick: &["--quick"],
@@ -103,7 +103,7 @@ const RUNS: [Run; 8] = [
     },
     Run {
         part: Part::Guest,
-        minutes: 12,
+        minutes: 29,
         words: &["guest", "l2fwd", "nat", "dr"],
         full: &[],
         quick: &["--windows", "2", "--flows", "1024", "--no-new"],

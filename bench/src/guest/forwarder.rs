@@ -138,6 +138,7 @@ impl Breaths {
     }
 }
 
+/// The command line of the bare loop.
 fn bare() -> String {
     format!("bench l2fwd in out {} --cpu 0 --zero-copy", ground::SINK)
 }

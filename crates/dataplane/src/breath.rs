@@ -503,9 +503,7 @@ impl<'a> Breath<'a> {
         } else if !owner.translated {
             A::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]);
         }
-        if end != frame.bytes().len() {
-            frame.set_len(end);
-        }
+        frame.set_len(end);
         if !owner.probe {
             let traffic = self.stats.server(owner.server);
             let (packets, bytes) = match owner.way {
