@@ -41,12 +41,21 @@ fn more_pages(load: &mut Process) {
     }
 }
 
+/// From an address of its own: with NAT, as in LVS, a server cannot tell a client's port that
+/// came through the VIP from the same port that came past it, and its answers take the way of the
+/// connection that is known.
 fn fetch_for_ever(lab: &Lab, vip: &str) -> Process {
     let host = lab.host("client");
-    let url = if vip.contains(':') { format!("http://[{vip}]") } else { format!("http://{vip}") };
+    let (source, url) = match vip.contains(':') {
+        true => ("2001:db8:1::99", format!("http://[{vip}]")),
+        false => ("192.0.2.99", format!("http://{vip}")),
+    };
+    let bits = if source.contains(':') { "64 nodad" } else { "24" };
+    host.run(&format!("ip addr add {source}/{bits} dev eth0")).unwrap();
     let mut curl = host.command("curl");
     // --no-buffer: the pages are counted while it runs.
     curl.args(["-sS", "--fail", "--fail-early", "--no-buffer", "--max-time", "5"]);
+    curl.args(["--interface", source]);
     curl.args(["-H", "Connection: close", &format!("{url}/who?[1-1000000]")]);
     host.start(&mut curl, &lab.file(&format!("load-{}.log", vip.replace(':', "-")))).unwrap()
 }
