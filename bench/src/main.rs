@@ -12,6 +12,7 @@ mod against;
 mod goals;
 mod guest;
 mod health;
+mod huge_pages;
 mod namespaces;
 mod plot;
 mod process;

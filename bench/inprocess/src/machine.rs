@@ -17,6 +17,9 @@ pub struct Machine {
     pub kernel: String,
     /// What the kernel does with huge pages when asked for them.
     pub transparent_huge_pages: String,
+    /// Pages of the hugetlb pool (`vm.nr_hugepages`); runs of old do not say.
+    #[serde(default)]
+    pub huge_pages: Option<u32>,
     /// The commit; with `+` if the tree differs from it.
     pub commit: String,
     /// The day, UTC.
@@ -54,6 +57,7 @@ impl Machine {
             cpus,
             kernel: read("/proc/sys/kernel/osrelease"),
             transparent_huge_pages: read("/sys/kernel/mm/transparent_hugepage/enabled"),
+            huge_pages: read("/proc/sys/vm/nr_hugepages").parse().ok(),
             commit: commit(),
             date: said("date", &["-u", "+%F"]),
             load: read("/proc/loadavg"),

@@ -5,10 +5,11 @@
 use std::io;
 
 use dataplane::{
-    forward::{Forward, Tuple, V4},
+    forward::{Forward, Tunnel, Tuple, V4},
     packet::{Packet, Parsed, parse},
     rewrite,
-    table::{Connection, Keys, Probe, Secret, Table, TableConfig, TemplateRef},
+    table::{Connection, Keys, Probe, Secret, Sight, Table, TableConfig, TemplateRef},
+    tunnel::{self, Chosen, Ends, Path},
     wire::{Ip, ethernet},
 };
 use xsk::Frame;
@@ -19,11 +20,18 @@ use super::l2fwd::Work;
 const LOOKAHEAD: usize = 16;
 /// Room for all flows of the rig.
 const CONNECTIONS: usize = 1 << 21;
+/// The box and the server.
+const BOX: V4 = V4(u32::from_be_bytes([10, 0, 2, 1]));
+const SERVER: V4 = V4(u32::from_be_bytes([10, 0, 2, 11]));
+/// The first of FullNAT's local addresses: each flow has an address and port of its own.
+const LOCAL: u32 = u32::from_be_bytes([10, 3, 0, 0]);
 
 /// Connections by nobody's choice.
 pub(super) struct Least {
     mode: Forward,
+    tunnel: Path,
     table: Table<V4>,
+    opened: u32,
     /// Of the burst.
     staged: Vec<(Parsed, u64)>,
     probes: Vec<Probe>,
@@ -33,27 +41,29 @@ impl Least {
     /// Without any connections.
     ///
     /// # Errors
-    /// No memory, or a mode that is none of NAT and DR.
+    /// No memory.
     pub(super) fn new(mode: Forward) -> io::Result<Self> {
-        if !matches!(mode, Forward::Nat | Forward::Dr) {
-            let what = "the least is measured in nat and dr";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-        }
         let table = Table::new(TableConfig { capacity: CONNECTIONS, secret: Secret::random() })?;
-        Ok(Self { mode, table, staged: Vec::new(), probes: Vec::new() })
+        let tunnel = Path::new(Ends::V4(BOX, SERVER), Tunnel::Ipip, true);
+        Ok(Self { mode, tunnel, table, opened: 0, staged: Vec::new(), probes: Vec::new() })
     }
 
-    fn open(&self, tuple: Tuple<V4>) {
+    fn open(&mut self, tuple: Tuple<V4>) {
         let Tuple { src, dst, sport, dport, protocol } = tuple;
+        let (local, lport) = match self.mode {
+            Forward::FullNat => (V4(LOCAL + (self.opened >> 16)), self.opened as u16),
+            _ => (src, sport),
+        };
+        self.opened += 1;
         let connection = Connection::<V4> {
             client: src,
             cport: sport,
             vip: dst,
             vport: dport,
-            server: V4(u32::from_be_bytes([10, 0, 2, 11])),
+            server: SERVER,
             rport: dport,
-            local: src,
-            lport: sport,
+            local,
+            lport,
             protocol,
             forward: self.mode,
             server_id: 0,
@@ -64,19 +74,18 @@ impl Least {
         self.table.insert(&connection, 1, 900, 1).expect("there is room");
     }
 
-    fn rewrite(&self, packet: &Packet<V4>, probe: &Probe, frame: &mut Frame) {
-        let Some(seen) = self.table.see(probe, &packet.tuple) else {
-            if self.table.find(&packet.tuple).is_none() {
-                self.open(packet.tuple);
-            }
-            return;
-        };
+    fn rewrite(&self, packet: &Packet<V4>, seen: &Sight<V4>, frame: &mut Frame) {
         match self.mode {
-            Forward::Nat => {
+            Forward::Nat | Forward::FullNat => {
                 let new = seen.translated(packet.tuple.protocol);
                 rewrite::translate(frame.bytes_mut(), packet, new);
             }
-            _ => V4::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]),
+            Forward::Dr => V4::decrement_ttl(&mut frame.bytes_mut()[ethernet::LEN..]),
+            Forward::Tun => {
+                let chosen = Chosen { id: 0, dont_fragment: true, source_port: 0 };
+                let end = tunnel::encapsulate(frame.room(), packet, &self.tunnel, chosen);
+                frame.set_len(end.expect("a small packet"));
+            }
         }
     }
 }
@@ -104,8 +113,13 @@ impl Work for Least {
     }
 
     fn change(&mut self, at: usize, frame: &mut Frame) {
-        if let (Parsed::V4(packet), _) = &self.staged[at] {
-            self.rewrite(packet, &self.probes[at], frame);
+        let (Parsed::V4(packet), _) = &self.staged[at] else { return };
+        if let Some(seen) = self.table.see(&self.probes[at], &packet.tuple) {
+            return self.rewrite(packet, &seen, frame);
+        }
+        let tuple = packet.tuple;
+        if self.table.find(&tuple).is_none() {
+            self.open(tuple);
         }
     }
 }

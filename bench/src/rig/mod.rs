@@ -29,7 +29,7 @@ use self::{
     ground::{Ground, Sink},
     nftables::Nftables,
 };
-use crate::{machine::Machine, measure::Figures, report};
+use crate::{huge_pages::HugePages, machine::Machine, measure::Figures, report};
 
 /// The CPUs of generator and box.
 const GENERATOR: usize = 0;
@@ -70,6 +70,9 @@ pub(crate) struct Options {
     /// Seconds of a window
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// Huge pages that the machine has for the run, of 2 MiB; 0 leaves it as it is
+    #[arg(long, default_value_t = 512)]
+    pages: u32,
     /// Only combinations that tell something new: see `bench/runs/README.md`
     #[arg(long)]
     telling: bool,
@@ -119,7 +122,7 @@ struct Window {
 enum Who {
     /// The bare loop.
     L2fwd,
-    /// The bare loop with the least that a balancer does, in NAT or DR.
+    /// The bare loop with the least that a balancer does.
     Least,
     /// xlvs.
     Xlvs,
@@ -138,7 +141,6 @@ enum Who {
 /// # Errors
 /// No root, no namespaces, xlvs does not start.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
-    let machine = Machine::here();
     let pair: [Who; 2] = options.pair.clone().try_into().map_err(|_| {
         io::Error::new(io::ErrorKind::InvalidInput, "--pair: two forwarders, as in l2fwd,xlvs")
     })?;
@@ -147,6 +149,8 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         let which = "other: name its binary with --other PATH";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, which));
     }
+    let _pages = HugePages::reserve(options.pages)?;
+    let machine = Machine::here();
     println!("{}, kernel {}, commit {}", machine.cpu, machine.kernel, machine.commit);
     println!("generator on CPU {GENERATOR}, box on CPU {BOX}; Mpps are medians");
     println!("cpu: what the forwarder had of its CPU in its worst window; repeat below 95 %");
