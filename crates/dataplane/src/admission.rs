@@ -11,8 +11,6 @@ pub struct Admission {
     /// Its servers as the scheduler sees them, in scheduling order. Not the snapshot's list: a
     /// worker's snapshot may be older than the scheduler's last change.
     pub candidates: Vec<Candidate>,
-    /// FullNAT: where the search for a free local port goes on.
-    pub local_cursor: u32,
     random: u64,
     /// The servers that took connections when the list last changed, by id.
     serving: Vec<u32>,
@@ -23,13 +21,7 @@ impl Admission {
     /// list first, as the kernel's are.
     pub fn new(plan: Plan, candidates: Vec<Candidate>, grown: bool) -> Self {
         let make = if grown { Scheduler::grown } else { Scheduler::new };
-        Self {
-            scheduler: make(plan, &candidates),
-            candidates,
-            local_cursor: 0,
-            random: 1,
-            serving: vec![],
-        }
+        Self { scheduler: make(plan, &candidates), candidates, random: 1, serving: vec![] }
     }
 
     /// A number for schedulers that throw dice: xorshift64* (Vigna 2016).

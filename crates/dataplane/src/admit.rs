@@ -62,6 +62,7 @@ impl<'a> Breath<'a> {
             return self.admit_probe(packet, &absent);
         }
         let Some(target) = self.target(packet) else { return Err(Refusal::Punt(Punt::Alien)) };
+        A::table(self.director).prefetch_free(&absent);
         let follows = match self.may_open(packet, &target) {
             Ok(()) => false,
             Err(Refusal::Punt(_)) if self.may_follow(packet, &target) => true,
@@ -90,8 +91,7 @@ impl<'a> Breath<'a> {
             None if follows => return Err(Refusal::Punt(Punt::NoConnection)),
             None => return self.without_server(packet, &target, &absent),
         };
-        let cursor = admission.as_mut().map(|admission| &mut admission.local_cursor);
-        let opened = self.open(packet, &target, &chosen, &absent, cursor);
+        let opened = self.open(packet, &target, &chosen, &absent);
         opened.map_err(|reason| self.without_entry(reason, &target, &chosen, A::IPV6))
     }
 
@@ -197,19 +197,18 @@ impl<'a> Breath<'a> {
         if service.policy.lifecycle.cache_bypass && service.key.mark().is_some() && elsewhere() {
             let server = Server::new(target.id, destination, 0, Forward::Dr);
             let chosen = Chosen { id: self.director.bypass(), server: &server, template: None };
-            return self.open(packet, target, &chosen, absent, None).map_err(Refusal::Drop);
+            return self.open(packet, target, &chosen, absent).map_err(Refusal::Drop);
         }
         Err(if ftp_data { Refusal::Punt(Punt::NoConnection) } else { Refusal::NoServer })
     }
 
-    /// Makes the connection to the chosen server.
+    /// Makes the connection to the chosen server, under its service's lock.
     pub(crate) fn open<A: Family>(
         &mut self,
         packet: &Packet<A>,
         target: &Target<'_>,
         chosen: &Chosen<'_>,
         absent: &Absent,
-        cursor: Option<&mut u32>,
     ) -> Result<Found<A>, Drop> {
         let Chosen { id: server_id, server, template } = *chosen;
         let secure = self.director.defences.secure_tcp(A::IPV6);
@@ -232,15 +231,15 @@ impl<'a> Breath<'a> {
         };
         let hop_in = self.first_hop(packet, server_id);
         let beginning = Beginning { state, timeout, now: self.now.seconds(), hop_in };
-        let mut unused = 0;
-        let cursor = cursor.unwrap_or(&mut unused);
-        let mut ports = Ports::new(packet, target.service, server, cursor);
+        let turn = self.director.server(server_id).next_local_turn();
+        let ports = Ports::new(packet, target.service, server, turn);
         let mut connection = self.connection_to(packet, target, chosen, keys);
         for tried in 0..=PORT_TRIES {
-            let Some((local, lport)) = ports.next(tried) else { break };
+            let Some((local, lport)) = ports.after(tried) else { break };
             (connection.local, connection.lport) = (local, lport);
+            let reverse = table.prepare_reverse(&connection);
             self.count(&mut connection, state, template);
-            match table.insert_absent(&connection, absent, beginning) {
+            match table.insert_absent(&connection, reverse, absent, beginning) {
                 Ok(found) => {
                     if keys != Keys::Probe {
                         self.director.server(server_id).made();

@@ -109,10 +109,9 @@ impl Breath<'_> {
             return Err(over);
         }
         let target = Target { id: server.service, service, ftp_data: false };
-        let mut admission = self.director.admission(target.id);
-        let cursor = admission.as_mut().map(|admission| &mut admission.local_cursor);
+        let _admission = self.director.admission(target.id);
         let chosen = Chosen { id, server, template: None };
-        self.open(packet, &target, &chosen, absent, cursor).map_err(Refusal::Drop)
+        self.open(packet, &target, &chosen, absent).map_err(Refusal::Drop)
     }
 }
 

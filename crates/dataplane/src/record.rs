@@ -20,6 +20,8 @@ pub struct ServerRecord {
     path_mtu: AtomicU64,
     persistent: AtomicU32,
     standing: AtomicU32,
+    /// Connections that looked for a local port.
+    local_turn: AtomicU32,
 }
 
 /// How a server stands in its service's list. Written and read under the service's lock.
@@ -101,6 +103,7 @@ impl ServerRecord {
             path_mtu: word(&self.path_mtu),
             persistent: half(&self.persistent),
             standing: half(&self.standing),
+            local_turn: half(&self.local_turn),
         }
     }
 
@@ -132,16 +135,16 @@ impl ServerRecord {
     /// lock, as the pick was; not before, since one that fails must not leave the flag behind, and
     /// what was counted is never taken back: who reads counters would take it for a restart.
     pub(crate) fn made(&self) {
-        self.opened.fetch_add(1, Relaxed);
+        self.opens_once();
         let (upper, _) = halves(self.thresholds.load(Relaxed));
         if upper > 0 {
             self.change(|counts| counts.overloaded |= counts.all >= upper);
         }
     }
 
-    /// A datagram was scheduled by itself (one-packet scheduling).
+    /// A datagram was scheduled by itself (one-packet scheduling). Under the service's lock.
     pub(crate) fn opens_once(&self) {
-        self.opened.fetch_add(1, Relaxed);
+        self.opened.store(self.opened() + 1, Relaxed);
     }
 
     /// A connection ended.
@@ -221,6 +224,19 @@ impl ServerRecord {
             Some(u64::from(active) << 32 | u64::from(inactive))
         };
         let _ = self.base.fetch_update(Relaxed, Relaxed, lower);
+    }
+
+    /// FullNAT: where among the local ports the next connection's search for a free one begins.
+    pub(crate) fn local_turn(&self) -> u32 {
+        self.local_turn.load(Relaxed)
+    }
+
+    /// As [`ServerRecord::local_turn`], and the one after it begins a port further. Under the
+    /// service's lock.
+    pub(crate) fn next_local_turn(&self) -> u32 {
+        let turn = self.local_turn();
+        self.local_turn.store(turn.wrapping_add(1), Relaxed);
+        turn
     }
 
     pub(crate) fn standing(&self) -> Standing {

@@ -174,13 +174,16 @@ pub fn encapsulate<A: Ip>(
 }
 
 /// Moves `inner` octets behind the Ethernet header by `added`. A call of memmove costs more than the
-/// octets of a short packet: those go all at once, with what happens to lie behind them.
+/// octets of a short packet: those go through registers, with what happens to lie behind them.
 #[inline(always)]
 fn shift(room: &mut [u8], inner: usize, added: usize) {
     const SHORT: usize = 64;
     let from = ethernet::LEN;
-    if inner <= SHORT && from + added + SHORT <= room.len() {
-        room.copy_within(from..from + SHORT, from + added);
+    if inner <= SHORT
+        && let Some(packet) = room[from..].first_chunk::<SHORT>().copied()
+        && let Some(place) = room[from + added..].first_chunk_mut::<SHORT>()
+    {
+        *place = packet;
     } else {
         room.copy_within(from..from + inner, from + added);
     }

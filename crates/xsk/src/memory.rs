@@ -1,15 +1,12 @@
 //! Memory for tables: cache lines of atomic words, on huge pages where there are any,
 //! present before the first packet; and the prefetches that hide its latency.
 
-use std::{io, ops::Deref, ptr, ptr::NonNull, slice, sync::atomic::AtomicU64};
+use std::{io, ops::Deref, ptr, ptr::NonNull, slice};
+
+use crate::line::Line;
 
 /// The page size of x86-64 huge pages, in octets; mappings are rounded up to it.
 const HUGE_PAGE: usize = 2 << 20;
-
-/// One cache line of atomic words.
-#[repr(C, align(64))]
-#[derive(Debug, Default)]
-pub struct Line(pub [AtomicU64; 8]);
 
 /// What kind of pages a mapping got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

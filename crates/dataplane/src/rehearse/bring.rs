@@ -135,23 +135,23 @@ impl Rehearsal<'_> {
             };
             let Some(service) = services.service_of(id) else { return };
             let target = Target { id: server.service, service, ftp_data: false };
-            let cursor = self.bring_admission(&target).0;
-            return self.bring_obstacles(port, packet, &target, id, cursor);
+            self.bring_admission(&target);
+            return self.bring_obstacles(port, packet, &target, id);
         }
         let Some((id, ftp_data)) = self.sought(port, packet) else { return };
         let Some(Some(service)) = services.services.get(id as usize) else { return };
         let target = Target { id, service, ftp_data };
-        let (cursor, candidates) = self.bring_admission(&target);
+        let candidates = self.bring_admission(&target);
         if let Some(persistence) = &target.service.policy.persistence {
             let key = template::key(&target.service.key, persistence, packet);
             if let Some(found) = A::templates(self.real).table().find(&key) {
                 let server = found.connection.server_id;
                 self.adopt_template(&found);
-                self.bring_obstacles(port, packet, &target, server, cursor);
+                self.bring_obstacles(port, packet, &target, server);
             }
         }
         for id in candidates {
-            self.bring_obstacles(port, packet, &target, id, cursor);
+            self.bring_obstacles(port, packet, &target, id);
         }
     }
 
@@ -166,16 +166,15 @@ impl Rehearsal<'_> {
         })
     }
 
-    /// The service's scheduler with its list; where its search for local ports is, and the list.
-    fn bring_admission(&mut self, target: &Target<'_>) -> (u32, Vec<ServerId>) {
+    /// The service's scheduler with its list; the list.
+    fn bring_admission(&mut self, target: &Target<'_>) -> Vec<ServerId> {
         if self.services.insert(target.id) {
             let copy = self.real.admission(target.id).clone();
             *self.scratch.admission(target.id) = copy;
         }
         let admission = self.scratch.admission(target.id);
         let candidates = admission.as_ref().map(|a| a.candidates.iter().map(|c| c.id).collect());
-        let cursor = admission.as_ref().map_or(0, |admission| admission.local_cursor);
-        (cursor, candidates.unwrap_or_default())
+        candidates.unwrap_or_default()
     }
 
     /// The connections whose answers would be mixed up with those of a new one to this server,
@@ -186,7 +185,6 @@ impl Rehearsal<'_> {
         packet: &Packet<A>,
         target: &Target<'_>,
         id: ServerId,
-        mut cursor: u32,
     ) {
         let snapshot = Arc::clone(&self.snapshot);
         let Some(server) = snapshot.services.server(id) else { return };
@@ -198,9 +196,10 @@ impl Rehearsal<'_> {
         let keys = if probing { Keys::Probe } else { Keys::Both };
         let mut connection =
             self.with_breath(port, |breath| breath.connection_to(packet, target, &chosen, keys));
-        let mut ports = Ports::new(packet, target.service, server, &mut cursor);
+        let turn = self.real.server(id).local_turn();
+        let ports = Ports::new(packet, target.service, server, turn);
         for tried in 0..=PORT_TRIES {
-            let Some((local, lport)) = ports.next(tried) else { break };
+            let Some((local, lport)) = ports.after(tried) else { break };
             (connection.local, connection.lport) = (local, lport);
             let taken = connection.reverse_key().and_then(|key| A::table(self.real).find(&key));
             match taken {

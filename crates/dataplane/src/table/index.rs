@@ -4,11 +4,7 @@
 //! miss it. Only one worker holds the lock of a key, but two keys can meet in a bucket:
 //! a free word is claimed by compare-and-swap.
 
-use std::{
-    convert::Infallible,
-    io,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::{convert::Infallible, io, sync::atomic::Ordering::Relaxed};
 
 use xsk::{Line, Lines, prefetch};
 
@@ -24,8 +20,8 @@ pub(super) const FORWARD: u64 = 0;
 /// The key of the server's answers.
 pub(super) const REVERSE: u64 = 1;
 
-/// The highest bit of each word that is taken.
-const TAKEN: u64 = 1 << 63;
+/// The highest bit of the upper half of each word that is taken.
+const TAKEN: u32 = 1 << 31;
 
 /// One word of the index: taken (1) | tag (31) | slot (31) | direction (1); 0 is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +30,7 @@ pub(super) struct Word(pub(super) u64);
 impl Word {
     #[inline(always)]
     fn new(hash: u64, slot: u32, direction: u64) -> Self {
-        Self(tag(hash) | u64::from(slot) << 1 | direction)
+        Self(u64::from(tag(hash)) << 32 | u64::from(slot) << 1 | direction)
     }
 
     #[inline(always)]
@@ -48,10 +44,10 @@ impl Word {
     }
 }
 
-/// The tag of a hash, in place, with the mark of a word that is taken.
+/// The upper half of a hash's word: the tag, with the mark of a word that is taken.
 #[inline(always)]
-const fn tag(hash: u64) -> u64 {
-    hash << 32 | TAKEN
+const fn tag(hash: u64) -> u32 {
+    hash as u32 | TAKEN
 }
 
 /// A word of a bucket that was free a moment ago; no word's if both buckets were full.
@@ -124,15 +120,15 @@ impl Index {
         check: impl FnMut(Word) -> Option<T>,
     ) -> Result<T, Vacancy> {
         let [first, second] = [self.primary(hash), self.alternate(hash)];
-        let there = candidate(&self.buckets[second], hash);
-        if (there.is_some() || candidate(&self.buckets[first], hash).is_some())
+        let [words, others] = [first, second].map(|bucket| self.buckets[bucket].upper_halves());
+        if words.equal(tag(hash)) | others.equal(tag(hash)) != 0
             && let Some(answer) = self.search(hash, check)
         {
             return Ok(answer);
         }
-        let (mut bucket, mut full) = (first, taken(&self.buckets[first]));
+        let (mut bucket, mut full) = (first, words.highest_bits());
         if full.count_ones() >= CROWDED {
-            let other = taken(&self.buckets[second]);
+            let other = others.highest_bits();
             if other.count_ones() < full.count_ones() {
                 (bucket, full) = (second, other);
             }
@@ -144,11 +140,10 @@ impl Index {
     /// As [`Index::seek`], word by word.
     #[inline(never)]
     fn search<T>(&self, hash: u64, mut check: impl FnMut(Word) -> Option<T>) -> Option<T> {
-        let tag = tag(hash);
         for bucket in [self.primary(hash), self.alternate(hash)] {
             for word in &self.buckets[bucket].0 {
                 let word = word.load(Relaxed);
-                if (word ^ tag) >> 32 == 0
+                if word >> 32 == u64::from(tag(hash))
                     && let Some(answer) = check(Word(word))
                 {
                     return Some(answer);
@@ -201,29 +196,17 @@ impl Index {
     }
 }
 
-/// A word with the hash's tag. No branch depends on the words: each comparison ends in a
-/// conditional move.
+/// A word that had the hash's tag a moment ago.
 #[inline(always)]
 fn candidate(bucket: &Line, hash: u64) -> Option<Word> {
-    let tag = tag(hash);
-    let mut found = 0;
-    for word in &bucket.0 {
-        let word = word.load(Relaxed);
-        found = if (word ^ tag) >> 32 == 0 { word } else { found };
-    }
-    (found != 0).then_some(Word(found))
+    let found = bucket.upper_halves().equal(tag(hash));
+    let word = bucket.0.get(found.trailing_zeros() as usize)?;
+    Some(Word(word.load(Relaxed)))
 }
 
 /// The words taken in a bucket.
 fn count(bucket: &Line) -> usize {
     bucket.0.iter().filter(|word| word.load(Relaxed) != 0).count()
-}
-
-/// The words of a bucket that are taken, as bits.
-#[inline(always)]
-fn taken(bucket: &Line) -> u8 {
-    let set = |bits, word: &AtomicU64| bits << 1 | (word.load(Relaxed) >> 63) as u8;
-    bucket.0.iter().rev().fold(0, set)
 }
 
 #[cfg(test)]

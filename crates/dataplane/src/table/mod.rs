@@ -114,6 +114,13 @@ impl Absent {
     }
 }
 
+/// A key and its hash in the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hashed<A> {
+    key: Tuple<A>,
+    hash: u64,
+}
+
 /// How a connection begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Beginning {
@@ -178,6 +185,13 @@ impl<A: Address> Table<A> {
         self.slab.has_free(absent.hash)
     }
 
+    /// Fetches the entry that a connection would get into the cache, while it is decided whether
+    /// there will be one.
+    #[inline]
+    pub(crate) fn prefetch_free(&self, absent: &Absent) {
+        self.slab.prefetch_free(absent.hash);
+    }
+
     /// All the memory of the table.
     pub fn bytes(&self) -> usize {
         self.index.bytes() + self.slab.bytes() + self.shards.bytes() + self.due.bytes()
@@ -227,9 +241,7 @@ impl<A: Address> Table<A> {
 
     #[inline(always)]
     fn prefetch_entry(&self, word: Word) {
-        for line in self.slab.entry(word.slot()).lines() {
-            xsk::prefetch(line);
-        }
+        self.slab.entry(word.slot()).lines().for_each(xsk::prefetch);
     }
 
     /// The connection of a packet with this tuple, whose hash the probe was made from.
@@ -402,29 +414,36 @@ impl<A: Address> Table<A> {
     ) -> Result<ConnectionRef, InsertError> {
         let absent = Absent::unseen(self.hash(&connection.forward_key()));
         let beginning = Beginning { state, timeout, now, hop_in: None };
-        self.insert_absent(connection, &absent, beginning).map(|found| found.reference())
+        let reverse = self.prepare_reverse(connection);
+        self.insert_absent(connection, reverse, &absent, beginning).map(|found| found.reference())
     }
 
-    /// Adds a connection whose client's key was looked for. Without a client's key its hash still
-    /// chooses the lock and the free list.
+    /// The key of the server's answers, if there is one, whose buckets are on their way into the
+    /// cache then. The sooner before [`Table::insert_absent`], the better.
+    #[inline]
+    pub(crate) fn prepare_reverse(&self, connection: &Connection<A>) -> Option<Hashed<A>> {
+        let key = connection.reverse_key()?;
+        let hash = self.hash(&key);
+        self.index.prefetch(hash);
+        self.index.prefetch_alternate(hash);
+        Some(Hashed { key, hash })
+    }
+
+    /// Adds a connection whose client's key was looked for, and whose other key was prepared.
+    /// Without a client's key its hash still chooses the lock and the free list.
     ///
     /// # Errors
     /// As [`Table::insert`].
     pub(crate) fn insert_absent(
         &self,
         connection: &Connection<A>,
+        reverse: Option<Hashed<A>>,
         absent: &Absent,
         beginning: Beginning,
     ) -> Result<Found<A>, InsertError> {
         debug_assert!(connection.server_id < Connection::<A>::MAX_SERVER);
         let hash = absent.hash;
-        let reverse = connection.reverse_key().map(|key| (key, self.hash(&key)));
-        // The lock is not held while memory is awaited.
-        if let Some((_, hash)) = reverse {
-            self.index.prefetch(hash);
-            self.index.prefetch_alternate(hash);
-        }
-        let locks = self.shards.lock(hash, reverse.map(|(_, hash)| hash));
+        let locks = self.shards.lock(hash, reverse.map(|reverse| reverse.hash));
         let forward = match connection.client_key() {
             Some(key) => {
                 Some((hash, self.vacant(absent, locks.turn(), &key).ok_or(InsertError::Exists)?))
@@ -432,10 +451,10 @@ impl<A: Address> Table<A> {
             None => None,
         };
         let reverse = match reverse {
-            Some((key, _)) if key == connection.forward_key() => {
+            Some(Hashed { key, .. }) if key == connection.forward_key() => {
                 return Err(InsertError::ReverseTaken);
             }
-            Some((key, hash)) => match self.search(hash, &key) {
+            Some(Hashed { key, hash }) => match self.search(hash, &key) {
                 Ok(_) => return Err(InsertError::ReverseTaken),
                 Err(vacancy) => Some((hash, vacancy)),
             },

@@ -10,7 +10,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use xsk::{Line, Lines};
+use xsk::{Line, Lines, prefetch};
 
 use super::{entry::Entry, lock::Lock};
 use crate::forward::Address;
@@ -83,6 +83,17 @@ impl<A: Address> Slab<A> {
     pub(super) fn has_free(&self, start: u64) -> bool {
         let (tail, head) = self.lists.split_at(start as usize % LISTS);
         head.iter().chain(tail).any(|list| list.free.load(Relaxed) > 0)
+    }
+
+    /// Fetches the entry that [`Slab::take`] would give now into the cache.
+    #[inline]
+    pub(super) fn prefetch_free(&self, start: u64) {
+        let list = &self.lists[start as usize % LISTS];
+        let returned = list.returned.load(Relaxed).checked_sub(1);
+        let slot = returned.unwrap_or_else(|| list.fresh.load(Relaxed));
+        if slot < self.capacity {
+            self.entry(slot).lines().for_each(prefetch);
+        }
     }
 
     fn take_from(&self, list: &FreeList) -> Option<u32> {

@@ -3,6 +3,7 @@
 
 mod access;
 mod accounts;
+mod local_ports;
 mod lookup;
 mod office;
 mod one_packet;
