@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub hop_generation: u32,
     /// By server id.
     tunnels: Vec<Option<Path>>,
+    /// Octets that the largest of the tunnels adds to a packet; 0 without tunnels.
+    pub(crate) growth: usize,
     /// By server id; [`NO_HOP`] where more than the server decides, or it is gone.
     hops: Vec<HopId>,
 }
@@ -47,7 +49,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Joins the two halves; works out the source address of each tunnel.
     pub fn new(generation: u64, services: Arc<Services>, topology: Arc<Topology>) -> Self {
-        let tunnels = services
+        let tunnels: Vec<Option<Path>> = services
             .servers
             .iter()
             .zip(0..)
@@ -66,7 +68,9 @@ impl Snapshot {
         let risen = topology.route_generation.wrapping_add(services.liveness);
         // 0 is what an entry has whose hops were never looked up.
         let hop_generation = 1 + risen % 0x00ff_ffff;
-        Self { generation, services, topology, hop_generation, tunnels, hops }
+        let overheads = tunnels.iter().flatten().map(|tunnel| usize::from(tunnel.overhead()));
+        let growth = overheads.max().unwrap_or(0);
+        Self { generation, services, topology, hop_generation, tunnels, growth, hops }
     }
 
     /// The hop to a server that is there, if it is known and the same for all connections.

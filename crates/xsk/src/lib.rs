@@ -26,7 +26,7 @@ pub use generator::Generator;
 pub use line::{Line, UpperHalves};
 pub use match_maps::{AddressFlags, EXCEPTION_RANGES, EndpointFlags, MatchCapacities, MatchMaps};
 pub use match_rules::{MARK_SLOTS, MarkSlot};
-pub use memory::{Lines, PageKind, prefetch, prefetch_bytes};
+pub use memory::{Lines, PageKind, prefetch, prefetch_packet};
 pub use namespace::enter_new_network_namespace;
 pub use pool::{Ledger, Pool};
 pub use port::{Mode, Port, PortConfig, PortStats};
