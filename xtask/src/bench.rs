@@ -37,6 +37,8 @@ enum Part {
     Inprocess,
     /// xlvs and a bare AF_XDP loop in turns on veth.
     Rig,
+    /// The least that a balancer does and the bare loop in turns on veth.
+    Least,
     /// xlvs and nftables in turns on veth.
     Nftables,
     /// xlvs with a capture that finds nothing, and without.
@@ -68,7 +70,7 @@ const SIZES: &[&str] = &["--flows", "1024,65536,1048576"];
 const WINDOWS: &[&str] = &["--windows", "2", "--seconds", "1", "--flows", "1024"];
 
 /// In this order.
-const RUNS: [Run; 8] = [
+const RUNS: [Run; 9] = [
     Run {
         part: Part::Inprocess,
         minutes: 6,
@@ -82,6 +84,23 @@ const RUNS: [Run; 8] = [
         minutes: 19,
         words: &["rig", "--telling", "--sinks", "plain,xdp", "--octets", "64,1400"],
         full: SIZES,
+        quick: WINDOWS,
+        told: true,
+    },
+    Run {
+        part: Part::Least,
+        minutes: 14,
+        words: &[
+            "rig",
+            "--pair",
+            "l2fwd,least",
+            "--telling",
+            "--sinks",
+            "plain,xdp",
+            "--octets",
+            "64",
+        ],
+        full: &["--flows", "1024,1048576"],
         quick: WINDOWS,
         told: true,
     },

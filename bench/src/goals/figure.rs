@@ -54,6 +54,15 @@ impl Figure {
         Self { value, low: f64::NEG_INFINITY, high: f64::INFINITY }
     }
 
+    /// This and that together, which was measured on its own.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            value: self.value + other.value,
+            low: self.low + other.low,
+            high: self.high + other.high,
+        }
+    }
+
     /// Whether a goal is reached.
     pub(super) fn verdict(self, aim: Aim) -> Verdict {
         let (surely, perhaps) = match aim {
@@ -153,6 +162,7 @@ mod tests {
         assert_eq!(median, Figure { value: 3.5, low: 1.0, high: 6.0 });
         let quickest = Figure::quickest(&[9.0, 4.0, 5.0, 6.0, 7.0]);
         assert_eq!(quickest, Figure { value: 4.0, low: 4.0, high: 5.0 });
+        assert_eq!(median.plus(quickest), Figure { value: 7.5, low: 5.0, high: 11.0 });
         let ratio = median.over(Figure { value: 2.0, low: 1.0, high: 4.0 });
         assert_eq!(ratio, Figure { value: 1.75, low: 0.25, high: 6.0 });
     }

@@ -12,6 +12,8 @@ pub(super) struct Line {
     pub(super) goal: Aim,
     pub(super) stretch: Option<f64>,
     pub(super) figure: Option<Figure>,
+    /// What the least that a balancer does would make of it: nobody comes further here.
+    pub(super) bound: Option<Figure>,
 }
 
 const THOUSAND: u32 = 1024;
@@ -47,7 +49,14 @@ impl List<'_> {
         stretch: Option<f64>,
         figure: Option<Figure>,
     ) {
-        self.lines.push(Line { number, what: what.into(), goal, stretch, figure });
+        self.lines.push(Line { number, what: what.into(), goal, stretch, figure, bound: None });
+    }
+
+    /// The bound of the line that was added last.
+    fn bound(&mut self, bound: Option<Figure>) {
+        if let Some(line) = self.lines.last_mut() {
+            line.bound = bound;
+        }
     }
 
     fn beside_a_bare_loop(&mut self) {
@@ -64,6 +73,7 @@ impl List<'_> {
                 let figure = Sheets::pairs(self.sheets.rig.as_ref(), mode, flows, sink);
                 let what = format!("of a bare AF_XDP loop, {mode}, 64 B, {count}, {sink} sink");
                 self.add(number, what, Aim::AtLeast(goal), Some(stretch), figure);
+                self.bound(Sheets::pairs(self.sheets.least.as_ref(), mode, flows, sink));
             }
         }
     }
@@ -99,12 +109,17 @@ impl List<'_> {
     }
 
     fn new_connections(&mut self) {
-        for mode in ["nat", "fullnat", "dr", "tun"] {
+        for (mode, keys) in [("nat", "nat"), ("fullnat", "nat"), ("dr", "dr"), ("tun", "dr")] {
             let admit = self.sheets.ns(&format!("admit {mode} v4 tcp"));
             let packet = self.sheets.ns(&format!("verdict {mode} v4 tcp 1k"));
             let ratio = admit.zip(packet).map(|(admit, packet)| admit.over(packet));
             let what = format!("ns of a new connection over an established packet, {mode}");
             self.add(7, what, Aim::AtMost(3.0), Some(2.0), ratio);
+            // It is parsed, sent and counted as any other one, and its connection is put into the
+            // table, with as many keys as this mode's have.
+            let insert = self.sheets.ns(&format!("insert {keys} v4"));
+            let both = insert.zip(packet).map(|(insert, packet)| insert.plus(packet).over(packet));
+            self.bound(both);
             let rate = admit.map(|admit| Figure::exact(1e9).over(admit));
             let what = format!("new connections a second and core, {mode}");
             self.add(7, what, Aim::AtLeast(2e6), Some(4e6), rate);
@@ -151,8 +166,9 @@ impl List<'_> {
             for mode in ["nat", "dr"] {
                 let what =
                     format!("instructions a packet in a guest, {other} over xlvs, {mode}, 1 k");
-                let figure = self.sheets.in_guest(other, mode);
+                let figure = self.sheets.in_guest([other, "xlvs"], mode);
                 self.add(11, what, Aim::AtLeast(goal), None, figure);
+                self.bound(self.sheets.in_guest([other, "least"], mode));
             }
         }
     }

@@ -42,8 +42,8 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         println!("{origin}");
     }
     println!(
-        "{:>2}  {:<74} {:>8} {:>8} {:>8}  {:<18} met",
-        "#", "what", "goal", "stretch", "figure", "range"
+        "{:>2}  {:<74} {:>8} {:>8} {:>8}  {:<18} {:<24} met",
+        "#", "what", "goal", "stretch", "figure", "range", "the least"
     );
     for line in lines(&sheets) {
         line.print();
@@ -55,7 +55,8 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
 fn markdown(sheets: &Sheets) -> io::Result<String> {
     let remarks = Remarks::read()?;
     let mut text = String::from(
-        "| # | what | goal | stretch | figure | range | met |\n|---|---|---|---|---|---|---|\n",
+        "| # | what | goal | stretch | figure | range | the least | met |\n\
+         |---|---|---|---|---|---|---|---|\n",
     );
     let lines = lines(sheets);
     for line in &lines {
@@ -73,6 +74,7 @@ struct Cells {
     stretch: String,
     figure: String,
     range: String,
+    bound: String,
     met: &'static str,
 }
 
@@ -91,6 +93,7 @@ impl Line {
             stretch: self.stretch.map(number).unwrap_or_default(),
             figure,
             range,
+            bound: self.bound.map(with_range).unwrap_or_default(),
             met: self.met(),
         }
     }
@@ -105,22 +108,32 @@ impl Line {
             (Verdict::Yes, Some(Verdict::Yes)) => "yes, stretch",
             (Verdict::Yes, _) => "yes",
             (Verdict::Unresolved, _) => "not resolved",
+            (Verdict::No, _) if self.is_out_of_reach() => "no, out of reach",
             (Verdict::No, _) => "no",
         }
     }
 
+    /// The least misses the goal as well, in all of its range.
+    fn is_out_of_reach(&self) -> bool {
+        self.bound.is_some_and(|bound| bound.verdict(self.goal) == Verdict::No)
+    }
+
     fn print(&self) {
-        let Cells { goal, stretch, figure, range, met } = self.cells();
+        let Cells { goal, stretch, figure, range, bound, met } = self.cells();
         let Self { number, what, .. } = self;
-        println!("{number:>2}  {what:<74} {goal:>8} {stretch:>8} {figure:>8}  {range:<18} {met}");
+        println!(
+            "{number:>2}  {what:<74} {goal:>8} {stretch:>8} {figure:>8}  {range:<18} {bound:<24} {met}"
+        );
     }
 
     fn markdown(&self, remark: bool) -> String {
-        let Cells { goal, stretch, figure, range, met } = self.cells();
+        let Cells { goal, stretch, figure, range, bound, met } = self.cells();
         let Self { number, what, .. } = self;
         let see =
             if remark && !met.starts_with("yes") { format!(", see {number}") } else { "".into() };
-        format!("| {number} | {what} | {goal} | {stretch} | {figure} | {range} | {met}{see} |\n")
+        format!(
+            "| {number} | {what} | {goal} | {stretch} | {figure} | {range} | {bound} | {met}{see} |\n"
+        )
     }
 }
 
@@ -132,10 +145,42 @@ fn range(Figure { low, high, .. }: Figure) -> String {
     }
 }
 
+fn with_range(figure: Figure) -> String {
+    match range(figure) {
+        none if none.is_empty() => number(figure.value),
+        range => format!("{} ({range})", number(figure.value)),
+    }
+}
+
 fn number(value: f64) -> String {
     match value.abs() {
         large if large >= 1e5 => format!("{:.2} M", value / 1e6),
         large if large >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_least_misses_is_out_of_reach() {
+        let figure = |low, high| Some(Figure { value: (low + high) / 2.0, low, high });
+        let [poor, near, good] = [figure(0.8, 0.85), figure(0.88, 0.96), figure(0.96, 0.97)];
+        let table = [
+            (poor, None, "no"),
+            (poor, poor, "no, out of reach"),
+            (poor, near, "no"),
+            (poor, good, "no"),
+            (near, poor, "not resolved"),
+            (good, poor, "yes"),
+            (None, poor, "not measured"),
+        ];
+        for (figure, bound, met) in table {
+            let goal = Aim::AtLeast(0.95);
+            let line = Line { number: 1, what: String::new(), goal, stretch: None, figure, bound };
+            assert_eq!(line.met(), met, "{figure:?}, {bound:?}");
+        }
     }
 }

@@ -13,6 +13,8 @@ pub(super) struct Sheets {
     inprocess: Option<Inprocess>,
     pub(super) rig: Option<Rig>,
     pub(super) nftables: Option<Rig>,
+    /// The least that a balancer does.
+    pub(super) least: Option<Rig>,
     guest: Option<Guest>,
 }
 
@@ -26,16 +28,18 @@ impl Sheets {
             inprocess: run.sheet("inprocess")?,
             rig: run.sheet("rig")?,
             nftables: run.sheet("rig-nftables-xlvs")?,
+            least: run.sheet("rig-l2fwd-least")?,
             guest: run.sheet("guest")?,
         })
     }
 
     /// Where the figures are from: parts can be run alone, so not all need be of one commit.
     pub(super) fn origins(&self) -> Vec<String> {
-        let machines: [(&str, Option<&Machine>); 4] = [
+        let machines: [(&str, Option<&Machine>); 5] = [
             ("inprocess", self.inprocess.as_ref().map(|sheet| &sheet.machine)),
             ("rig", self.rig.as_ref().map(|sheet| &sheet.machine)),
             ("nftables", self.nftables.as_ref().map(|sheet| &sheet.machine)),
+            ("least", self.least.as_ref().map(|sheet| &sheet.machine)),
             ("guest", self.guest.as_ref().map(|sheet| &sheet.machine)),
         ];
         let mut origins: Vec<(String, Vec<&str>)> = Vec::new();
@@ -104,9 +108,9 @@ impl Sheets {
         Some(Figure::median(&row.ratio.windows))
     }
 
-    /// Instructions of another forwarder over those of xlvs, in the guest with 1 k connections.
+    /// Instructions of one forwarder over those of another one, in the guest with 1 k connections.
     /// Each is in a guest of its own.
-    pub(super) fn in_guest(&self, other: &str, mode: &str) -> Option<Figure> {
+    pub(super) fn in_guest(&self, [over, under]: [&str; 2], mode: &str) -> Option<Figure> {
         let rows = &self.guest.as_ref()?.rows;
         let instructions = |forwarder: &str| {
             let row = rows.iter().find(|row| {
@@ -115,6 +119,6 @@ impl Sheets {
             })?;
             Some(Figure::median(&row.instructions.windows))
         };
-        Some(instructions(other)?.over(instructions("xlvs")?))
+        Some(instructions(over)?.over(instructions(under)?))
     }
 }
