@@ -24,7 +24,7 @@ impl HugePages {
         match pool()? {
             enough if enough >= count => Ok(pages),
             few => Err(io::Error::other(format!(
-                "{few} huge pages of {count} wanted: free some memory, or run with --pages 0"
+                "{few} huge pages of {count} wanted: more memory must be free"
             ))),
         }
     }

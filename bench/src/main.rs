@@ -22,9 +22,11 @@ mod tcp;
 
 pub(crate) use inprocess::{flows, machine, measure, report};
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, io, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+
+use self::huge_pages::HugePages;
 
 #[derive(Parser)]
 #[command(name = "bench", about = "Benches of xlvs")]
@@ -74,9 +76,17 @@ enum Bench {
     Generate(rig::generate::Options),
 }
 
+/// As a director has them; who is not root has what the machine has.
+fn inprocess_on_huge_pages(options: &inprocess::Options) -> io::Result<()> {
+    /// For ten million connections of IPv6, and what is beside them.
+    const PAGES: u32 = 1024;
+    let _pages = HugePages::reserve(PAGES).inspect_err(|why| println!("huge pages: {why}")).ok();
+    inprocess::run(options)
+}
+
 fn main() -> ExitCode {
     let outcome: Result<(), Box<dyn Error>> = match Arguments::parse().command {
-        Bench::Inprocess(options) => inprocess::run(&options).map_err(Into::into),
+        Bench::Inprocess(options) => inprocess_on_huge_pages(&options).map_err(Into::into),
         Bench::Against(options) => against::run(&options).map_err(Into::into),
         Bench::Goals(options) => goals::run(&options).map_err(Into::into),
         Bench::Plot(options) => plot::run(&options).map_err(Into::into),

@@ -444,9 +444,48 @@ impl<A: Address> Table<A> {
         debug_assert!(connection.server_id < Connection::<A>::MAX_SERVER);
         let hash = absent.hash;
         let locks = self.shards.lock(hash, reverse.map(|reverse| reverse.hash));
+        // Before the buckets of the other key are looked at: they may still be on their way.
+        let slot = self.slab.take(hash);
+        let placed = self.vacancies(connection, reverse, absent, locks.turn()).and_then(
+            |[forward, reverse]| {
+                let slot = slot.ok_or(InsertError::Full)?;
+                self.place(slot, forward, reverse).then_some(slot).ok_or(InsertError::Full)
+            },
+        );
+        let slot = match placed {
+            Ok(slot) => slot,
+            Err(error) => {
+                slot.into_iter().for_each(|slot| self.slab.give(slot));
+                return Err(error);
+            }
+        };
+        let Beginning { state, timeout, now, hop_in } = beginning;
+        let entry = self.slab.entry(slot);
+        let generation = entry.meta().generation().wrapping_add(1);
+        let meta = Meta::new(generation, state, timeout);
+        let hops = match hop_in {
+            Some((routes, hop)) => Hops::new(generation, routes, hop, NO_HOP),
+            None => Hops::unknown(generation),
+        };
+        entry.publish(connection, meta, now, hops);
+        self.due.lower(slot, now.saturating_add(timeout));
+        let (connection, direction) = (*connection, Way::Forward);
+        Ok(Found { id: slot, direction, connection, meta, stamp: now, hops })
+    }
+
+    /// Where the connection's keys go, the client's first. The caller holds their locks.
+    #[inline(always)]
+    fn vacancies(
+        &self,
+        connection: &Connection<A>,
+        reverse: Option<Hashed<A>>,
+        absent: &Absent,
+        turn: u32,
+    ) -> Result<[Option<(u64, Vacancy)>; 2], InsertError> {
         let forward = match connection.client_key() {
             Some(key) => {
-                Some((hash, self.vacant(absent, locks.turn(), &key).ok_or(InsertError::Exists)?))
+                let vacancy = self.vacant(absent, turn, &key).ok_or(InsertError::Exists)?;
+                Some((absent.hash, vacancy))
             }
             None => None,
         };
@@ -460,23 +499,7 @@ impl<A: Address> Table<A> {
             },
             None => None,
         };
-        let slot = self.slab.take(hash).ok_or(InsertError::Full)?;
-        if !self.place(slot, forward, reverse) {
-            self.slab.give(slot);
-            return Err(InsertError::Full);
-        }
-        let Beginning { state, timeout, now, hop_in } = beginning;
-        let entry = self.slab.entry(slot);
-        let generation = entry.meta().generation().wrapping_add(1);
-        let meta = Meta::new(generation, state, timeout);
-        let hops = match hop_in {
-            Some((routes, hop)) => Hops::new(generation, routes, hop, NO_HOP),
-            None => Hops::unknown(generation),
-        };
-        entry.publish(connection, meta, now, hops);
-        self.due.lower(slot, now.saturating_add(timeout));
-        let (connection, direction) = (*connection, Way::Forward);
-        Ok(Found { id: slot, direction, connection, meta, stamp: now, hops })
+        Ok([forward, reverse])
     }
 
     /// Where a client's key goes that was looked for, if there is still no connection with it. The
