@@ -30,8 +30,6 @@ const LOCAL: u32 = u32::from_be_bytes([10, 3, 0, 0]);
 pub(super) struct Least {
     mode: Forward,
     tunnel: Path,
-    /// Octets that the tunnel adds.
-    growth: usize,
     table: Table<V4>,
     opened: u32,
     /// Of the burst.
@@ -47,8 +45,7 @@ impl Least {
     pub(super) fn new(mode: Forward) -> io::Result<Self> {
         let table = Table::new(TableConfig { capacity: CONNECTIONS, secret: Secret::random() })?;
         let tunnel = Path::new(Ends::V4(BOX, SERVER), Tunnel::Ipip, true);
-        let growth = if mode == Forward::Tun { tunnel.overhead().into() } else { 0 };
-        Ok(Self { mode, tunnel, growth, table, opened: 0, staged: Vec::new(), probes: Vec::new() })
+        Ok(Self { mode, tunnel, table, opened: 0, staged: Vec::new(), probes: Vec::new() })
     }
 
     fn open(&mut self, tuple: Tuple<V4>) {
@@ -96,12 +93,12 @@ impl Least {
 impl Work for Least {
     fn look(&mut self, burst: &[Frame]) {
         for frame in burst.iter().take(LOOKAHEAD) {
-            xsk::prefetch_packet(frame.bytes(), self.growth);
+            xsk::prefetch_packet(frame.bytes());
         }
         self.staged.clear();
         for (at, frame) in burst.iter().enumerate() {
             if let Some(ahead) = burst.get(at + LOOKAHEAD) {
-                xsk::prefetch_packet(ahead.bytes(), self.growth);
+                xsk::prefetch_packet(ahead.bytes());
             }
             let parsed = parse(frame.bytes());
             let hash = match &parsed {

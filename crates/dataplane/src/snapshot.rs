@@ -40,8 +40,6 @@ pub struct Snapshot {
     pub hop_generation: u32,
     /// By server id.
     tunnels: Vec<Option<Path>>,
-    /// Octets that the largest of the tunnels adds to a packet; 0 without tunnels.
-    pub(crate) growth: usize,
     /// By server id; [`NO_HOP`] where more than the server decides, or it is gone.
     hops: Vec<HopId>,
 }
@@ -49,7 +47,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Joins the two halves; works out the source address of each tunnel.
     pub fn new(generation: u64, services: Arc<Services>, topology: Arc<Topology>) -> Self {
-        let tunnels: Vec<Option<Path>> = services
+        let tunnels = services
             .servers
             .iter()
             .zip(0..)
@@ -68,9 +66,7 @@ impl Snapshot {
         let risen = topology.route_generation.wrapping_add(services.liveness);
         // 0 is what an entry has whose hops were never looked up.
         let hop_generation = 1 + risen % 0x00ff_ffff;
-        let overheads = tunnels.iter().flatten().map(|tunnel| usize::from(tunnel.overhead()));
-        let growth = overheads.max().unwrap_or(0);
-        Self { generation, services, topology, hop_generation, tunnels, growth, hops }
+        Self { generation, services, topology, hop_generation, tunnels, hops }
     }
 
     /// The hop to a server that is there, if it is known and the same for all connections.

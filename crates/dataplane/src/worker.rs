@@ -190,12 +190,12 @@ impl<F: Frame> Hands<F> {
         }
         self.stats.rx_packets.add(self.burst.len() as u64);
         for frame in self.burst.iter().take(LOOKAHEAD) {
-            xsk::prefetch_packet(frame.bytes(), snapshot.growth);
+            xsk::prefetch_packet(frame.bytes());
         }
         let burst = self.burst.len().min(self.stage.len());
         for (at, staged) in self.stage[..burst].iter_mut().enumerate() {
             if let Some(ahead) = self.burst.get(at + LOOKAHEAD) {
-                xsk::prefetch_packet(ahead.bytes(), snapshot.growth);
+                xsk::prefetch_packet(ahead.bytes());
             }
             parse_into(self.burst[at].bytes(), &mut staged.parsed);
             staged.hash = fetch_bucket(&self.director, &staged.parsed);

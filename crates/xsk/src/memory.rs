@@ -130,16 +130,14 @@ pub fn prefetch<T>(place: &T) {
     touch(ptr::from_ref(place).cast());
 }
 
-/// Asks for the first line of a packet, and for the second if it reaches so far, or will when it
-/// has grown by so many octets: headers, which will be written. Another core's copy of them (the
-/// one that received the packet) is given up at once, not at the first write. Does nothing off
-/// x86-64.
+/// Asks for the first two lines of a packet: headers, which will be written. Another core's copy of
+/// them (the one that received the packet) is given up at once, not at the first write. Also of a
+/// packet that ends in the first line: it may grow, and with many connections it pays where it does
+/// not (`bench/runs`, `rig-other-xlvs.json`). Does nothing off x86-64.
 #[inline(always)]
-pub fn prefetch_packet(bytes: &[u8], growth: usize) {
+pub fn prefetch_packet(bytes: &[u8]) {
     own(bytes.as_ptr());
-    if bytes.len() + growth > 64 {
-        own(bytes.as_ptr().wrapping_add(64));
-    }
+    own(bytes.as_ptr().wrapping_add(64));
 }
 
 #[inline(always)]
@@ -220,8 +218,7 @@ mod tests {
     #[test]
     fn prefetch_takes_any_length() {
         for len in [0, 1, 64, 65, 1500] {
-            prefetch_packet(&vec![0; len], 0);
-            prefetch_packet(&vec![0; len], 60);
+            prefetch_packet(&vec![0; len]);
         }
     }
 }
