@@ -12,7 +12,7 @@ pub(super) struct Line {
     pub(super) goal: Aim,
     pub(super) stretch: Option<f64>,
     pub(super) figure: Option<Figure>,
-    /// What the least that a balancer does would make of it: nobody comes further here.
+    /// What the least that a balancer does would make of it: nobody comes further by doing less.
     pub(super) bound: Option<Figure>,
 }
 

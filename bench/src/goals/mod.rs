@@ -108,13 +108,13 @@ impl Line {
             (Verdict::Yes, Some(Verdict::Yes)) => "yes, stretch",
             (Verdict::Yes, _) => "yes",
             (Verdict::Unresolved, _) => "not resolved",
-            (Verdict::No, _) if self.is_out_of_reach() => "no, out of reach",
+            (Verdict::No, _) if self.misses_by_the_least() => "no, nor the least",
             (Verdict::No, _) => "no",
         }
     }
 
     /// The least misses the goal as well, in all of its range.
-    fn is_out_of_reach(&self) -> bool {
+    fn misses_by_the_least(&self) -> bool {
         self.bound.is_some_and(|bound| bound.verdict(self.goal) == Verdict::No)
     }
 
@@ -165,12 +165,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_least_misses_is_out_of_reach() {
+    fn what_the_least_misses_is_said() {
         let figure = |low, high| Some(Figure { value: (low + high) / 2.0, low, high });
         let [poor, near, good] = [figure(0.8, 0.85), figure(0.88, 0.96), figure(0.96, 0.97)];
         let table = [
             (poor, None, "no"),
-            (poor, poor, "no, out of reach"),
+            (poor, poor, "no, nor the least"),
             (poor, near, "no"),
             (poor, good, "no"),
             (near, poor, "not resolved"),

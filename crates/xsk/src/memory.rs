@@ -133,7 +133,7 @@ pub fn prefetch<T>(place: &T) {
 /// Asks for the first two lines of a packet: headers, which will be written. Another core's copy of
 /// them (the one that received the packet) is given up at once, not at the first write. Also of a
 /// packet that ends in the first line: it may grow, and with many connections it pays where it does
-/// not (`bench/runs`, `rig-other-xlvs.json`). Does nothing off x86-64.
+/// not (`bench/runs`, `rig-both-lines.json`). Does nothing off x86-64.
 #[inline(always)]
 pub fn prefetch_packet(bytes: &[u8]) {
     own(bytes.as_ptr());
