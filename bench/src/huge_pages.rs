@@ -24,7 +24,7 @@ impl HugePages {
         match pool()? {
             enough if enough >= count => Ok(pages),
             few => Err(io::Error::other(format!(
-                "{few} huge pages of {count} wanted: more memory must be free"
+                "{few} huge pages of {count} wanted: free some memory, or take fewer: rig --pages N"
             ))),
         }
     }

@@ -46,11 +46,10 @@ fn more_pages(load: &mut Process) {
 /// connection that is known.
 fn fetch_for_ever(lab: &Lab, vip: &str) -> Process {
     let host = lab.host("client");
-    let (source, url) = match vip.contains(':') {
-        true => ("2001:db8:1::99", format!("http://[{vip}]")),
-        false => ("192.0.2.99", format!("http://{vip}")),
+    let (source, bits, url) = match vip.contains(':') {
+        true => ("2001:db8:1::99", "64 nodad", format!("http://[{vip}]")),
+        false => ("192.0.2.99", "24", format!("http://{vip}")),
     };
-    let bits = if source.contains(':') { "64 nodad" } else { "24" };
     host.run(&format!("ip addr add {source}/{bits} dev eth0")).unwrap();
     let mut curl = host.command("curl");
     // --no-buffer: the pages are counted while it runs.
